@@ -1,0 +1,14 @@
+//! The log: topics of partitions, each an ordered, durable sequence of records with offsets.
+//!
+//! [`Log`] is what runs per message, [`Topics`] and [`Groups`] are administration; an adapter implements all three
+//! ([`Bus`]). Adapters: `segments` (embedded, Kafka's own file format). One conformance suite runs on each.
+
+mod error;
+pub mod partition;
+mod port;
+
+pub use error::BusError;
+pub use port::{
+    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
+    TopicSpec, Topics,
+};

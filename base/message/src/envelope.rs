@@ -1,0 +1,154 @@
+//! The message on the wire: CloudEvents 1.0 in Kafka's binary mode (attributes as `ce_*` headers, the value is the JSON
+//! document alone), `traceparent` (W3C Trace Context) and a few headers of our own.
+
+use crate::Time;
+use bytes::Bytes;
+use uuid::Uuid;
+
+/// Header names and values in order; a name may repeat, a value may be null (Kafka's record format).
+pub type Headers = Vec<(String, Option<Bytes>)>;
+
+/// What every value of ours is.
+pub const CONTENT_TYPE_JSON: &str = "application/json";
+
+/// Header names that only the platform writes begin with these; `traceparent` and `content-type` are ours as well.
+pub const RESERVED_PREFIXES: [&str; 2] = ["ce_", "artel_"];
+
+/// Whether a user may not set this header.
+pub fn is_reserved_header(name: &str) -> bool {
+    let starts =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+    RESERVED_PREFIXES.iter().any(|prefix| starts(prefix)) || name.eq_ignore_ascii_case("traceparent")
+}
+
+/// Who, what, when and why of a message of our own; the value travels beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// `ce_id`
+    pub id: Uuid,
+    /// `ce_type`: the message's name.
+    pub name: String,
+    /// `ce_source`: `artel/<service>`.
+    pub source: String,
+    /// `ce_time`
+    pub time: Time,
+    /// `traceparent`
+    pub trace: Option<String>,
+    /// `artel_seq`: increasing per source; absent on foreign messages and dead letters.
+    pub seq: Option<i64>,
+    /// `artel_prev`: the seq before it of the same source, topic and partition.
+    pub prev: Option<i64>,
+    /// `artel_cause`: the message whose handling published this one.
+    pub cause: Option<Uuid>,
+    /// `artel_reply`: a command whose sender listens for the answer.
+    pub reply: bool,
+    /// Every header that is not named above, in order.
+    pub extra: Headers,
+}
+
+/// Why headers are not an envelope of ours; such a message is foreign, identified by its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("header {header}: {reason}")]
+pub struct NotAnEnvelope {
+    pub header: &'static str,
+    pub reason: &'static str,
+}
+
+impl Envelope {
+    /// `ce_source` of a service.
+    pub fn source_of(service: &str) -> String {
+        format!("artel/{service}")
+    }
+
+    /// The headers in the order: CloudEvents, content type, trace, ours, the rest.
+    pub fn to_headers(&self) -> Headers {
+        let mut headers = Headers::with_capacity(11 + self.extra.len());
+        let mut put = |name: &str, value: String| headers.push((name.to_owned(), Some(Bytes::from(value))));
+        put("ce_id", self.id.to_string());
+        put("ce_type", self.name.clone());
+        put("ce_source", self.source.clone());
+        put("ce_time", self.time.to_string());
+        put("ce_specversion", "1.0".to_owned());
+        put("content-type", CONTENT_TYPE_JSON.to_owned());
+        if let Some(trace) = &self.trace {
+            put("traceparent", trace.clone());
+        }
+        if let Some(seq) = self.seq {
+            put("artel_seq", seq.to_string());
+        }
+        if let Some(prev) = self.prev {
+            put("artel_prev", prev.to_string());
+        }
+        if let Some(cause) = self.cause {
+            put("artel_cause", cause.to_string());
+        }
+        if self.reply {
+            put("artel_reply", "1".to_owned());
+        }
+        headers.extend(self.extra.iter().cloned());
+        headers
+    }
+
+    /// Reads an envelope; of a repeated header the first counts. Unknown headers land in `extra`.
+    pub fn from_headers(headers: &Headers) -> Result<Envelope, NotAnEnvelope> {
+        let mut found: [Option<&str>; 10] = [None; 10];
+        const NAMES: [&str; 10] = [
+            "ce_id",
+            "ce_type",
+            "ce_source",
+            "ce_time",
+            "ce_specversion",
+            "traceparent",
+            "artel_seq",
+            "artel_prev",
+            "artel_cause",
+            "artel_reply",
+        ];
+        let mut extra = Headers::new();
+        for (name, value) in headers {
+            match NAMES.iter().position(|known| known == name) {
+                Some(i) if found[i].is_none() => {
+                    let bytes =
+                        value.as_ref().ok_or(NotAnEnvelope { header: NAMES[i], reason: "is null" })?;
+                    let text = std::str::from_utf8(bytes)
+                        .map_err(|_| NotAnEnvelope { header: NAMES[i], reason: "is not UTF-8" })?;
+                    found[i] = Some(text);
+                }
+                Some(_) => {}
+                None if name == "content-type" => {}
+                None => extra.push((name.clone(), value.clone())),
+            }
+        }
+        let need = |i: usize| found[i].ok_or(NotAnEnvelope { header: NAMES[i], reason: "is missing" });
+        let uuid = |i: usize, text: &str| {
+            Uuid::parse_str(text).map_err(|_| NotAnEnvelope { header: NAMES[i], reason: "is not a UUID" })
+        };
+        let number = |i: usize| {
+            found[i]
+                .map(|text| {
+                    text.parse::<i64>().ok().filter(|n| *n >= 0).ok_or(NotAnEnvelope {
+                        header: NAMES[i],
+                        reason: "is not a whole number from 0 to 2^63-1",
+                    })
+                })
+                .transpose()
+        };
+        if need(4)? != "1.0" {
+            return Err(NotAnEnvelope { header: NAMES[4], reason: "is not 1.0" });
+        }
+        Ok(Envelope {
+            id: uuid(0, need(0)?)?,
+            name: need(1)?.to_owned(),
+            source: need(2)?.to_owned(),
+            time: need(3)?
+                .parse()
+                .map_err(|_| NotAnEnvelope { header: NAMES[3], reason: "is not an RFC 3339 time" })?,
+            trace: found[5].map(str::to_owned),
+            seq: number(6)?,
+            prev: number(7)?,
+            cause: found[8].map(|text| uuid(8, text)).transpose()?,
+            reply: found[9] == Some("1"),
+            extra,
+        })
+    }
+}
