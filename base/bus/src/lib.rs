@@ -3,6 +3,7 @@
 //! [`Log`] is what runs per message, [`Topics`] and [`Groups`] are administration; an adapter implements all three
 //! ([`Bus`]). Adapters: `segments` (embedded, Kafka's own file format). One conformance suite runs on each.
 
+pub mod codec;
 mod error;
 pub mod partition;
 mod port;
