@@ -1,1 +1,41 @@
-fn main() {}
+//! Checks and generators for this workspace: `cargo xtask --help`.
+
+mod licenses;
+mod spdx;
+mod tidy;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Checks and generators for this workspace")]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the rules of CONTRIBUTING.md that a program can check; prints every problem as path:line: reason
+    Tidy,
+    /// Check the licence of every dependency against the list in deny.toml; needs no network
+    Licenses,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let root = root()?;
+    let passed = match Args::parse().command {
+        Task::Tidy => tidy::run(&root)?,
+        Task::Licenses => licenses::run(&root)?,
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The workspace's folder: cargo tells where this crate stands, also when called from a folder below.
+fn root() -> anyhow::Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("start this by `cargo xtask`")?;
+    let root = PathBuf::from(manifest).join("..");
+    root.canonicalize().context("find the workspace's folder")
+}
