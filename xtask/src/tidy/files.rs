@@ -57,10 +57,10 @@ fn test_binary(file: &File, report: &mut Report) {
 fn migrations(tree: &Tree, report: &mut Report) {
     let mut folders: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in tree.files.iter().filter(|f| f.extension() == "sql" && !f.is_below("tests")) {
-        if let Some((folder, _)) = file.path.rsplit_once('/') {
-            if folder.rsplit('/').next() == Some("migrations") {
-                folders.entry(folder).or_default().push(file);
-            }
+        if let Some((folder, _)) = file.path.rsplit_once('/')
+            && folder.ends_with("migrations")
+        {
+            folders.entry(folder).or_default().push(file);
         }
     }
     for files in folders.values() {

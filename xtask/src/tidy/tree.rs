@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result};
 use std::path::{Path, PathBuf};
 
 /// Folders with nothing of ours in them, by name.
-const SKIPPED: [&str; 7] = [".git", ".cache", "target", "data", "node_modules", "dist", "playwright-report"];
+const SKIPPED: [&str; 5] = [".git", "target", "node_modules", "dist", "playwright-report"];
+/// The same, in the workspace's own folder only.
+const SKIPPED_AT_ROOT: [&str; 2] = [".cache", "data"];
 
 /// Above this size a file is data, not text that somebody wrote.
 const MOST_BYTES: u64 = 2 << 20;
@@ -35,8 +37,12 @@ impl Tree {
                 let name = entry.file_name();
                 // A link is looked at where it points to, or not at all.
                 let kind = entry.file_type()?;
-                if kind.is_dir() && !SKIPPED.iter().any(|skipped| name == *skipped) {
-                    folders.push(entry.path());
+                if kind.is_dir() {
+                    let skipped = SKIPPED.iter().any(|skipped| name == *skipped)
+                        || folder == root && SKIPPED_AT_ROOT.iter().any(|skipped| name == *skipped);
+                    if !skipped {
+                        folders.push(entry.path());
+                    }
                 } else if kind.is_file() {
                     files.extend(read(root, &entry.path())?);
                 }
