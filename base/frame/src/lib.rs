@@ -1,1 +1,4 @@
-//! In the making.
+//! What every process needs: configuration, telemetry and the HTTP edge. No business words, no statics.
+
+pub mod config;
+pub mod telemetry;

@@ -1,0 +1,220 @@
+//! Rules beyond types: ranges, and what must fit together.
+
+use super::problem::Problem;
+use super::sections::{Scope, Token};
+use super::tree::{Node, element, keys};
+use super::{Config, Period, Size};
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+/// Shorter tokens can be guessed.
+pub(crate) const MIN_TOKEN: usize = 16;
+
+/// Collects problems with the sources of the values they are about.
+struct Check<'a> {
+    tree: &'a Node,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn fail(&mut self, path: &str, reason: impl Into<String>) {
+        let source = self.tree.source_of(&keys(path));
+        self.problems.push(Problem::new(path, source, reason));
+    }
+
+    fn holds(&mut self, path: &str, rule: bool, reason: &str) {
+        if !rule {
+            self.fail(path, reason);
+        }
+    }
+
+    fn range<T: PartialOrd + Display>(&mut self, path: &str, value: T, range: RangeInclusive<T>) {
+        if !range.contains(&value) {
+            self.fail(
+                path,
+                format!("{value} is out of range; {} to {} is allowed", range.start(), range.end()),
+            );
+        }
+    }
+
+    fn size(&mut self, path: &str, value: Size, least: u64, most: u64) {
+        self.range(path, value, Size::bytes(least)..=Size::bytes(most));
+    }
+
+    fn period(&mut self, path: &str, value: Period, least_ms: u64, most_ms: u64) {
+        self.range(path, value, Period::millis(least_ms)..=Period::millis(most_ms));
+    }
+
+    fn adapter<T>(&mut self, path: &str, adapter: Result<T, String>) {
+        if let Err(reason) = adapter {
+            self.fail(path, reason);
+        }
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const SECOND: u64 = 1000;
+const DAY: u64 = 86_400 * SECOND;
+const YEARS: u64 = 36_500 * DAY;
+
+pub(crate) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
+    let mut check = Check { tree, problems };
+    node(config, &mut check);
+    bus(config, &mut check);
+    stores(config, &mut check);
+    http(config, &mut check);
+    flow(config, &mut check);
+    telemetry(config, &mut check);
+    auth(config, &mut check);
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+fn node(config: &Config, check: &mut Check<'_>) {
+    let node = &config.node;
+    check.holds("node.name", is_name(&node.name), "not a name; use 1 to 64 of a-z A-Z 0-9 - _ .");
+    check.holds("node.data_dir", !node.data_dir.as_os_str().is_empty(), "empty; name a folder");
+    check.period("node.stop_within", node.stop_within, 0, 3600 * SECOND);
+}
+
+fn bus(config: &Config, check: &mut Check<'_>) {
+    let bus = &config.bus;
+    check.adapter("bus.url", config.bus_adapter());
+    check.range("bus.partitions", bus.partitions, 1..=1024);
+    check.size("bus.max_message_bytes", bus.max_message_bytes, KIB, 256 * MIB);
+    // Kafka's indexes hold positions of 31 bits.
+    check.size("bus.segment_bytes", bus.segment_bytes, 4 * KIB, 2048 * MIB - 1);
+    check.period("bus.retention", bus.retention, SECOND, YEARS);
+    if let Some(bytes) = bus.retention_bytes {
+        check.holds(
+            "bus.retention_bytes",
+            bytes >= bus.segment_bytes,
+            "smaller than one segment; see bus.segment_bytes",
+        );
+    }
+    check.holds(
+        "bus.hard_bytes",
+        bus.hard_bytes >= bus.segment_bytes,
+        "smaller than one segment; see bus.segment_bytes",
+    );
+}
+
+fn stores(config: &Config, check: &mut Check<'_>) {
+    check.adapter("db.url", config.db_adapter());
+    check.range("db.readers", config.db.readers, 1..=256);
+    check.period("db.background_slice", config.db.background_slice, 1, 10 * SECOND);
+    check.adapter("cache.url", config.cache_adapter());
+    check.size("cache.bytes", config.cache.bytes, 64 * KIB, 1 << 40);
+}
+
+fn http(config: &Config, check: &mut Check<'_>) {
+    let http = &config.http;
+    let closed = config.auth.operator_token.is_some() || !config.auth.tokens.is_empty();
+    if !http.listen.ip().is_loopback() && !closed {
+        let reason = format!(
+            "{} can be reached from other machines and [auth] has no token; set auth.operator_token or auth.tokens, \
+             or listen on 127.0.0.1",
+            http.listen
+        );
+        check.fail("http.listen", reason);
+    }
+    for host in &http.hosts {
+        let plain = !host.is_empty() && !host.contains(['/', ' ', '@']);
+        check.holds(
+            "http.hosts",
+            plain,
+            "not a host name; write it as it stands in a URL, without scheme and path",
+        );
+    }
+    for origin in &http.cors_origins {
+        let (_, host) = origin.split_once("://").unwrap_or(("", ""));
+        let whole = (origin.starts_with("http://") || origin.starts_with("https://"))
+            && !host.is_empty()
+            && !host.contains(['/', ' ', '*', '@', '?', '#']);
+        if !whole {
+            check.fail(
+                "http.cors_origins",
+                format!("'{origin}' is not an origin; write it as https://HOST or https://HOST:PORT"),
+            );
+        }
+    }
+    check.size("http.body_limit", http.body_limit, KIB, 1024 * MIB);
+    check.period("http.request_timeout", http.request_timeout, 10, 3600 * SECOND);
+    check.period("http.head_timeout", http.head_timeout, 10, 3600 * SECOND);
+    check.range("http.concurrency", http.concurrency, 1..=100_000);
+    check.range("http.connections", http.connections, 1..=1_000_000);
+}
+
+fn flow(config: &Config, check: &mut Check<'_>) {
+    let flow = &config.flow;
+    check.range("flow.batch_records", flow.batch_records, 1..=100_000);
+    check.size("flow.batch_bytes", flow.batch_bytes, KIB, 1024 * MIB);
+    check.range("flow.tries", flow.tries, 1..=100);
+    check.range("flow.outbox_limit", flow.outbox_limit, 1..=1_000_000_000);
+    check.period("flow.answered_for", flow.answered_for, SECOND, YEARS);
+}
+
+fn telemetry(config: &Config, check: &mut Check<'_>) {
+    let telemetry = &config.telemetry;
+    if let Err(reason) = crate::telemetry::log_filter(&telemetry.log_filter) {
+        check.fail("telemetry.log_filter", reason);
+    }
+    check.range("telemetry.trace_ratio", telemetry.trace_ratio, 0.0..=1.0);
+    let Some(url) = &telemetry.otlp_url else { return };
+    let http = matches!(url.scheme(), "http" | "https");
+    check.holds("telemetry.otlp_url", http, "not a URL of a collector; write it as http://HOST:4318");
+    check.holds(
+        "telemetry.otlp_url",
+        config.compiled.otlp,
+        "otlp is not compiled in; rebuild with --features otlp",
+    );
+}
+
+fn auth(config: &Config, check: &mut Check<'_>) {
+    let long = config.auth.operator_token.as_ref().is_none_or(|token| token.expose().len() >= MIN_TOKEN);
+    check.holds("auth.operator_token", long, "too short; use at least 16 characters");
+    let mut names = BTreeSet::new();
+    let places = check.tree.places(&keys("auth.tokens"));
+    for (token, place) in config.auth.tokens.iter().zip(places) {
+        if let Err((key, reason)) = check_token(token, &mut names) {
+            let path = format!("auth.tokens[{place}].{key}");
+            let source = check.tree.source_of(&element("auth.tokens", place));
+            check.problems.push(Problem::new(path, source, reason));
+        }
+    }
+}
+
+fn check_token<'a>(token: &'a Token, names: &mut BTreeSet<&'a str>) -> Result<(), (&'static str, String)> {
+    let fail = |key, reason: &str| Err((key, reason.to_owned()));
+    if !is_name(&token.name) {
+        return fail("name", "not a name; use 1 to 64 of a-z A-Z 0-9 - _ .");
+    }
+    if matches!(&*token.name, "operator" | "public") {
+        return fail("name", "taken by the system itself; choose another");
+    }
+    if !names.insert(&token.name) {
+        return Err(("name", format!("'{}' stands twice; give each token a name of its own", token.name)));
+    }
+    match (&token.secret, &token.sha256) {
+        (None, None) => return fail("secret", "missing; set secret or sha256"),
+        (Some(_), Some(_)) => return fail("secret", "both secret and sha256 are set; leave one out"),
+        (Some(secret), None) if secret.expose().len() < MIN_TOKEN => {
+            return fail("secret", "too short; use at least 16 characters");
+        }
+        (None, Some(hash)) if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            return fail("sha256", "not a SHA-256; write 64 hexadecimal digits");
+        }
+        _ => {}
+    }
+    let scopes: BTreeSet<Scope> = token.scopes.iter().copied().collect();
+    if scopes.is_empty() {
+        return fail("scopes", "empty; list some of produce, read, operate");
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Configuration: defaults, a file, environment variables and arguments laid over each other, read into types, with every
+//! problem reported at once and the source of every value known. `config/artel.toml` is the defaults and the manual.
+
+mod adapters;
+mod check;
+mod effective;
+mod environment;
+mod problem;
+mod read;
+mod secret;
+mod sections;
+mod tree;
+mod values;
+
+pub use adapters::{BusAdapter, CacheAdapter, Compiled, DbAdapter};
+pub use problem::{Problem, Source};
+pub use secret::{REDACTED, Secret, Url, is_secret};
+pub use sections::{Auth, Bus, Cache, Compression, Db, Flow, Http, LogFormat, Node, Scope, Telemetry, Token};
+pub use values::{InvalidValue, Period, Size};
+
+use problem::nearest;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tree::{Kind, keys};
+
+/// The commented defaults, as compiled in.
+pub const DEFAULTS: &str = include_str!("../../../../config/artel.toml");
+
+/// Where settings come from, weakest first: defaults, file, environment variables, arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    defaults: Vec<(String, String)>,
+    file: Option<PathBuf>,
+    variables: Vec<(String, String)>,
+    arguments: Vec<(String, String, Argument)>,
+    compiled: Compiled,
+}
+
+#[derive(Debug, Clone)]
+enum Argument {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl Sources {
+    /// The compiled-in defaults alone.
+    pub fn new() -> Sources {
+        Sources::default()
+    }
+
+    /// Adds the defaults of further sections: TOML, with the name that problems show.
+    pub fn defaults(mut self, name: &str, toml: &str) -> Sources {
+        self.defaults.push((name.to_owned(), toml.to_owned()));
+        self
+    }
+
+    /// Reads this file, if there is one to read.
+    pub fn file(mut self, path: Option<impl Into<PathBuf>>) -> Sources {
+        self.file = path.map(Into::into);
+        self
+    }
+
+    /// Takes these environment variables; those that do not begin with `ARTEL_` are passed over.
+    pub fn variables(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Sources {
+        self.variables.extend(variables.into_iter().filter(|(name, _)| name.starts_with("ARTEL_")));
+        self.variables.sort();
+        self
+    }
+
+    /// Sets one key from the command line: `argument` is what problems show, such as `--listen`.
+    pub fn set(mut self, argument: &str, path: &str, value: impl Into<String>) -> Sources {
+        self.arguments.push((argument.to_owned(), path.to_owned(), Argument::Text(value.into())));
+        self
+    }
+
+    /// Sets one list from the command line.
+    pub fn set_list(mut self, argument: &str, path: &str, values: Vec<String>) -> Sources {
+        self.arguments.push((argument.to_owned(), path.to_owned(), Argument::List(values)));
+        self
+    }
+
+    /// Says which heavy adapters the binary has.
+    pub fn compiled(mut self, compiled: Compiled) -> Sources {
+        self.compiled = compiled;
+        self
+    }
+}
+
+/// Every setting, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub node: Node,
+    pub bus: Bus,
+    pub db: Db,
+    pub cache: Cache,
+    pub http: Http,
+    pub flow: Flow,
+    pub telemetry: Telemetry,
+    pub auth: Auth,
+    compiled: Compiled,
+    tree: tree::Node,
+    defaults: tree::Node,
+}
+
+impl Config {
+    /// Reads, lays over each other and checks; or says everything that is wrong.
+    pub fn load(sources: Sources) -> Result<Config, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let defaults = defaults(&sources, &mut problems);
+        let mut tree = defaults.clone();
+        lay_over(&mut tree, &sources, &mut problems);
+        let unreadable: Vec<String> = problems.iter().map(|problem| problem.source.clone()).collect();
+        unknown_sections(&mut tree, &defaults, &mut problems);
+        let config = read_all(tree, defaults, sources.compiled, &mut problems);
+        if let Some(config) = &config {
+            check::check(config, &config.tree, &mut problems);
+        }
+        // What was left of an unreadable line is no second problem.
+        let mut index = 0;
+        problems.retain(|problem| {
+            index += 1;
+            index <= unreadable.len() || !unreadable.contains(&problem.source)
+        });
+        config.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// A service's own section as its own type, which denies unknown fields.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let value = read::section(&mut self.tree.clone(), &self.defaults, name, &mut problems);
+        value.filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    /// A problem that a service found in a section of its own, with the source of the value.
+    pub fn problem(&self, path: &str, reason: impl Into<String>) -> Problem {
+        Problem::new(path, self.tree.source_of(&keys(path)), reason)
+    }
+
+    /// The configuration in effect as TOML, each value with its source, secrets redacted.
+    pub fn effective(&self) -> String {
+        effective::print(&self.tree)
+    }
+}
+
+fn defaults(sources: &Sources, problems: &mut Vec<Problem>) -> tree::Node {
+    let (mut tree, mistakes) = tree::Node::parse("default", DEFAULTS);
+    problems.extend(mistakes);
+    for (name, toml) in &sources.defaults {
+        let (further, mistakes) = tree::Node::parse(name, toml);
+        problems.extend(mistakes);
+        tree.merge(further);
+    }
+    tree
+}
+
+fn lay_over(tree: &mut tree::Node, sources: &Sources, problems: &mut Vec<Problem>) {
+    if let Some(path) = &sources.file {
+        let name = path.display().to_string();
+        match read_file(path) {
+            Ok(text) => {
+                let (file, mistakes) = tree::Node::parse(&name, &text);
+                problems.extend(mistakes);
+                tree.merge(file);
+            }
+            Err(reason) => problems.push(Problem::new("", name, reason)),
+        }
+    }
+    environment::apply(tree, &sources.variables, problems);
+    for (argument, path, value) in &sources.arguments {
+        let source = Source::Argument(Arc::from(&**argument));
+        let node = match value {
+            Argument::Text(text) => tree::Node::text(text, source),
+            Argument::List(list) => {
+                let list = list.iter().map(|text| tree::Node::text(text, source.clone()));
+                tree::Node { kind: Kind::List(list.enumerate().collect()), source }
+            }
+        };
+        tree.set(&keys(path), node);
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "no such file; check --config and ARTEL_CONFIG, or leave them out for the defaults".to_owned()
+        }
+        _ => format!("cannot be read: {error}"),
+    })
+}
+
+/// Sections that have no defaults, and values where a section should be.
+fn unknown_sections(tree: &mut tree::Node, defaults: &tree::Node, problems: &mut Vec<Problem>) {
+    let (Kind::Table(sections), Kind::Table(known)) = (&mut tree.kind, &defaults.kind) else { return };
+    sections.retain(|name, node| {
+        let reason = match (&node.kind, known.contains_key(name)) {
+            (Kind::Table(_), true) => return true,
+            (_, true) => "not a section; write [section] on a line of its own and its keys below".to_owned(),
+            (Kind::Table(_), false) => match nearest(name, known.keys().map(|name| &**name)) {
+                Some(near) => format!("no such section; did you mean [{near}]?"),
+                None => {
+                    let known: Vec<&str> = known.keys().map(|name| &**name).collect();
+                    format!("no such section; known are {}", known.join(", "))
+                }
+            },
+            (_, false) => "stands outside any section; write it below its [section]".to_owned(),
+        };
+        problems.push(Problem::new(name, &node.source, reason));
+        false
+    });
+    for (name, node) in known {
+        sections.entry(name.clone()).or_insert_with(|| node.clone());
+    }
+}
+
+fn read_all(
+    mut tree: tree::Node,
+    defaults: tree::Node,
+    compiled: Compiled,
+    problems: &mut Vec<Problem>,
+) -> Option<Config> {
+    let node = read::section(&mut tree, &defaults, "node", problems);
+    let bus = read::section(&mut tree, &defaults, "bus", problems);
+    let db = read::section(&mut tree, &defaults, "db", problems);
+    let cache = read::section(&mut tree, &defaults, "cache", problems);
+    let http = read::section(&mut tree, &defaults, "http", problems);
+    let flow = read::section(&mut tree, &defaults, "flow", problems);
+    let telemetry = read::section(&mut tree, &defaults, "telemetry", problems);
+    let auth = read::section(&mut tree, &defaults, "auth", problems);
+    Some(Config {
+        node: node?,
+        bus: bus?,
+        db: db?,
+        cache: cache?,
+        http: http?,
+        flow: flow?,
+        telemetry: telemetry?,
+        auth: auth?,
+        compiled,
+        tree,
+        defaults,
+    })
+}

@@ -1,0 +1,160 @@
+//! The settings of the base, as they stand in `config/artel.toml`: its comments say what each one means.
+
+use super::secret::{Secret, Url};
+use super::values::{Period, Size};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// `[node]`: this process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    pub name: String,
+    pub data_dir: PathBuf,
+    /// Empty = every service.
+    pub roles: Vec<String>,
+    pub stop_within: Period,
+}
+
+/// `[bus]`: the log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bus {
+    /// Read it by [`Config::bus_adapter`](super::Config::bus_adapter).
+    pub url: Url,
+    pub partitions: u32,
+    pub max_message_bytes: Size,
+    pub segment_bytes: Size,
+    pub retention: Period,
+    /// `None` = by age only.
+    pub retention_bytes: Option<Size>,
+    pub hard_bytes: Size,
+    pub compression: Compression,
+}
+
+/// How batches of the log are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    None,
+    Lz4,
+    Zstd,
+}
+
+/// `[db]`: the services' state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Db {
+    /// Read it by [`Config::db_adapter`](super::Config::db_adapter).
+    pub url: Url,
+    pub readers: u32,
+    pub background_slice: Period,
+}
+
+/// `[cache]`: hot copies.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Read it by [`Config::cache_adapter`](super::Config::cache_adapter).
+    pub url: Url,
+    pub bytes: Size,
+}
+
+/// `[http]`: the listener for people and programs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    pub hosts: Vec<String>,
+    pub cors_origins: Vec<String>,
+    pub body_limit: Size,
+    pub request_timeout: Period,
+    pub head_timeout: Period,
+    pub concurrency: usize,
+    pub connections: usize,
+    pub compression: bool,
+}
+
+/// Serde's own error does not say how an address is written.
+fn address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(d)?;
+    text.parse().map_err(|_| {
+        serde::de::Error::custom(format!(
+            "'{text}' is not an address with a port; write it as 127.0.0.1:8080"
+        ))
+    })
+}
+
+/// `[flow]`: taking in and sending on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    pub batch_records: usize,
+    pub batch_bytes: Size,
+    pub tries: u32,
+    pub outbox_limit: u64,
+    pub answered_for: Period,
+}
+
+/// `[telemetry]`: logs and traces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    pub log_format: LogFormat,
+    pub log_filter: String,
+    pub otlp_url: Option<Url>,
+    pub trace_ratio: f64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
+
+/// `[auth]`: who may do what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub operator_token: Option<Secret>,
+    pub tokens: Vec<Token>,
+}
+
+/// A caller with a name: exactly one of `secret` and `sha256`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub name: String,
+    pub secret: Option<Secret>,
+    /// SHA-256 of the secret, 64 hexadecimal digits.
+    pub sha256: Option<String>,
+    pub scopes: Vec<Scope>,
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Send messages and other changes of a service's own things.
+    Produce,
+    /// Look at things.
+    Read,
+    /// Look at and change the system itself.
+    Operate,
+}
+
+impl Scope {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scope::Produce => "produce",
+            Scope::Read => "read",
+            Scope::Operate => "operate",
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The frame as a whole: configuration from real files, HTTP over real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod config;
