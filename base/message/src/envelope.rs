@@ -11,14 +11,17 @@ pub type Headers = Vec<(String, Option<Bytes>)>;
 /// What every value of ours is.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
 
-/// Header names that only the platform writes begin with these; `traceparent` and `content-type` are ours as well.
+/// Header names that only the platform writes begin with these.
 pub const RESERVED_PREFIXES: [&str; 2] = ["ce_", "artel_"];
+/// Further headers that only the platform writes.
+pub const RESERVED_HEADERS: [&str; 2] = ["traceparent", "content-type"];
 
 /// Whether a user may not set this header.
 pub fn is_reserved_header(name: &str) -> bool {
     let starts =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
-    RESERVED_PREFIXES.iter().any(|prefix| starts(prefix)) || name.eq_ignore_ascii_case("traceparent")
+    RESERVED_PREFIXES.iter().any(|prefix| starts(prefix))
+        || RESERVED_HEADERS.iter().any(|reserved| name.eq_ignore_ascii_case(reserved))
 }
 
 /// Who, what, when and why of a message of our own; the value travels beside it.
@@ -42,7 +45,7 @@ pub struct Envelope {
     pub cause: Option<Uuid>,
     /// `artel_reply`: a command whose sender listens for the answer.
     pub reply: bool,
-    /// Every header that is not named above, in order.
+    /// Every header that is not named above, in order; users' own headers are here.
     pub extra: Headers,
 }
 
@@ -119,7 +122,11 @@ impl Envelope {
                 None => extra.push((name.clone(), value.clone())),
             }
         }
-        let need = |i: usize| found[i].ok_or(NotAnEnvelope { header: NAMES[i], reason: "is missing" });
+        let need = |i: usize| match found[i] {
+            None => Err(NotAnEnvelope { header: NAMES[i], reason: "is missing" }),
+            Some("") => Err(NotAnEnvelope { header: NAMES[i], reason: "is empty" }),
+            Some(text) => Ok(text),
+        };
         let uuid = |i: usize, text: &str| {
             Uuid::parse_str(text).map_err(|_| NotAnEnvelope { header: NAMES[i], reason: "is not a UUID" })
         };
@@ -152,3 +159,6 @@ impl Envelope {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

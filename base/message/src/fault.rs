@@ -129,3 +129,59 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const CODES: [(Code, &str, bool); 9] = [
+        (Code::Invalid, "invalid", true),
+        (Code::Unauthenticated, "unauthenticated", true),
+        (Code::Forbidden, "forbidden", true),
+        (Code::NotFound, "not_found", false),
+        (Code::Conflict, "conflict", false),
+        (Code::Exhausted, "exhausted", false),
+        (Code::Unavailable, "unavailable", false),
+        (Code::Timeout, "timeout", false),
+        (Code::Internal, "internal", false),
+    ];
+
+    /// Faults are stored (answers, dead letters) and cross versions: these texts never change.
+    #[test]
+    fn a_fault_reads_the_same_for_ever() {
+        let plain = Fault::not_found("no such message");
+        assert_eq!(
+            serde_json::to_string(&plain).unwrap(),
+            r#"{"code":"not_found","reason":"no such message"}"#
+        );
+        let field = Fault::field("topic", "is empty");
+        assert_eq!(
+            serde_json::to_string(&field).unwrap(),
+            r#"{"code":"invalid","reason":"topic: is empty","detail":{"field":"topic"}}"#
+        );
+        let later = json!({ "code": "timeout", "reason": "slow", "a field of a later version": 1 });
+        assert_eq!(serde_json::from_value::<Fault>(later).unwrap(), Fault::timeout("slow"));
+    }
+
+    #[test]
+    fn codes_have_one_name_each_and_three_are_final() {
+        for (code, name, is_final) in CODES {
+            assert_eq!((code.as_str(), code.is_final()), (name, is_final));
+            assert_eq!(serde_json::to_value(code).unwrap(), name);
+            assert_eq!(serde_json::from_value::<Code>(json!(name)).unwrap(), code);
+        }
+        assert!(serde_json::from_value::<Code>(json!("Invalid")).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_bounds() {
+        assert!(Fault::storage_full("no room").is_storage_full());
+        assert!(!Fault::exhausted("too many").is_storage_full());
+        let other = Fault::unavailable("x").with(json!({ "kind": "storage" }));
+        assert!(!other.is_storage_full());
+        let again: Fault =
+            serde_json::from_value(serde_json::to_value(Fault::storage_full("x")).unwrap()).unwrap();
+        assert!(again.is_storage_full());
+    }
+}

@@ -122,7 +122,8 @@ impl Cause {
         Cause { id: layout(at, &hash.finalize().into()), at }
     }
 
-    /// A request from outside: (caller, key) when it carries an idempotency key.
+    /// A request from outside that carries an idempotency key: (caller, command's name, key). Only the time differs
+    /// between repeats; which of them counts is decided where answers are kept.
     pub fn keyed(caller: &str, name: &str, key: &str, at: Time) -> Cause {
         let mut hash = Sha256::new();
         hash.update(b"artel.keyed\0");
@@ -161,3 +162,6 @@ fn layout(at: Time, bits: &[u8; 32]) -> Uuid {
     random.copy_from_slice(&bits[..10]);
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
+
+#[cfg(test)]
+mod tests;

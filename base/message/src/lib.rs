@@ -1,6 +1,7 @@
 //! What a message is, without any runtime: the traits of commands, queries, events and effects, the envelope on the
 //! wire, the closed set of fault codes, typed ids, time, money and pages. No async, no I/O.
 
+mod catalogue;
 mod envelope;
 mod fault;
 mod id;
@@ -10,8 +11,10 @@ mod time;
 mod traits;
 
 pub use artel_message_derive::{Command, Effect, Event, Query};
+pub use catalogue::{Described, Kind};
 pub use envelope::{
-    CONTENT_TYPE_JSON, Envelope, Headers, NotAnEnvelope, RESERVED_PREFIXES, is_reserved_header,
+    CONTENT_TYPE_JSON, Envelope, Headers, NotAnEnvelope, RESERVED_HEADERS, RESERVED_PREFIXES,
+    is_reserved_header,
 };
 pub use fault::{Code, Fault};
 pub use id::{Cause, Id, Tag};
@@ -19,12 +22,6 @@ pub use money::{Currency, Money};
 pub use page::{Cursor, Page};
 pub use time::{InvalidTime, Time};
 pub use traits::{
-    Command, Effect, Event, Message, Query, commands_topic, dead_letter_topic, replies_topic, service_of,
+    Command, Effect, Event, Later, Message, Query, commands_topic, dead_letter_topic, replies_topic,
+    service_of,
 };
-
-/// Used by the derive macros; not part of the contract.
-#[doc(hidden)]
-pub mod reexport {
-    pub use schemars;
-    pub use serde;
-}

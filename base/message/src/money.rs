@@ -89,3 +89,55 @@ impl Money {
             .map(|minor| Money { minor, ..self })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rub() -> Currency {
+        "RUB".parse().unwrap()
+    }
+
+    #[test]
+    fn a_currency_is_three_to_eight_capitals_or_digits() {
+        for code in ["RUB", "USDT", "1INCH", "ABCDEFGH"] {
+            let currency: Currency = code.parse().unwrap();
+            assert_eq!(currency.as_str(), code);
+            assert_eq!(serde_json::to_string(&currency).unwrap(), format!("{code:?}"));
+        }
+        for wrong in ["", "RU", "rub", "ABCDEFGHI", "RU B", "РУБ", "RUB\0"] {
+            assert!(wrong.parse::<Currency>().is_err(), "{wrong:?}");
+            assert!(serde_json::from_value::<Currency>(wrong.into()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn money_is_two_fields_in_json() {
+        let money = Money::new(-1050, rub());
+        let json = serde_json::json!({ "minor": -1050, "currency": "RUB" });
+        assert_eq!(serde_json::to_value(money).unwrap(), json);
+        assert_eq!(serde_json::from_value::<Money>(json).unwrap(), money);
+        let fraction = serde_json::json!({ "minor": 10.5, "currency": "RUB" });
+        assert!(serde_json::from_value::<Money>(fraction).is_err());
+    }
+
+    #[test]
+    fn currencies_do_not_mix_and_sums_do_not_wrap() {
+        let (a, b) = (Money::new(1, rub()), Money::new(1, "USD".parse().unwrap()));
+        assert_eq!((a.checked_add(b), a.checked_sub(b)), (None, None));
+        assert_eq!(Money::new(i64::MAX, rub()).checked_add(a), None);
+        assert_eq!(Money::new(i64::MIN, rub()).checked_sub(a), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_difference_undoes_a_sum(a: i64, b: i64) {
+            let (x, y) = (Money::new(a, rub()), Money::new(b, rub()));
+            match x.checked_add(y) {
+                Some(sum) => prop_assert_eq!(sum.checked_sub(y), Some(x)),
+                None => prop_assert!(a.checked_add(b).is_none()),
+            }
+        }
+    }
+}

@@ -33,12 +33,48 @@ impl Cursor {
         let wrong =
             || Fault::field("cursor", "not a cursor of this list; take it from the field 'next' of a page");
         let text = self.0.as_bytes();
-        if text.len() % 2 != 0 || text.len() > 4096 {
+        if !text.len().is_multiple_of(2) || text.len() > 4096 {
             return Err(wrong());
         }
         let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
         let bytes: Option<Vec<u8>> =
             text.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect();
         serde_json::from_slice(&bytes.ok_or_else(wrong)?).map_err(|_| wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, Time};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_page_without_a_next_one_says_nothing_of_it() {
+        let last = Page { items: vec![1, 2], next: None };
+        assert_eq!(serde_json::to_string(&last).unwrap(), r#"{"items":[1,2]}"#);
+        let more = Page { next: Some(Cursor("3b".to_owned())), ..last.clone() };
+        assert_eq!(serde_json::to_string(&more).unwrap(), r#"{"items":[1,2],"next":"3b"}"#);
+        assert_eq!(serde_json::from_str::<Page<i32>>(r#"{"items":[1,2]}"#).unwrap(), last);
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused_and_names_the_field() {
+        let long = "00".repeat(2049);
+        for wrong in ["", "0", "zz", "5b31", "+1+1", "ёё", &long, &Cursor::of(&"text").0] {
+            let fault = Cursor(wrong.to_owned()).key::<(i64, i64)>().unwrap_err();
+            assert_eq!(fault.code, Code::Invalid);
+            assert!(fault.reason.starts_with("cursor: "), "{wrong}: {fault}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_gives_its_key_back(micros: i64, text: String) {
+            let key = (Time::from_micros(micros), text);
+            let cursor = Cursor::of(&key);
+            prop_assert!(cursor.0.bytes().all(|b| b.is_ascii_hexdigit()));
+            prop_assert_eq!(cursor.key::<(Time, String)>(), Ok(key));
+        }
     }
 }

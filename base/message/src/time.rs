@@ -8,7 +8,8 @@ use std::ops::{Add, Sub};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A moment: microseconds since 1970-01-01T00:00:00Z. As text it is RFC 3339 in UTC with six digits.
+/// A moment: microseconds since 1970-01-01T00:00:00Z. As text it is RFC 3339 in UTC with six digits. RFC 3339 knows
+/// the years 0000 to 9999; what lies outside becomes the nearest moment inside, so that every `Time` has a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(i64);
 
@@ -18,11 +19,22 @@ pub struct Time(i64);
 pub struct InvalidTime(String);
 
 impl Time {
+    /// 0000-01-01T00:00:00Z
+    pub const MIN: Time = Time(-62_167_219_200_000_000);
+    /// 9999-12-31T23:59:59.999999Z
+    pub const MAX: Time = Time(253_402_300_799_999_999);
+
     pub const fn from_micros(micros: i64) -> Time {
-        Time(micros)
+        if micros < Time::MIN.0 {
+            Time::MIN
+        } else if micros > Time::MAX.0 {
+            Time::MAX
+        } else {
+            Time(micros)
+        }
     }
     pub const fn from_millis(millis: i64) -> Time {
-        Time(millis.saturating_mul(1000))
+        Time::from_micros(millis.saturating_mul(1000))
     }
     pub const fn micros(self) -> i64 {
         self.0
@@ -33,8 +45,8 @@ impl Time {
     /// The wall clock. Only the process's clock adapter calls this; everything else is given its time.
     pub fn from_system(now: std::time::SystemTime) -> Time {
         match now.duration_since(std::time::UNIX_EPOCH) {
-            Ok(d) => Time(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
-            Err(e) => Time(i64::try_from(e.duration().as_micros()).map_or(i64::MIN, |m| -m)),
+            Ok(d) => Time::from_micros(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
+            Err(e) => Time::from_micros(i64::try_from(e.duration().as_micros()).map_or(i64::MIN, |m| -m)),
         }
     }
     /// Time passed since `earlier`; zero when it lies ahead.
@@ -46,14 +58,14 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Time;
     fn add(self, d: Duration) -> Time {
-        Time(self.0.saturating_add(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+        Time::from_micros(self.0.saturating_add(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
 impl Sub<Duration> for Time {
     type Output = Time;
     fn sub(self, d: Duration) -> Time {
-        Time(self.0.saturating_sub(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+        Time::from_micros(self.0.saturating_sub(i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
@@ -91,7 +103,8 @@ impl fmt::Display for Time {
 
 impl FromStr for Time {
     type Err = InvalidTime;
-    /// RFC 3339 with any offset; digits past the sixth of a second are cut.
+    /// RFC 3339 with any offset; digits past the sixth of a second are cut. A leap second (`:60`) is the second after
+    /// it, as POSIX time has none.
     fn from_str(text: &str) -> Result<Time, InvalidTime> {
         parse(text).ok_or_else(|| InvalidTime(text.chars().take(40).collect()))
     }
@@ -117,7 +130,10 @@ fn parse(text: &str) -> Option<Time> {
         2 => 28 + u32::from(leap),
         _ => 31,
     };
-    if !(1..=12).contains(&month) || day < 1 || day > length || hour > 23 || minute > 59 || second > 59 {
+    if !(1..=12).contains(&month) || day < 1 || day > length || hour > 23 || minute > 59 {
+        return None;
+    }
+    if second > 60 || second == 60 && minute != 59 {
         return None;
     }
     let mut rest = &text[19..];
@@ -151,7 +167,8 @@ fn parse(text: &str) -> Option<Time> {
     let seconds =
         days(year, month, day) * 86_400 + i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second)
             - offset;
-    Some(Time(seconds * 1_000_000 + micros))
+    let time = Time(seconds * 1_000_000 + micros);
+    (Time::MIN..=Time::MAX).contains(&time).then_some(time)
 }
 
 impl Serialize for Time {
@@ -173,3 +190,6 @@ impl JsonSchema for Time {
         schemars::json_schema!({ "type": "string", "format": "date-time" })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,9 @@ pub trait Effect: Message {
     }
 }
 
+/// A message that can be put off by a durable timer: a command or an effect. The derives implement it.
+pub trait Later: Message {}
+
 /// The service a message name belongs to: `notify` of `notify.accept`.
 pub fn service_of(name: &str) -> &str {
     name.split_once('.').map_or(name, |(service, _)| service)
@@ -68,4 +71,18 @@ pub fn replies_topic(service: &str) -> String {
 /// The topic of messages given up on in `topic`.
 pub fn dead_letter_topic(topic: &str) -> String {
     format!("{topic}.dlq")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_are_named_after_their_service() {
+        assert_eq!(service_of("notify.accept"), "notify");
+        assert_eq!(service_of("notify"), "notify");
+        assert_eq!(commands_topic("notify"), "notify.commands");
+        assert_eq!(replies_topic("notify"), "notify.replies");
+        assert_eq!(dead_letter_topic("notify.commands"), "notify.commands.dlq");
+    }
 }
