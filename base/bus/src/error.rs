@@ -18,6 +18,14 @@ pub enum BusError {
     TooLarge { what: &'static str, size: usize, limit: usize, setting: &'static str },
     #[error("offset {offset} of {topic}/{partition} is outside {begin}..{end}")]
     OutOfRange { topic: String, partition: u32, offset: i64, begin: i64, end: i64 },
+    /// A record that the format cannot hold.
+    #[error("record {index} of the batch can't be stored: {reason}")]
+    InvalidRecord { index: usize, reason: String },
+    #[error("group '{group}' is not registered on topic '{topic}'; register it first")]
+    UnknownGroup { group: String, topic: String },
+    /// A bound on how many of something there may be.
+    #[error("no room for {what}: the limit is {limit} (setting {setting})")]
+    Limit { what: String, limit: usize, setting: &'static str },
     /// The hard size is reached while a registered group still needs the oldest records.
     #[error(
         "{topic}/{partition} is full ({size} bytes) and group '{group}' still needs its oldest records; let it catch up or forget it"
@@ -56,12 +64,15 @@ impl From<BusError> for Fault {
     fn from(error: BusError) -> Fault {
         let reason = error.to_string();
         match error {
-            BusError::UnknownTopic(_) | BusError::UnknownPartition { .. } => Fault::not_found(reason),
-            BusError::InvalidTopic { .. } | BusError::TooLarge { .. } | BusError::OutOfRange { .. } => {
-                Fault::invalid(reason)
+            BusError::UnknownTopic(_) | BusError::UnknownPartition { .. } | BusError::UnknownGroup { .. } => {
+                Fault::not_found(reason)
             }
+            BusError::InvalidTopic { .. }
+            | BusError::TooLarge { .. }
+            | BusError::InvalidRecord { .. }
+            | BusError::OutOfRange { .. } => Fault::invalid(reason),
             BusError::PartitionCount { .. } => Fault::conflict(reason),
-            BusError::Full { .. } => Fault::exhausted(reason),
+            BusError::Full { .. } | BusError::Limit { .. } => Fault::exhausted(reason),
             BusError::DiskFull { .. } => Fault::storage_full(reason),
             BusError::Stopped { .. } | BusError::Unavailable(_) | BusError::Closed => {
                 Fault::unavailable(reason)

@@ -4,12 +4,16 @@
 //! ([`Bus`]). Adapters: `segments` (embedded, Kafka's own file format). One conformance suite runs on each.
 
 pub mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 pub mod partition;
 mod port;
+pub mod segments;
 
 pub use error::BusError;
 pub use port::{
     Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
     TopicSpec, Topics,
 };
+pub use segments::{Segments, SegmentsConfig};

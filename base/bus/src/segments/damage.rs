@@ -1,0 +1,78 @@
+//! Damage that nobody but a person can put right, and the search that tells it from a torn tail.
+
+use super::disk::{LogFile, read_full};
+use super::files::Kind;
+use crate::codec::{BatchHeader, CodecError, HEADER_BYTES, check_crc};
+use std::io;
+use std::path::Path;
+
+/// Why a partition can't be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Damage {
+    #[error("{file} is damaged at position {position} (offset {offset}): {error}")]
+    Middle { file: String, position: u64, offset: i64, error: CodecError },
+    #[error("{file} ends at offset {end}, but the next segment begins at {next}")]
+    Gap { file: String, end: i64, next: i64 },
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Damage {
+    /// What is wrong and what to do.
+    pub fn sentence(&self, folder: &Path) -> String {
+        let folder = folder.display();
+        match self {
+            Damage::Middle { file, position, offset, .. } => format!(
+                "{self}; restore {folder}/{file} from a backup and start again, or give up everything from offset {offset} on: \
+                 cut the file to {position} bytes, remove the segments after it, and start again"
+            ),
+            Damage::Gap { file, next, .. } => format!(
+                "{self}; restore the missing part of {folder}/{file} from a backup and start again, or give up everything \
+                 before offset {next}: move the segments before {} away and start again",
+                Kind::Log.name(*next)
+            ),
+            Damage::Io(_) => {
+                format!("{folder} can't be read: {self}; mend the disk or its permissions and start again")
+            }
+        }
+    }
+}
+
+/// Bytes looked at together.
+const WINDOW: usize = 1 << 20;
+
+/// The position of the first valid batch in `from..to` whose offset is `least` or more.
+pub(super) fn search_batch(file: &dyn LogFile, from: u64, to: u64, least: i64) -> io::Result<Option<u64>> {
+    let mut window = vec![0; WINDOW];
+    let mut start = from;
+    while start + HEADER_BYTES as u64 <= to {
+        let want = usize::try_from(to - start).map_or(WINDOW, |left| left.min(WINDOW));
+        let have = read_full(file, &mut window[..want], start)?;
+        if have < HEADER_BYTES {
+            return Ok(None);
+        }
+        for at in 0..=have - HEADER_BYTES {
+            // The version byte is looked at first: it rules out nearly every position.
+            if window[at + 16] == 2 && is_batch(file, &window[at..have], start + at as u64, to, least)? {
+                return Ok(Some(start + at as u64));
+            }
+        }
+        // Windows overlap by a header, less the byte just looked at.
+        start += (have - HEADER_BYTES + 1) as u64;
+    }
+    Ok(None)
+}
+
+fn is_batch(file: &dyn LogFile, bytes: &[u8], position: u64, to: u64, least: i64) -> io::Result<bool> {
+    let Ok(header) = BatchHeader::parse(bytes) else { return Ok(false) };
+    // Our batches have no gaps inside, and offsets within a segment are close to each other.
+    let is_likely = (least..least.saturating_add(i64::from(i32::MAX))).contains(&header.base_offset)
+        && i64::from(header.count) == i64::from(header.last_offset_delta) + 1
+        && header.size as u64 <= to - position;
+    if !is_likely {
+        return Ok(false);
+    }
+    let mut batch = vec![0; header.size];
+    let have = read_full(file, &mut batch, position)?;
+    Ok(have == header.size && check_crc(&batch).is_ok())
+}

@@ -1,0 +1,104 @@
+//! The open files: bounded, the one unused for longest is closed first.
+
+use super::disk::{Disk, LogFile};
+use super::sync::lock;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What a file in a partition's folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Log,
+    /// Offset to position, sparse.
+    Index,
+    /// Time to offset, sparse.
+    TimeIndex,
+    /// One per partition: how far the last segment is known to be durable.
+    RecoveryPoint,
+}
+
+impl Kind {
+    /// The files of one segment.
+    pub const SEGMENT: [Kind; 3] = [Kind::Log, Kind::Index, Kind::TimeIndex];
+
+    /// A segment's files have Kafka's names: the base offset with 20 digits.
+    pub fn name(self, base: i64) -> String {
+        let extension = match self {
+            Kind::Log => "log",
+            Kind::Index => "index",
+            Kind::TimeIndex => "timeindex",
+            Kind::RecoveryPoint => return "recovery-point".to_owned(),
+        };
+        format!("{base:020}.{extension}")
+    }
+
+    pub fn path(self, folder: &Path, base: i64) -> PathBuf {
+        folder.join(self.name(base))
+    }
+}
+
+type Key = (u64, i64, Kind);
+
+struct Open {
+    file: Arc<dyn LogFile>,
+    used: u64,
+}
+
+#[derive(Default)]
+struct Table {
+    open: HashMap<Key, Open>,
+    /// Grows with each use; the smallest `used` is the oldest.
+    uses: u64,
+}
+
+pub(super) struct OpenFiles {
+    disk: Arc<dyn Disk>,
+    limit: usize,
+    table: Mutex<Table>,
+}
+
+impl OpenFiles {
+    pub fn new(disk: Arc<dyn Disk>, limit: usize) -> OpenFiles {
+        OpenFiles { disk, limit, table: Mutex::new(Table::default()) }
+    }
+
+    /// The file of `partition` (its process-wide number) in `folder`; it must exist.
+    pub fn get(&self, partition: u64, folder: &Path, base: i64, kind: Kind) -> io::Result<Arc<dyn LogFile>> {
+        let key = (partition, base, kind);
+        let mut table = lock(&self.table);
+        table.uses += 1;
+        let used = table.uses;
+        if let Some(open) = table.open.get_mut(&key) {
+            open.used = used;
+            return Ok(open.file.clone());
+        }
+        let file = self.disk.open(&kind.path(folder, base), false)?;
+        if table.open.len() >= self.limit {
+            let oldest = table.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| *key);
+            if let Some(oldest) = oldest {
+                table.open.remove(&oldest);
+            }
+        }
+        table.open.insert(key, Open { file: file.clone(), used });
+        Ok(file)
+    }
+
+    /// Closes the files of one segment.
+    pub fn forget(&self, partition: u64, base: i64) {
+        let mut table = lock(&self.table);
+        for kind in Kind::SEGMENT {
+            table.open.remove(&(partition, base, kind));
+        }
+    }
+
+    pub fn forget_one(&self, partition: u64, base: i64, kind: Kind) {
+        lock(&self.table).open.remove(&(partition, base, kind));
+    }
+
+    /// Closes everything.
+    pub fn clear(&self) {
+        lock(&self.table).open.clear();
+    }
+}

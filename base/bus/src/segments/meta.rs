@@ -1,0 +1,117 @@
+//! Topics as they are stored: one small JSON file each in `topics/`, replaced as a whole.
+
+use super::disk::{Disk, read_all, replace};
+use crate::{BusError, TopicSpec};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+const VERSION: u32 = 1;
+/// Kafka's limit: with `-<partition>` a folder name stays below 256 bytes.
+const MAX_NAME: usize = 249;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TopicMeta {
+    version: u32,
+    pub name: String,
+    pub id: Uuid,
+    pub partitions: u32,
+    pub retention_ms: Option<i64>,
+    pub retention_bytes: Option<u64>,
+    /// Deletion has begun: it is finished at the next start when it was interrupted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+impl TopicMeta {
+    pub fn new(spec: &TopicSpec, id: Uuid) -> TopicMeta {
+        TopicMeta {
+            version: VERSION,
+            name: spec.name.clone(),
+            id,
+            partitions: spec.partitions,
+            retention_ms: spec.retention_ms,
+            retention_bytes: spec.retention_bytes,
+            deleted: false,
+        }
+    }
+
+    /// The same, marked as being deleted.
+    pub fn deleted(&self) -> TopicMeta {
+        TopicMeta { deleted: true, ..self.clone() }
+    }
+
+    /// The partition's folder. The number after the last dash makes it unambiguous: `a-1-0` is partition 0 of `a-1`.
+    pub fn folder(&self, root: &Path, partition: u32) -> PathBuf {
+        root.join(format!("{}-{partition}", self.name))
+    }
+
+    /// Durable on return.
+    pub fn store(&self, disk: &dyn Disk, root: &Path) -> io::Result<()> {
+        replace(disk, &topics_folder(root), &self.name, &serde_json::to_vec_pretty(self)?)
+    }
+}
+
+pub(super) fn topics_folder(root: &Path) -> PathBuf {
+    root.join("topics")
+}
+
+/// Every stored topic, deleted ones included.
+pub(super) fn load(disk: &dyn Disk, root: &Path) -> Result<Vec<TopicMeta>, BusError> {
+    let folder = topics_folder(root);
+    let failed = |path: &Path, e: io::Error| io_error("reading", path, &e);
+    let mut topics = Vec::new();
+    for name in disk.list(&folder).map_err(|e| failed(&folder, e))? {
+        let path = folder.join(&name);
+        if name.ends_with('~') {
+            // A replacement that was never finished.
+            disk.remove(&path).map_err(|e| failed(&path, e))?;
+            continue;
+        }
+        let file = disk.open(&path, false).map_err(|e| failed(&path, e))?;
+        let content = read_all(file.as_ref()).map_err(|e| failed(&path, e))?;
+        let meta: TopicMeta =
+            serde_json::from_slice(&content).map_err(|e| unreadable(&path, &e.to_string()))?;
+        if meta.version != VERSION || meta.name != name {
+            return Err(unreadable(&path, "it is of another version or another topic"));
+        }
+        topics.push(meta);
+    }
+    Ok(topics)
+}
+
+pub(super) fn unreadable(path: &Path, reason: &str) -> BusError {
+    let path = path.display();
+    BusError::Unavailable(format!(
+        "{path} can't be understood ({reason}); restore it from a backup and start again"
+    ))
+}
+
+/// A failed file operation as the caller sees it.
+pub(super) fn io_error(doing: &str, path: &Path, error: &io::Error) -> BusError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            BusError::DiskFull { path: path.display().to_string() }
+        }
+        _ => BusError::Io { context: format!("{doing} {}", path.display()), reason: error.to_string() },
+    }
+}
+
+/// Refuses what Kafka would refuse as a topic name.
+pub(super) fn check_name(name: &str) -> Result<(), BusError> {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let reason = if name.is_empty() {
+        "it is empty; use 1 to 249 of a-z A-Z 0-9 . _ -"
+    } else if name.len() > MAX_NAME {
+        "it is longer than 249 characters"
+    } else if name == "." || name == ".." {
+        "it names a folder; use 1 to 249 of a-z A-Z 0-9 . _ -"
+    } else if !name.chars().all(is_letter) {
+        "only a-z A-Z 0-9 . _ - are allowed"
+    } else {
+        return Ok(());
+    };
+    Err(BusError::InvalidTopic { name: name.chars().take(MAX_NAME).collect(), reason })
+}

@@ -1,0 +1,172 @@
+//! The port on the embedded log.
+
+use super::partition::Partition;
+use super::read;
+use super::sync::lock;
+use super::writer::{Append, Command, Start};
+use super::{Segments, codec_limits};
+use crate::codec::{EncodeError, encode};
+use crate::{
+    Appended, Bounds, BusError, Fetch, Fetched, From as StartAt, GroupOffset, Groups, Log, Record, Topic,
+    TopicSpec, Topics,
+};
+use artel_message::Time;
+use async_trait::async_trait;
+use std::sync::Arc;
+
+#[async_trait]
+impl Log for Segments {
+    async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
+        let partition = self.shared.partition(topic, partition)?;
+        partition.check_open()?;
+        if batch.is_empty() {
+            return Ok(Appended { base: partition.with_view(|view| view.bounds().end), count: 0 });
+        }
+        let limits = codec_limits(&self.shared.config);
+        let batch = encode(batch, self.shared.config.compression, &limits).map_err(refusal)?;
+        // A batch larger than the whole queue may still pass, alone.
+        let bytes = u32::try_from(batch.size()).unwrap_or(u32::MAX).min(self.shared.config.queue_bytes);
+        let permit = self.budget.clone().acquire_many_owned(bytes).await.map_err(|_| BusError::Closed)?;
+        self.ask(|reply| Command::Append(Append { partition, batch, reply, permit })).await
+    }
+
+    async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
+        let partition = self.shared.partition(topic, partition)?;
+        if let Some(fetched) = read::from_memory(&partition, from, fetch)? {
+            return Ok(fetched);
+        }
+        self.on_files(partition, move |partition, files| read::from_files(partition, files, from, fetch))
+            .await
+    }
+
+    async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
+        let partition = self.shared.partition(topic, partition)?;
+        let mut signal = partition.watch();
+        loop {
+            {
+                let now = signal.borrow_and_update();
+                partition.check(&now.gate)?;
+                if now.end > from {
+                    return Ok(());
+                }
+            }
+            signal.changed().await.map_err(|_| BusError::Closed)?;
+        }
+    }
+
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError> {
+        let partition = self.shared.partition(topic, partition)?;
+        partition.check_open()?;
+        Ok(partition.with_view(|view| view.bounds()))
+    }
+
+    async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError> {
+        let partition = self.shared.partition(topic, partition)?;
+        let millis = time.millis();
+        self.on_files(partition, move |partition, files| read::offset_at(partition, files, millis)).await
+    }
+
+    async fn close(&self) {
+        self.shared.begin_closing();
+        // Fails only when the writer has ended already.
+        let _ = self.queue.send(Command::Close);
+        let _ = self.done.clone().wait_for(|done| *done).await;
+    }
+}
+
+impl Segments {
+    /// Runs what may block on a thread that may.
+    async fn on_files<T: Send + 'static>(
+        &self,
+        partition: Arc<Partition>,
+        work: impl FnOnce(&Partition, &super::files::OpenFiles) -> Result<T, BusError> + Send + 'static,
+    ) -> Result<T, BusError> {
+        let shared = self.shared.clone();
+        let task = tokio::task::spawn_blocking(move || work(&partition, &shared.files));
+        task.await.unwrap_or_else(|e| {
+            Err(BusError::Io { context: "reading the log".to_owned(), reason: e.to_string() })
+        })
+    }
+}
+
+fn refusal(error: EncodeError) -> BusError {
+    let reason = error.to_string();
+    match error {
+        EncodeError::RecordBytes { size, limit, .. } => {
+            BusError::TooLarge { what: "the message", size, limit, setting: "max_message_bytes" }
+        }
+        EncodeError::BatchBytes { size, limit } => {
+            BusError::TooLarge { what: "the batch", size, limit, setting: "max_batch_bytes" }
+        }
+        EncodeError::Headers { index, .. } => {
+            BusError::InvalidRecord { index, reason: format!("{reason} (setting max_headers)") }
+        }
+        EncodeError::Time { index } => BusError::InvalidRecord { index, reason },
+        EncodeError::Records { .. } | EncodeError::Empty | EncodeError::Compress { .. } => {
+            BusError::InvalidRecord { index: 0, reason }
+        }
+    }
+}
+
+#[async_trait]
+impl Topics for Segments {
+    async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
+        self.ask(|reply| Command::Make(spec, reply)).await
+    }
+
+    async fn describe(&self, topic: &str) -> Result<Topic, BusError> {
+        Ok(self.shared.topic(topic)?.describe())
+    }
+
+    async fn list(&self) -> Result<Vec<Topic>, BusError> {
+        self.shared.check_open()?;
+        Ok(self.shared.all().iter().map(|topic| topic.describe()).collect())
+    }
+
+    async fn delete(&self, topic: &str) -> Result<(), BusError> {
+        self.ask(|reply| Command::Delete(topic.to_owned(), reply)).await
+    }
+}
+
+#[async_trait]
+impl Groups for Segments {
+    async fn register(&self, group: &str, topic: &str, from: StartAt) -> Result<(), BusError> {
+        let state = self.shared.topic(topic)?;
+        if lock(&self.shared.groups).contains(group, topic) {
+            return Ok(());
+        }
+        let mut next = Vec::with_capacity(state.partitions.len());
+        for partition in &state.partitions {
+            let bounds = self.bounds(topic, partition.number).await?;
+            next.push(match from {
+                StartAt::Earliest => bounds.begin,
+                StartAt::Latest => bounds.end,
+                StartAt::Offset(offset) => offset,
+                StartAt::Time(time) => {
+                    self.offset_at(topic, partition.number, time).await?.unwrap_or(bounds.end)
+                }
+            });
+        }
+        let start = Start { group: group.to_owned(), topic: topic.to_owned(), next };
+        self.ask(|reply| Command::Register(start, reply)).await
+    }
+
+    async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
+        self.shared.partition(topic, partition)?;
+        let advised = lock(&self.shared.groups).advise(group, topic, partition, next);
+        match advised {
+            None => Err(BusError::UnknownGroup { group: group.to_owned(), topic: topic.to_owned() }),
+            Some(false) => Ok(()),
+            Some(true) => self.queue.send(Command::StoreGroups).map_err(|_| self.gone()),
+        }
+    }
+
+    async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError> {
+        self.ask(|reply| Command::Forget { group: group.to_owned(), topic: topic.to_owned(), reply }).await
+    }
+
+    async fn offsets(&self) -> Result<Vec<GroupOffset>, BusError> {
+        self.shared.check_open()?;
+        Ok(lock(&self.shared.groups).offsets())
+    }
+}

@@ -1,0 +1,106 @@
+//! What callers and the writer thread share.
+
+use super::config::SegmentsConfig;
+use super::disk::Disk;
+use super::files::OpenFiles;
+use super::groups::GroupTable;
+use super::meta::TopicMeta;
+use super::partition::Partition;
+use super::sync::{read, write};
+use crate::{BusError, Topic};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+pub(super) struct TopicState {
+    pub meta: TopicMeta,
+    pub partitions: Vec<Arc<Partition>>,
+}
+
+impl TopicState {
+    pub fn describe(&self) -> Topic {
+        Topic {
+            name: self.meta.name.clone(),
+            id: self.meta.id,
+            partitions: self.meta.partitions,
+            bytes: self.partitions.iter().map(|p| p.with_view(|view| view.bytes())).collect(),
+            retention_ms: self.meta.retention_ms,
+            retention_bytes: self.meta.retention_bytes,
+        }
+    }
+}
+
+pub(super) struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub root: PathBuf,
+    pub config: SegmentsConfig,
+    pub files: OpenFiles,
+    /// Changed by the writer thread alone.
+    pub topics: RwLock<BTreeMap<String, Arc<TopicState>>>,
+    pub groups: Mutex<GroupTable>,
+    /// The number of the next partition that is opened or made.
+    pub partition_ids: AtomicU64,
+    /// Set by the first `close`: nothing new is taken in.
+    closing: AtomicBool,
+}
+
+impl Shared {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        root: PathBuf,
+        config: SegmentsConfig,
+        topics: BTreeMap<String, Arc<TopicState>>,
+        groups: GroupTable,
+        partition_ids: AtomicU64,
+    ) -> Shared {
+        Shared {
+            files: OpenFiles::new(disk.clone(), config.open_files),
+            disk,
+            root,
+            config,
+            topics: RwLock::new(topics),
+            groups: Mutex::new(groups),
+            partition_ids,
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub fn begin_closing(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub fn check_open(&self) -> Result<(), BusError> {
+        if self.closing.load(Ordering::Acquire) { Err(BusError::Closed) } else { Ok(()) }
+    }
+
+    pub fn topic(&self, name: &str) -> Result<Arc<TopicState>, BusError> {
+        self.check_open()?;
+        read(&self.topics).get(name).cloned().ok_or_else(|| BusError::UnknownTopic(name.to_owned()))
+    }
+
+    /// Every topic, by name.
+    pub fn all(&self) -> Vec<Arc<TopicState>> {
+        read(&self.topics).values().cloned().collect()
+    }
+
+    pub fn insert(&self, topic: Arc<TopicState>) {
+        write(&self.topics).insert(topic.meta.name.clone(), topic);
+    }
+
+    pub fn remove(&self, name: &str) {
+        write(&self.topics).remove(name);
+    }
+
+    pub fn partition(&self, topic: &str, partition: u32) -> Result<Arc<Partition>, BusError> {
+        self.check_open()?;
+        let topics = read(&self.topics);
+        let state = topics.get(topic).ok_or_else(|| BusError::UnknownTopic(topic.to_owned()))?;
+        let found = usize::try_from(partition).ok().and_then(|i| state.partitions.get(i));
+        found.cloned().ok_or_else(|| BusError::UnknownPartition {
+            topic: topic.to_owned(),
+            partition,
+            count: state.meta.partitions,
+        })
+    }
+}

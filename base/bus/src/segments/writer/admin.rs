@@ -1,0 +1,133 @@
+//! Topics and groups, changed in the same thread as the records.
+
+use super::{Start, Writer, disk};
+use crate::segments::files::Kind;
+use crate::segments::meta::{TopicMeta, check_name, io_error, topics_folder};
+use crate::segments::open::{open_topic, remove_topic_folders};
+use crate::segments::partition::Gate;
+use crate::segments::shared::TopicState;
+use crate::segments::sync::{lock, read};
+use crate::{BusError, Topic, TopicSpec};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Writer {
+    pub(super) fn make(&mut self, spec: &TopicSpec) -> Result<Topic, BusError> {
+        check_name(&spec.name)?;
+        if let Ok(topic) = self.shared.topic(&spec.name) {
+            return match topic.meta.partitions {
+                actual if actual == spec.partitions => Ok(topic.describe()),
+                actual => {
+                    let (topic, wanted) = (spec.name.clone(), spec.partitions);
+                    Err(BusError::PartitionCount { topic, actual, wanted })
+                }
+            };
+        }
+        let config = &self.shared.config;
+        if spec.partitions == 0 || spec.partitions > config.max_partitions {
+            return Err(BusError::Limit {
+                what: format!("topic '{}' with {} partitions", spec.name, spec.partitions),
+                limit: config.max_partitions as usize,
+                setting: "max_partitions",
+            });
+        }
+        if read(&self.shared.topics).len() >= config.max_topics {
+            let what = format!("topic '{}'", spec.name);
+            return Err(BusError::Limit { what, limit: config.max_topics, setting: "max_topics" });
+        }
+        let meta = TopicMeta::new(spec, Uuid::now_v7());
+        let topic = Arc::new(self.lay_out(meta)?);
+        self.shared.insert(topic.clone());
+        Ok(topic.describe())
+    }
+
+    /// Folders first; the topic exists once its own file does.
+    fn lay_out(&self, meta: TopicMeta) -> Result<TopicState, BusError> {
+        let (disk, root) = (disk(&self.shared), self.shared.root.as_path());
+        for partition in 0..meta.partitions {
+            let folder = meta.folder(root, partition);
+            let failed = |e: io::Error| io_error("making", &folder, &e);
+            disk.create_dir(&folder).map_err(failed)?;
+            refuse_leftovers(disk, &folder)?;
+        }
+        disk.sync_dir(root).map_err(|e| io_error("making folders in", root, &e))?;
+        let interval = self.shared.config.index_interval_bytes;
+        let topic = open_topic(disk, root, meta, interval, &self.shared.partition_ids);
+        for partition in &topic.partitions {
+            partition.check_open()?;
+        }
+        topic.meta.store(disk, root).map_err(|e| io_error("storing topics in", root, &e))?;
+        Ok(topic)
+    }
+
+    pub(super) fn delete(&mut self, name: &str) -> Result<(), BusError> {
+        let topic = self.shared.topic(name)?;
+        let shared = self.shared.clone();
+        let (disk, root) = (disk(&shared), shared.root.as_path());
+        let meta = topic.meta.deleted();
+        meta.store(disk, root).map_err(|e| io_error("deleting a topic in", root, &e))?;
+        // From here on it is gone; what fails below is finished at the next start.
+        self.shared.remove(name);
+        for partition in &topic.partitions {
+            partition.shut(Gate::Deleted);
+            let bases: Vec<i64> = partition.change_view(|view| {
+                view.tail.clear();
+                view.segments.iter().map(|s| s.base).collect()
+            });
+            bases.into_iter().for_each(|base| self.shared.files.forget(partition.id, base));
+            self.shared.files.forget_one(partition.id, 0, Kind::RecoveryPoint);
+        }
+        lock(&shared.groups).remove_topic(name);
+        self.store_advised();
+        if let Err(error) = remove_topic_folders(disk, root, &meta) {
+            tracing::warn!(topic = name, %error, "a deleted topic's files remain; removed at the next start");
+        }
+        Ok(())
+    }
+
+    pub(super) fn register(&mut self, start: Start) -> Result<(), BusError> {
+        let topic = self.shared.topic(&start.topic)?;
+        let shared = &self.shared;
+        {
+            let mut groups = lock(&shared.groups);
+            if groups.contains(&start.group, &start.topic) {
+                return Ok(());
+            }
+            let limit = shared.config.max_groups;
+            if groups.len() >= limit {
+                let what = format!("group '{}' on '{}'", start.group, start.topic);
+                return Err(BusError::Limit { what, limit, setting: "max_groups" });
+            }
+            groups.insert(&start.group, &start.topic, topic.meta.id, start.next);
+        }
+        self.store_groups().inspect_err(|_| {
+            lock(&self.shared.groups).remove(&start.group, &start.topic);
+        })
+    }
+
+    pub(super) fn forget(&mut self, group: &str, topic: &str) -> Result<(), BusError> {
+        if !lock(&self.shared.groups).remove(group, topic) {
+            return Ok(());
+        }
+        self.store_groups()
+    }
+}
+
+/// A folder without a topic's file is what an interrupted `make` left, empty; records in it are somebody's.
+fn refuse_leftovers(disk: &dyn crate::segments::disk::Disk, folder: &Path) -> Result<(), BusError> {
+    let failed = |e: io::Error| io_error("looking into", folder, &e);
+    for name in disk.list(folder).map_err(failed)? {
+        let path = folder.join(&name);
+        if name.ends_with(".log") && disk.open(&path, false).and_then(|f| f.len()).map_err(failed)? > 0 {
+            return Err(BusError::Unavailable(format!(
+                "{} holds records, but no topic of that name is known ({} has none); move the folder away",
+                folder.display(),
+                topics_folder(folder.parent().unwrap_or(folder)).display()
+            )));
+        }
+        disk.remove(&path).map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Retention, and the bound where it ends.
+
+use super::{Writer, disk};
+use crate::BusError;
+use crate::segments::files::Kind;
+use crate::segments::partition::Partition;
+use crate::segments::retention::{Keep, Plan, plan};
+use crate::segments::sync::{lock, read};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+impl Writer {
+    /// Removes the segments that are due, everywhere.
+    pub(super) fn retain(&self) {
+        for topic in self.shared.all() {
+            for partition in &topic.partitions {
+                if partition.check_open().is_ok() {
+                    self.retain_partition(partition);
+                }
+            }
+        }
+    }
+
+    fn plan(&self, partition: &Partition) -> Plan {
+        let Some(keep) = read(&self.shared.topics)
+            .get(partition.topic.as_ref())
+            .map(|topic| Keep { ms: topic.meta.retention_ms, bytes: topic.meta.retention_bytes })
+        else {
+            return Plan::default();
+        };
+        let needed =
+            lock(&self.shared.groups).slowest(&partition.topic, partition.number).map(|(_, next)| next);
+        let now = (self.shared.config.clock)().millis();
+        partition.with_view(|view| plan(&view.segments, keep, needed, now))
+    }
+
+    fn retain_partition(&self, partition: &Partition) {
+        let plan = self.plan(partition);
+        if plan.remove == 0 {
+            return;
+        }
+        if let Err(error) = self.remove_oldest(partition, plan) {
+            tracing::warn!(%error, folder = %partition.folder.display(), "retention could not remove a segment; tried again later");
+        }
+    }
+
+    fn remove_oldest(&self, partition: &Partition, plan: Plan) -> Result<(), BusError> {
+        if plan.with_active {
+            self.roll(partition)?;
+        }
+        for _ in 0..plan.remove {
+            // Out of sight first: a reader that is too late finds its offset out of range.
+            let removed = partition.change_view(|view| view.segments.remove(0));
+            self.shared.files.forget(partition.id, removed.base);
+            remove_segment(self, &partition.folder, removed.base).map_err(|e| {
+                crate::segments::meta::io_error("removing a segment of", &partition.folder, &e)
+            })?;
+            tracing::info!(topic = %partition.topic, partition = partition.number, from = removed.base,
+                to = removed.end, bytes = removed.bytes, "segment removed by retention");
+        }
+        Ok(())
+    }
+
+    /// Refuses what would pass the hard size while a group holds what is due for removal.
+    pub(super) fn check_room(&self, partition: &Arc<Partition>, incoming: u64) -> Result<(), BusError> {
+        let size = || partition.with_view(|view| view.bytes());
+        if size() + incoming <= self.shared.config.hard_bytes {
+            return Ok(());
+        }
+        self.retain_partition(partition);
+        let size = size();
+        if size + incoming <= self.shared.config.hard_bytes || !self.plan(partition).is_blocked {
+            return Ok(());
+        }
+        let groups = lock(&self.shared.groups);
+        let group = groups.slowest(&partition.topic, partition.number).map_or("", |(group, _)| group);
+        Err(BusError::Full {
+            topic: partition.topic.to_string(),
+            partition: partition.number,
+            size,
+            group: group.to_owned(),
+        })
+    }
+}
+
+/// Durable before the next one goes, so that a crash never leaves a gap. The log goes first: without it the rest is
+/// swept up at the next start.
+fn remove_segment(writer: &Writer, folder: &Path, base: i64) -> io::Result<()> {
+    for kind in Kind::SEGMENT {
+        match disk(&writer.shared).remove(&kind.path(folder, base)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    disk(&writer.shared).sync_dir(folder)
+}

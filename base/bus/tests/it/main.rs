@@ -1,0 +1,3 @@
+//! The embedded log as a whole: the port's suite, faults, recovery, retention, and Kafka's own tools.
+
+mod conformance;
