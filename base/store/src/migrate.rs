@@ -1,0 +1,282 @@
+//! Migrations: files compiled in, applied in order, each in one transaction with its row in `artel_migration`.
+
+use crate::db::Db;
+use crate::row::{FromRow, Row};
+use crate::sql::{self, Sql};
+use crate::{Lane, StoreError, Write};
+use artel_message::Time;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// The migrations of one component (a service, the flow), in the order of their numbers. Made by [`crate::migrations!`].
+#[derive(Debug, Clone, Copy)]
+pub struct Migrations {
+    pub component: &'static str,
+    /// (`0001_init.sql`, its text). Numbers begin at 1 and leave no gap.
+    pub files: &'static [(&'static str, &'static str)],
+}
+
+/// The [`Migrations`] of a crate: `migrations!("notify", "0001_init.sql", "0002_index.sql")` takes the files from the
+/// crate's folder `migrations`.
+#[macro_export]
+macro_rules! migrations {
+    ($component:expr $(, $file:literal)* $(,)?) => {
+        $crate::Migrations {
+            component: $component,
+            files: &[$(($file, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/", $file)))),*],
+        }
+    };
+}
+
+/// A migration that [`Db::migrate`] applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    pub component: String,
+    pub version: u32,
+    pub file: String,
+}
+
+/// How a migration stands between the program and the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationState {
+    Applied {
+        at: Time,
+    },
+    Pending,
+    /// Applied with another text than the program has.
+    Changed {
+        at: Time,
+    },
+    /// Applied and not known to the program.
+    Unknown {
+        at: Time,
+    },
+}
+
+/// One line of `artel migrate status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationStatus {
+    pub component: String,
+    pub version: u32,
+    pub file: String,
+    pub state: MigrationState,
+}
+
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS artel_migration (component TEXT NOT NULL, version BIGINT NOT NULL, \
+     name TEXT NOT NULL, checksum BYTEA NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (component, version))";
+const EXISTS: Sql = Sql {
+    sqlite: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'artel_migration'",
+    postgres: "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'artel_migration'",
+};
+const LIST: &str =
+    "SELECT component, version, name, checksum, applied_at FROM artel_migration ORDER BY component, version";
+const RECORD: &str = "INSERT INTO artel_migration (component, version, name, checksum, applied_at) \
+     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
+/// A row of `artel_migration`.
+struct Recorded {
+    component: String,
+    version: u32,
+    name: String,
+    checksum: Vec<u8>,
+    at: Time,
+}
+
+impl FromRow for Recorded {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Recorded {
+            component: row.get("component")?,
+            version: row.get("version")?,
+            name: row.get("name")?,
+            checksum: row.get("checksum")?,
+            at: row.get("applied_at")?,
+        })
+    }
+}
+
+/// A file of the program.
+struct Known {
+    component: &'static str,
+    version: u32,
+    file: &'static str,
+    text: &'static str,
+}
+
+impl Known {
+    fn checksum(&self) -> Vec<u8> {
+        Sha256::digest(self.text.as_bytes()).to_vec()
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> StoreError {
+        StoreError::Migration {
+            component: self.component.to_owned(),
+            file: self.file.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl Db {
+    /// Applies what is pending, each file in a transaction of its own, and gives what it applied. Several callers at
+    /// once apply each file once. Refuses, before it changes anything: gaps and doubles in the numbers, a text that was
+    /// changed after it had been applied, a database that is newer than the program.
+    pub async fn migrate(&self, sets: &[Migrations]) -> Result<Vec<Applied>, StoreError> {
+        let known = known(sets)?;
+        let pending = self.pending(sets, &known).await?;
+        if pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut write = self.begin(Lane::Interactive).await?;
+        write.exec(CREATE, ()).await?;
+        write.commit().await?;
+        let now = self.now().await?;
+        let mut applied = Vec::new();
+        for file in known.iter().filter(|file| pending.contains(&(file.component, file.version))) {
+            if self.apply(file, now).await? {
+                tracing::info!(database = self.name(), file.component, file.file, "migration applied");
+                applied.push(Applied {
+                    component: file.component.to_owned(),
+                    version: file.version,
+                    file: file.file.to_owned(),
+                });
+            }
+        }
+        Ok(applied)
+    }
+
+    /// What [`Db::migrate`] would apply, with the same refusals. Changes nothing.
+    pub async fn migration_plan(&self, sets: &[Migrations]) -> Result<Vec<MigrationStatus>, StoreError> {
+        let known = known(sets)?;
+        self.pending(sets, &known).await?;
+        let status = self.migration_status(sets).await?;
+        Ok(status.into_iter().filter(|line| line.state == MigrationState::Pending).collect())
+    }
+
+    /// Every migration of the program and of the database, by component and version. Changes nothing.
+    pub async fn migration_status(&self, sets: &[Migrations]) -> Result<Vec<MigrationStatus>, StoreError> {
+        let mut lines = BTreeMap::new();
+        for file in known(sets)? {
+            let key = (file.component.to_owned(), file.version);
+            lines.insert(key, (file.file.to_owned(), Some(file.checksum()), MigrationState::Pending));
+        }
+        for row in self.recorded().await? {
+            let line = lines.entry((row.component, row.version)).or_insert((
+                row.name,
+                None,
+                MigrationState::Unknown { at: row.at },
+            ));
+            line.2 = match &line.1 {
+                None => MigrationState::Unknown { at: row.at },
+                Some(checksum) if *checksum == row.checksum => MigrationState::Applied { at: row.at },
+                Some(_) => MigrationState::Changed { at: row.at },
+            };
+        }
+        let line =
+            |((component, version), (file, _, state))| MigrationStatus { component, version, file, state };
+        Ok(lines.into_iter().map(line).collect())
+    }
+
+    async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
+        let mut read = self.read().await?;
+        match read.one::<(i64,)>(EXISTS.pick(self.engine()), ()).await? {
+            (0,) => Ok(Vec::new()),
+            _ => read.all(LIST, ()).await,
+        }
+    }
+
+    /// What is to be applied, as (component, version).
+    async fn pending(
+        &self,
+        sets: &[Migrations],
+        known: &[Known],
+    ) -> Result<Vec<(&'static str, u32)>, StoreError> {
+        let mut recorded: BTreeMap<(String, u32), Recorded> = self
+            .recorded()
+            .await?
+            .into_iter()
+            .map(|row| ((row.component.clone(), row.version), row))
+            .collect();
+        let mut pending = Vec::new();
+        for file in known {
+            match recorded.remove(&(file.component.to_owned(), file.version)) {
+                None => pending.push((file.component, file.version)),
+                Some(row) => check(file, &row)?,
+            }
+        }
+        let ours = |row: &&Recorded| sets.iter().any(|set| set.component == row.component);
+        if let Some(row) = recorded.values().find(ours) {
+            return Err(StoreError::Newer { component: row.component.clone(), file: row.name.clone() });
+        }
+        Ok(pending)
+    }
+
+    /// False where another caller was quicker.
+    async fn apply(&self, file: &Known, now: Time) -> Result<bool, StoreError> {
+        let mut write = self.begin(Lane::Interactive).await?;
+        let args = (file.component, file.version, file.file, file.checksum(), now);
+        if write.exec(RECORD, args).await? == 0 {
+            write.rollback().await?;
+            self.recheck(file).await?;
+            return Ok(false);
+        }
+        self.run(&mut write, file).await?;
+        write.commit().await?;
+        Ok(true)
+    }
+
+    async fn run(&self, write: &mut Write, file: &Known) -> Result<(), StoreError> {
+        match write.script(file.text).await {
+            Err(StoreError::Statement { code, message }) => {
+                Err(file.refused(format!("failed and was undone ({code}): {message}")))
+            }
+            done => done,
+        }
+    }
+
+    async fn recheck(&self, file: &Known) -> Result<(), StoreError> {
+        let recorded = self.recorded().await?;
+        match recorded.iter().find(|row| row.component == file.component && row.version == file.version) {
+            Some(row) => check(file, row),
+            None => Err(file.refused("was undone by another process; run it again")),
+        }
+    }
+}
+
+fn check(file: &Known, row: &Recorded) -> Result<(), StoreError> {
+    if row.checksum == file.checksum() {
+        return Ok(());
+    }
+    Err(StoreError::Checksum { component: file.component.to_owned(), file: file.file.to_owned() })
+}
+
+/// The program's files, checked: numbers from 1 without gaps, no statement that would end the transaction.
+fn known(sets: &[Migrations]) -> Result<Vec<Known>, StoreError> {
+    let mut out: Vec<Known> = Vec::new();
+    for set in sets {
+        if out.iter().any(|file| file.component == set.component) {
+            return Err(StoreError::Migration {
+                component: set.component.to_owned(),
+                file: String::new(),
+                reason: "the component is given twice; register its migrations once".to_owned(),
+            });
+        }
+        for (&(file, text), expected) in set.files.iter().zip(1u32..) {
+            let known = Known { component: set.component, version: expected, file, text };
+            let number = file.split_once('_').and_then(|(number, _)| number.parse::<u32>().ok());
+            if number != Some(expected) || !file.ends_with(".sql") {
+                return Err(
+                    known.refused(format!("expected is a name such as {expected:04}_what_it_does.sql"))
+                );
+            }
+            const ENDS: [&str; 9] =
+                ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "VACUUM", "ATTACH", "PRAGMA"];
+            if let Some(word) = sql::first_words(text).iter().find(|word| ENDS.contains(&word.as_str())) {
+                return Err(
+                    known.refused(format!("{word} can't stand in a migration: it runs in one transaction"))
+                );
+            }
+            out.push(known);
+        }
+    }
+    Ok(out)
+}

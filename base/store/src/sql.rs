@@ -1,0 +1,278 @@
+//! The little that is read in a SQL text: its parameters, the place of its rows, where its statements begin.
+
+use crate::{Engine, StoreError};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// The rare statement with two texts; everything else is one `&'static str` for both engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sql {
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+}
+
+impl Sql {
+    /// The text for that engine.
+    pub fn pick(&self, engine: Engine) -> &'static str {
+        match engine {
+            Engine::Sqlite => self.sqlite,
+        }
+    }
+}
+
+/// Where the rows of `exec_rows` stand in the text.
+pub(crate) const ROWS: &str = "{rows}";
+
+#[derive(Debug, PartialEq)]
+enum Token {
+    Parameter(usize),
+    Rows,
+    End,
+    Word,
+}
+
+/// The tokens that matter, outside of quotes and comments.
+struct Tokens<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(text: &'a str) -> Self {
+        Tokens { text, at: 0 }
+    }
+
+    fn skip_past(&mut self, from: usize, end: &str) {
+        self.at = self.text[from..].find(end).map_or(self.text.len(), |n| from + n + end.len());
+    }
+
+    fn run(&self, from: usize, keep: impl Fn(u8) -> bool) -> usize {
+        from + self.text.as_bytes()[from..].iter().take_while(|b| keep(**b)).count()
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = (Token, Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = self.text.as_bytes();
+        while let Some(&byte) = bytes.get(self.at) {
+            let start = self.at;
+            match byte {
+                // A doubled quote inside is two neighbouring strings to this reader: the same end.
+                b'\'' => self.skip_past(start + 1, "'"),
+                b'"' => self.skip_past(start + 1, "\""),
+                b'-' if bytes.get(start + 1) == Some(&b'-') => self.skip_past(start, "\n"),
+                b'/' if bytes.get(start + 1) == Some(&b'*') => self.skip_past(start + 2, "*/"),
+                b';' => {
+                    self.at += 1;
+                    return Some((Token::End, start..self.at));
+                }
+                b'{' if self.text[start..].starts_with(ROWS) => {
+                    self.at += ROWS.len();
+                    return Some((Token::Rows, start..self.at));
+                }
+                b'$' => {
+                    self.at = self.run(start + 1, |b| b.is_ascii_digit());
+                    if let Ok(n) = self.text[start + 1..self.at].parse() {
+                        return Some((Token::Parameter(n), start..self.at));
+                    }
+                }
+                b if b.is_ascii_alphabetic() || b == b'_' => {
+                    self.at = self.run(start, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$');
+                    return Some((Token::Word, start..self.at));
+                }
+                _ => self.at += 1,
+            }
+        }
+        None
+    }
+}
+
+/// The highest `$n` of the text: how many parameters it takes.
+pub(crate) fn parameters(text: &str) -> usize {
+    Tokens::new(text).map(|(token, _)| if let Token::Parameter(n) = token { n } else { 0 }).max().unwrap_or(0)
+}
+
+/// Fails where the number of values is not the number of parameters: SQLite would take a missing one as null.
+pub(crate) fn check_count(text: &str, given: usize) -> Result<(), StoreError> {
+    let wanted = parameters(text);
+    if wanted == given {
+        return Ok(());
+    }
+    Err(StoreError::Statement {
+        code: "parameters".to_owned(),
+        message: format!("the text takes {wanted} and {given} are given: {}", opening(text)),
+    })
+}
+
+/// The first words of a statement, to find it by.
+pub(crate) fn opening(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(80).collect()
+}
+
+/// The first word of each statement, in capitals.
+pub(crate) fn first_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut at_start = true;
+    for (token, range) in Tokens::new(text) {
+        match token {
+            Token::End => at_start = true,
+            Token::Word if at_start => {
+                words.push(text[range].to_ascii_uppercase());
+                at_start = false;
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+/// A text with one `{rows}`, cut at its parameters.
+pub(crate) struct Template<'a> {
+    pieces: Vec<Piece<'a>>,
+    /// How many parameters stand outside of the rows.
+    pub fixed: usize,
+}
+
+enum Piece<'a> {
+    Text(&'a str),
+    Fixed(usize),
+    Rows,
+}
+
+impl<'a> Template<'a> {
+    pub fn parse(text: &'a str) -> Result<Template<'a>, StoreError> {
+        let mut pieces = Vec::new();
+        let (mut at, mut fixed, mut markers) = (0, 0, 0);
+        for (token, range) in Tokens::new(text) {
+            let piece = match token {
+                Token::Parameter(n) => {
+                    fixed = fixed.max(n);
+                    Piece::Fixed(n)
+                }
+                Token::Rows => {
+                    markers += 1;
+                    Piece::Rows
+                }
+                Token::End | Token::Word => continue,
+            };
+            pieces.push(Piece::Text(&text[at..range.start]));
+            pieces.push(piece);
+            at = range.end;
+        }
+        pieces.push(Piece::Text(&text[at..]));
+        if markers != 1 {
+            return Err(StoreError::Statement {
+                code: "rows".to_owned(),
+                message: format!(
+                    "write {ROWS} exactly once, it stands here {markers} times: {}",
+                    opening(text)
+                ),
+            });
+        }
+        Ok(Template { pieces, fixed })
+    }
+
+    /// The text for SQLite with `rows` rows of `columns` values. The values of the rows come first and have no names,
+    /// the fixed ones follow with their numbers moved up: SQLite looks up each named parameter in a list, which for
+    /// some thousand names costs more than the statement itself.
+    pub fn sqlite(&self, rows: usize, columns: usize) -> String {
+        let cells = rows * columns;
+        let mut out = String::with_capacity(256 + cells * 2 + rows * 2);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Fixed(n) => {
+                    let _ = write!(out, "${}", n + cells); // writing to a String can't fail
+                }
+                Piece::Rows => {
+                    for row in 0..rows {
+                        out.push_str(if row == 0 { "(" } else { ",(" });
+                        for column in 0..columns {
+                            out.push_str(if column == 0 { "?" } else { ",?" });
+                        }
+                        out.push(')');
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+/// How many rows the statements of one `exec_rows` hold: few sizes, so that their prepared forms are met again.
+pub(crate) fn chunks(rows: usize, columns: usize, fixed: usize, bound: usize) -> Vec<usize> {
+    const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+    let mut left = rows;
+    let mut out = Vec::new();
+    for size in SIZES {
+        if size > 1 && size * columns + fixed > bound {
+            continue;
+        }
+        while left >= size {
+            out.push(size);
+            left -= size;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn parameters_are_counted_outside_of_quotes_and_comments() {
+        let text = "SELECT '$9''$8', \"$7\", $2 -- $6\n, a$5 /* $4 */ FROM t WHERE a = $1 OR b = $2";
+        assert_eq!(parameters(text), 2);
+        assert_eq!(parameters("SELECT 1"), 0);
+        assert_eq!(parameters("SELECT 'open $1"), 0);
+        assert_eq!(parameters("SELECT $"), 0);
+    }
+
+    #[test]
+    fn rows_come_first_and_fixed_parameters_move_up() {
+        let template =
+            Template::parse("UPDATE t SET a = $1 FROM (VALUES {rows}) AS v WHERE b = $2 AND c = $1")
+                .expect("parses");
+        assert_eq!(template.fixed, 2);
+        assert_eq!(
+            template.sqlite(2, 3),
+            "UPDATE t SET a = $7 FROM (VALUES (?,?,?),(?,?,?)) AS v WHERE b = $8 AND c = $7"
+        );
+    }
+
+    #[test]
+    fn the_marker_stands_exactly_once() {
+        assert!(Template::parse("DELETE FROM t").is_err());
+        assert!(Template::parse("SELECT {rows} {rows}").is_err());
+        assert!(Template::parse("SELECT '{rows}', {rows}").is_ok());
+    }
+
+    #[test]
+    fn statements_are_told_by_their_first_word() {
+        let words =
+            first_words("-- begin\ncreate table a (b TEXT DEFAULT ';'); INSERT INTO a VALUES (1);\n commit");
+        assert_eq!(words, ["CREATE", "INSERT", "COMMIT"]);
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_cover_all_rows_within_the_bound(
+            rows in 0usize..3000, columns in 1usize..40, fixed in 0usize..20, bound in 64usize..40_000,
+        ) {
+            let sizes = chunks(rows, columns, fixed, bound);
+            prop_assert_eq!(sizes.iter().sum::<usize>(), rows);
+            prop_assert!(sizes.iter().all(|n| *n == 1 || n * columns + fixed <= bound));
+        }
+
+        #[test]
+        fn any_text_is_read_to_its_end(text in "\\PC*") {
+            parameters(&text);
+            first_words(&text);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! [`Write`] and [`Read`]: transactions that own their connection, and the statements that run in them.
+
+use crate::gate::Gate;
+use crate::row::{FromRow, Row};
+use crate::sql::{self, Template};
+use crate::sqlite::{self, Session};
+use crate::value::{Args, Value, Values};
+use crate::{Lane, StoreError};
+use futures::stream::{BoxStream, StreamExt};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A session and its latch: the first error of a statement stays, and nothing runs or commits after it. SQLite alone
+/// would go on after a failed statement, PostgreSQL alone would turn the commit into a silent rollback.
+struct Transaction {
+    session: Session,
+    latched: Option<StoreError>,
+    /// A statement is under way; found set by the next one, its future was dropped.
+    running: bool,
+}
+
+impl Transaction {
+    fn new(session: Session) -> Transaction {
+        Transaction { session, latched: None, running: false }
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        if self.running {
+            self.running = false;
+            self.latched.get_or_insert(StoreError::Abandoned);
+        }
+        match &self.latched {
+            None => Ok(()),
+            Some(first) => Err(StoreError::Latched { first: Arc::new(first.clone()) }),
+        }
+    }
+
+    fn latch<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.running = false;
+        if let Err(error) = &result {
+            if !matches!(error, StoreError::Unique { .. } | StoreError::Serialization) {
+                tracing::debug!(%error, "a statement failed; its transaction will not commit");
+            }
+            self.latched.get_or_insert_with(|| error.clone());
+        }
+        result
+    }
+
+    fn start(&mut self, sql: &'static str, given: usize) -> Result<(), StoreError> {
+        self.check()?;
+        let counted = sql::check_count(sql, given);
+        self.latch(counted)?;
+        self.running = true;
+        Ok(())
+    }
+
+    async fn run(&mut self, sql: &'static str, values: Values) -> Result<u64, StoreError> {
+        self.start(sql, values.len())?;
+        let result = self.session.run(sql.into_sql_str(), values.0.into_iter()).await;
+        self.latch(result)
+    }
+
+    async fn first(&mut self, sql: &'static str, values: Values) -> Result<Option<SqliteRow>, StoreError> {
+        self.start(sql, values.len())?;
+        let result = self.session.first(sql.into_sql_str(), values.0.into_iter()).await;
+        self.latch(result)
+    }
+
+    async fn rows(&mut self, sql: &'static str, values: Values) -> Result<Vec<SqliteRow>, StoreError> {
+        self.start(sql, values.len())?;
+        let result = self.session.rows(sql.into_sql_str(), values.0.into_iter()).await;
+        self.latch(result)
+    }
+
+    fn stream<R: FromRow>(
+        &mut self,
+        sql: &'static str,
+        values: Values,
+    ) -> Result<RowStream<'_, R>, StoreError> {
+        self.start(sql, values.len())?;
+        self.running = false;
+        let Transaction { session, latched, .. } = self;
+        match session.stream(sql.into_sql_str(), values.0.into_iter()) {
+            Ok(rows) => Ok(RowStream { rows, latched, row: PhantomData }),
+            Err(error) => {
+                latched.get_or_insert_with(|| error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    async fn run_rows(
+        &mut self,
+        sql: &'static str,
+        fixed: Values,
+        rows: Vec<Values>,
+    ) -> Result<u64, StoreError> {
+        let parts = self.split(sql, fixed, rows)?;
+        let mut affected = 0;
+        for (text, values) in parts {
+            self.running = true;
+            let result = self.session.run(text, values.into_iter()).await;
+            affected += self.latch(result)?;
+        }
+        Ok(affected)
+    }
+
+    async fn all_rows(
+        &mut self,
+        sql: &'static str,
+        fixed: Values,
+        rows: Vec<Values>,
+    ) -> Result<Vec<SqliteRow>, StoreError> {
+        let parts = self.split(sql, fixed, rows)?;
+        let mut out = Vec::new();
+        for (text, values) in parts {
+            self.running = true;
+            let result = self.session.rows(text, values.into_iter()).await;
+            out.extend(self.latch(result)?);
+        }
+        Ok(out)
+    }
+
+    fn split(
+        &mut self,
+        sql: &'static str,
+        fixed: Values,
+        rows: Vec<Values>,
+    ) -> Result<Vec<(SqlStr, Vec<Value>)>, StoreError> {
+        self.check()?;
+        let parts = split(sql, fixed, rows);
+        self.latch(parts)
+    }
+}
+
+/// The statements of one `exec_rows` with their values.
+fn split(
+    sql: &'static str,
+    fixed: Values,
+    rows: Vec<Values>,
+) -> Result<Vec<(SqlStr, Vec<Value>)>, StoreError> {
+    let template = Template::parse(sql)?;
+    if template.fixed != fixed.len() {
+        return Err(wrong_rows(format!(
+            "the text takes {} values beside its rows, not {}",
+            template.fixed,
+            fixed.len()
+        )));
+    }
+    let columns = rows.first().map_or(0, Values::len);
+    if !rows.is_empty() && (columns == 0 || rows.iter().any(|row| row.len() != columns)) {
+        return Err(wrong_rows("all rows need the same number of values, at least one".to_owned()));
+    }
+    let mut parts: Vec<(SqlStr, Vec<Value>)> = Vec::new();
+    let mut text: Option<(usize, Arc<str>)> = None;
+    let sizes = sql::chunks(rows.len(), columns, fixed.len(), sqlite::PARAMETERS);
+    let mut rows = rows.into_iter();
+    for size in sizes {
+        let same = match &text {
+            Some((last, same)) if *last == size => Arc::clone(same),
+            _ => Arc::from(template.sqlite(size, columns)),
+        };
+        text = Some((size, Arc::clone(&same)));
+        let mut values = Vec::with_capacity(size * columns + fixed.len());
+        values.extend(rows.by_ref().take(size).flat_map(|row| row.0));
+        values.extend(fixed.0.iter().cloned());
+        // The text is a constant of the program with question marks put in: no data is in it.
+        parts.push((AssertSqlSafe(same).into_sql_str(), values));
+    }
+    Ok(parts)
+}
+
+fn wrong_rows(message: String) -> StoreError {
+    StoreError::Statement { code: "rows".to_owned(), message }
+}
+
+fn decode<R: FromRow>(rows: Vec<SqliteRow>) -> Result<Vec<R>, StoreError> {
+    rows.into_iter().map(|row| R::from_row(&Row(row))).collect()
+}
+
+/// The rows of a statement, one by one, in bounded memory.
+pub struct RowStream<'t, R> {
+    rows: BoxStream<'t, Result<SqliteRow, StoreError>>,
+    latched: &'t mut Option<StoreError>,
+    row: PhantomData<fn() -> R>,
+}
+
+impl<R: FromRow> RowStream<'_, R> {
+    /// The next row, or `None` after the last one. The stream may be dropped early.
+    pub async fn next(&mut self) -> Result<Option<R>, StoreError> {
+        match self.rows.next().await {
+            None => Ok(None),
+            Some(Ok(row)) => R::from_row(&Row(row)).map(Some),
+            Some(Err(error)) => {
+                self.latched.get_or_insert_with(|| error.clone());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The statements that give rows, the same for both kinds of transaction.
+macro_rules! queries {
+    () => {
+        /// The first row; [`StoreError::NoRow`] where there is none.
+        pub async fn one<R: FromRow>(&mut self, sql: &'static str, args: impl Args) -> Result<R, StoreError> {
+            self.opt(sql, args).await?.ok_or(StoreError::NoRow)
+        }
+
+        /// The first row, if there is one.
+        pub async fn opt<R: FromRow>(
+            &mut self,
+            sql: &'static str,
+            args: impl Args,
+        ) -> Result<Option<R>, StoreError> {
+            let row = self.inner.first(sql, args.values()).await?;
+            row.map(|row| R::from_row(&Row(row))).transpose()
+        }
+
+        /// All rows. Bound them by a LIMIT, or use [`Self::stream`].
+        pub async fn all<R: FromRow>(
+            &mut self,
+            sql: &'static str,
+            args: impl Args,
+        ) -> Result<Vec<R>, StoreError> {
+            decode(self.inner.rows(sql, args.values()).await?)
+        }
+
+        /// The rows of a statement with `{rows}`: see [`Write::exec_rows`]. In the order of the statements it is cut
+        /// into; within one statement the engine's order.
+        pub async fn all_rows<R: FromRow>(
+            &mut self,
+            sql: &'static str,
+            fixed: impl Args,
+            rows: Vec<Values>,
+        ) -> Result<Vec<R>, StoreError> {
+            decode(self.inner.all_rows(sql, fixed.values(), rows).await?)
+        }
+
+        /// The rows one by one, for results that don't fit into memory.
+        pub fn stream<R: FromRow>(
+            &mut self,
+            sql: &'static str,
+            args: impl Args,
+        ) -> Result<RowStream<'_, R>, StoreError> {
+            self.inner.stream(sql, args.values())
+        }
+
+        /// The first error of a statement in this transaction. After it every statement fails with
+        /// [`StoreError::Latched`], and so does the commit.
+        pub fn latched(&self) -> Option<&StoreError> {
+            self.inner.latched.as_ref()
+        }
+    };
+}
+
+/// A write transaction. It is alone: on SQLite by the writer's gate, on PostgreSQL in effect (SERIALIZABLE). Dropped
+/// without [`Write::commit`] it is rolled back, also when the caller's future is dropped in the middle of a statement;
+/// dropped in the middle of the commit it is committed whole or not at all.
+pub struct Write {
+    inner: Transaction,
+    gate: Arc<Gate>,
+    lane: Lane,
+    begun: Instant,
+    slice: Duration,
+}
+
+impl Write {
+    pub(crate) fn new(session: Session, gate: Arc<Gate>, lane: Lane, slice: Duration) -> Write {
+        Write { inner: Transaction::new(session), gate, lane, begun: Instant::now(), slice }
+    }
+
+    queries!();
+
+    /// Runs it; the number of rows inserted, changed or deleted.
+    pub async fn exec(&mut self, sql: &'static str, args: impl Args) -> Result<u64, StoreError> {
+        self.inner.run(sql, args.values()).await
+    }
+
+    /// Runs a statement over many rows: `{rows}` in its text becomes `(…),(…)`, cut into statements of few sizes. It
+    /// serves `INSERT INTO t (a, b) VALUES {rows} ON CONFLICT DO NOTHING`, `UPDATE t SET x = v.column2 FROM (VALUES
+    /// {rows}) AS v WHERE t.id = v.column1` and `DELETE FROM t WHERE id IN (VALUES {rows})`. `fixed` are the values of
+    /// its `$1`, `$2`. Without rows nothing runs. Gives the number of rows affected.
+    pub async fn exec_rows(
+        &mut self,
+        sql: &'static str,
+        fixed: impl Args,
+        rows: Vec<Values>,
+    ) -> Result<u64, StoreError> {
+        self.inner.run_rows(sql, fixed.values(), rows).await
+    }
+
+    /// Whether this transaction should end at the next message's border: it is a background one, had its slice of time
+    /// ([`crate::StoreSettings::slice`]), and somebody waits in the interactive lane.
+    pub fn pressed(&self) -> bool {
+        self.lane == Lane::Background && self.begun.elapsed() >= self.slice && self.gate.interactive_waits()
+    }
+
+    /// Makes it durable. After an error nobody knows whether it is (unless it is [`StoreError::Latched`]: it isn't).
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.inner.check()?;
+        self.inner.session.commit().await
+    }
+
+    /// Undoes it and waits until that is done.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        self.inner.session.rollback().await
+    }
+
+    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.inner.check()?;
+        self.inner.running = true;
+        let result = self.inner.session.script(sql).await;
+        self.inner.latch(result)
+    }
+
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.inner.session
+    }
+}
+
+/// A read transaction: all its statements see the state at its first one.
+pub struct Read {
+    inner: Transaction,
+}
+
+impl Read {
+    pub(crate) fn new(session: Session) -> Read {
+        Read { inner: Transaction::new(session) }
+    }
+
+    queries!();
+}

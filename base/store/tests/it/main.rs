@@ -1,0 +1,3 @@
+//! The suites of both ports on the embedded adapters, and what only those have: files, disks, locks.
+
+mod smoke;
