@@ -313,6 +313,7 @@ fn nothing_is_left_unfinished() {
 fn tests_do_not_sleep() {
     let text = "async fn a() { sleep(ms(5)).await }";
     passes("app/src/a.rs", text);
+    passes("app/tests/it/a.rs", "fn it_does_not_sleep() {}");
     fails("app/tests/it/a.rs", text, 1, "sleeps");
     fails("app/src/a.rs", &format!("#[cfg(test)]\nmod tests {{\n{text}\n}}"), 3, "sleeps");
 }

@@ -1,6 +1,6 @@
 //! What the derives write.
 
-use artel_message::{Code, Command, Effect, Event, Fault, Id, Later, Message, Query, Tag};
+use artel_message::{Code, Command, Described, Effect, Event, Fault, Id, Kind, Later, Message, Query, Tag};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -111,4 +111,22 @@ fn commands_and_effects_can_be_put_off() {
         M::NAME
     }
     assert_eq!([name(&Purge), name(&Deliver { to: 1 })], ["notify.purge", "notify.deliver"]);
+}
+
+#[test]
+fn the_catalogue_describes_each_kind() {
+    let command = Described::command::<Accept>();
+    assert_eq!((command.kind, command.name, command.topic), (Kind::Command, "notify.accept", None));
+    let schema = (command.schema)();
+    assert_eq!(schema.pointer("/properties/text/type"), Some(&"string".into()));
+    let reply = command.reply.map(|reply| reply());
+    assert!(reply.and_then(|reply| reply.pointer("/properties/id").cloned()).is_some());
+    let event = Described::event::<DeliveryChanged>();
+    assert_eq!(
+        (event.kind.as_str(), event.topic, event.reply.is_none()),
+        ("event", Some("notify.delivery"), true)
+    );
+    assert_eq!(Described::query::<Status>().kind.as_str(), "query");
+    let effect = Described::effect::<Deliver>();
+    assert_eq!((effect.kind.as_str(), effect.reply.is_some()), ("effect", true));
 }

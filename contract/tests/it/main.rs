@@ -1,0 +1,5 @@
+//! What was once said between services stays understood.
+#![allow(clippy::unwrap_used)]
+
+mod compatible;
+mod schemas;
