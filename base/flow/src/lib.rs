@@ -1,1 +1,50 @@
-//! In the making.
+//! The durable messaging runtime: handlers over one transaction, the outbox and its relay, groups that take each message in
+//! once and in key order, the mediator, effects, timers and schedules.
+//!
+//! A service is a value ([`Service`]); [`Runtime`] runs a table of them on a log and a store. What a handler may do stands in
+//! [`Tx`], what effects and HTTP handlers may do in [`Ctx`].
+
+mod around;
+mod clock;
+mod consumer;
+mod ctx;
+mod effects;
+mod erase;
+mod error;
+mod failure;
+mod groups;
+mod handler;
+pub mod http;
+mod limits;
+mod mediator;
+mod metrics;
+mod read;
+mod registry;
+mod relay;
+mod runtime;
+mod schedules;
+mod service;
+mod storage;
+mod timers;
+mod topics;
+pub mod trace;
+mod tx;
+mod wire;
+
+pub use clock::{Clock, Ids};
+pub use ctx::{Ctx, EffectCall};
+pub use error::StartError;
+pub use failure::{Class, Failure};
+pub use groups::{GroupInfo, GroupState, Groups};
+pub use handler::{Answer, EffectDone, HandlerExt, Msg, Published, Raw, With};
+pub use limits::Limits;
+pub use mediator::{Asked, Mediator};
+pub use metrics::FlowMetrics;
+pub use read::Read;
+pub use registry::{Handles, check, topology};
+pub use runtime::{GroupLag, Parts, Runtime};
+pub use service::{NoSettings, Service, Settings};
+pub use storage::dead::DeadLetter;
+pub use storage::tables;
+pub use topics::Topics;
+pub use tx::{Produce, Tx};

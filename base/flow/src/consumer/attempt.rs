@@ -1,0 +1,289 @@
+//! One transaction of a group: fences first, then the messages in order, then what is known of their sources.
+
+use super::sort::{Seen, Sorted};
+use super::{GroupKind, GroupTask};
+use crate::around::{Call, around};
+use crate::handler::Raw;
+use crate::service::EventKind;
+use crate::storage::{counts, offsets, offsets::Offset};
+use crate::{Failure, Tx};
+use artel_message::{Envelope, commands_topic, replies_topic};
+use artel_store::Lane;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// So many records from the front of a partition's buffer: (index of the partition, how many).
+pub(crate) type Plan = Vec<(usize, usize)>;
+
+/// What an attempt left committed: per partition, how many records.
+pub(crate) type Done = Vec<(usize, usize)>;
+
+/// Why an attempt failed, and at which message, when it was a message's own failure.
+pub(crate) struct Broken {
+    pub failure: Failure,
+    pub at: Option<(usize, usize)>,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Broken {
+        Broken { failure, at: None }
+    }
+}
+
+impl From<artel_store::StoreError> for Broken {
+    fn from(error: artel_store::StoreError) -> Broken {
+        Failure::from(error).into()
+    }
+}
+
+/// The overlay of one attempt, merged after its commit only.
+#[derive(Default)]
+pub(crate) struct Overlay {
+    pub high: HashMap<usize, HashMap<String, i64>>,
+    pub counts: BTreeMap<&'static str, i64>,
+}
+
+impl Overlay {
+    /// Notes that a record has been taken in, whatever became of it.
+    pub fn taken(&mut self, index: usize, sorted: &Sorted, outcome: &'static str) {
+        if let (Seen::New(seq), Some(envelope)) = (sorted.seen, &sorted.envelope) {
+            self.high.entry(index).or_default().insert(envelope.source.clone(), seq);
+        }
+        if outcome != "run" {
+            *self.counts.entry(outcome).or_default() += 1;
+        }
+    }
+}
+
+/// The offset after `count` records of a partition's buffer.
+fn advanced(task: &GroupTask, index: usize, count: usize) -> Offset {
+    let partition = &task.partitions[index];
+    let mut offset = partition.offset.clone();
+    if let Some(last) = count.checked_sub(1).and_then(|i| partition.buffer.get(i)) {
+        offset.next = last.record.offset + 1;
+        offset.last_offset = Some(last.record.offset);
+        offset.last_id =
+            Some(super::partition::identity(&last.record, offset.log, &offset.topic, offset.partition));
+    }
+    offset
+}
+
+/// Opens the transaction and writes the fences.
+pub(crate) async fn open(task: &GroupTask, plan: &Plan) -> Result<Tx, Broken> {
+    let mut tx = Tx::begin(&task.shared, Lane::Background).await?;
+    for (index, count) in plan {
+        let old = &task.partitions[*index].offset;
+        let new = advanced(task, *index, *count);
+        if !offsets::fence(tx.write(), &task.grp, old, &new).await? {
+            tx.rollback().await;
+            return Err(Failure::Fenced { topic: old.topic.clone(), partition: old.partition }.into());
+        }
+    }
+    Ok(tx)
+}
+
+/// Writes what is known of the sources, moves fences back where the attempt ended early, commits.
+pub(crate) async fn close(
+    task: &GroupTask,
+    mut tx: Tx,
+    plan: &Plan,
+    done: &Done,
+    overlay: &Overlay,
+) -> Result<(), Broken> {
+    for ((index, planned), (_, count)) in plan.iter().zip(done) {
+        if count < planned {
+            let (ahead, actual) = (advanced(task, *index, *planned), advanced(task, *index, *count));
+            offsets::fence(tx.write(), &task.grp, &ahead, &actual).await?;
+        }
+    }
+    let mut marks = Vec::new();
+    for (index, high) in &overlay.high {
+        let partition = &task.partitions[*index];
+        let place = (partition.topic.to_string(), partition.number());
+        marks.extend(high.iter().map(|(source, seq)| (place.0.clone(), place.1, source.clone(), *seq)));
+    }
+    offsets::raise(tx.write(), &task.grp, marks).await?;
+    counts::add(tx.write(), &task.grp, &overlay.counts).await?;
+    tx.commit().await.map_err(Broken::from)
+}
+
+/// Takes in the plan, or as much of it as fits before somebody in the interactive lane waits too long.
+pub(crate) async fn run(task: &GroupTask, plan: &Plan) -> Result<(Done, Overlay), Broken> {
+    let mut tx = open(task, plan).await?;
+    let mut overlay = Overlay::default();
+    let mut done: Done = plan.iter().map(|(index, _)| (*index, 0)).collect();
+    let mut any = false;
+    'plan: for (slot, (index, count)) in plan.iter().enumerate() {
+        let mut position = 0;
+        while position < *count {
+            if any && tx.pressed() {
+                break 'plan;
+            }
+            let taken = match step(task, &mut tx, *index, position, *count, &mut overlay).await {
+                Ok(taken) => taken,
+                Err(failure) => {
+                    let failure = tx.latched().unwrap_or(failure);
+                    tx.rollback().await;
+                    return Err(Broken { failure, at: Some((*index, position)) });
+                }
+            };
+            position += taken;
+            done[slot].1 = position;
+            any = true;
+        }
+    }
+    close(task, tx, plan, &done, &overlay).await?;
+    Ok((done, overlay))
+}
+
+/// Takes in the record at `position`, with those behind it that its batch handler takes too. Returns how many.
+async fn step(
+    task: &GroupTask,
+    tx: &mut Tx,
+    index: usize,
+    position: usize,
+    count: usize,
+    overlay: &mut Overlay,
+) -> Result<usize, Failure> {
+    let partition = &task.partitions[index];
+    let sorted = &partition.buffer[position];
+    if sorted.seen == Seen::Repeat {
+        overlay.taken(index, sorted, "repeat");
+        return Ok(1);
+    }
+    if let Some(batch) = task.batch_of(&partition.topic, sorted) {
+        let same = |s: &&Sorted| s.seen != Seen::Repeat && name_of(s) == name_of(sorted) && !task.expired(s);
+        let records: Vec<&Sorted> =
+            partition.buffer.iter().take(count).skip(position).take_while(same).collect();
+        if !records.is_empty() {
+            run_batch(task, tx, batch, &records).await?;
+            records.iter().for_each(|s| overlay.taken(index, s, "run"));
+            return Ok(records.len());
+        }
+    }
+    let mark = tx.mark();
+    let outcome = run_one(task, tx, &partition.topic, partition.number(), sorted).await?;
+    tx.check(mark)?;
+    if outcome == "run" && sorted.seen == Seen::Foreign {
+        overlay.taken(index, sorted, "foreign");
+    } else {
+        overlay.taken(index, sorted, outcome);
+    }
+    Ok(1)
+}
+
+fn name_of(sorted: &Sorted) -> Option<&str> {
+    sorted.envelope.as_ref().map(|e| e.name.as_str())
+}
+
+fn body_of(sorted: &Sorted) -> Bytes {
+    sorted.record.value.clone().unwrap_or_default()
+}
+
+async fn run_batch(
+    task: &GroupTask,
+    tx: &mut Tx,
+    handler: &crate::erase::Erased<Vec<(artel_message::Cause, Bytes)>, ()>,
+    records: &[&Sorted],
+) -> Result<(), Failure> {
+    let Some(first) = records.first() else { return Ok(()) };
+    let name = name_of(first).unwrap_or_default();
+    let call = task.call("event", name, first.envelope.as_ref());
+    tx.enter(task.stored_name(name), first.cause, true, trace_of(first.envelope.as_ref()));
+    let mark = tx.mark();
+    let bodies = records.iter().map(|s| (s.cause, body_of(s))).collect();
+    around(call, &task.shared.metrics, task.shared.limits.handler_time, handler(tx, bodies)).await?;
+    tx.check(mark)
+}
+
+/// Runs the handler of one record; says what became of it.
+async fn run_one(
+    task: &GroupTask,
+    tx: &mut Tx,
+    topic: &Arc<str>,
+    partition: u32,
+    sorted: &Sorted,
+) -> Result<&'static str, Failure> {
+    let shared = &task.shared;
+    let limit = shared.limits.handler_time;
+    let envelope = sorted.envelope.as_ref();
+    let name = name_of(sorted).unwrap_or_default();
+    let enter = |tx: &mut Tx, stored: &'static str| {
+        tx.enter(stored, sorted.cause, true, trace_of(envelope));
+    };
+    match &task.kind {
+        GroupKind::RunTime { name: group } => {
+            let Some(handler) = &shared.service.raw else { return Ok("unhandled") };
+            enter(tx, "raw");
+            let raw = raw_of(group, topic, partition, sorted);
+            around(task.call("raw", topic, envelope), &shared.metrics, limit, handler(tx, raw)).await?;
+            Ok("run")
+        }
+        GroupKind::Declared { .. } if **topic == *commands_topic(shared.name()) => {
+            let Some((stored, entry)) = shared.service.commands.get_key_value(name) else {
+                return Ok("unhandled");
+            };
+            enter(tx, stored);
+            let call = task.call("command", name, envelope);
+            let reply = around(call, &shared.metrics, limit, (entry.handler)(tx, body_of(sorted))).await?;
+            if let Some(envelope) = envelope.filter(|e| e.reply) {
+                super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Ok(reply)).await?;
+            }
+            Ok("run")
+        }
+        GroupKind::Declared { .. } if **topic == *replies_topic(shared.name()) => {
+            let command = name.strip_suffix(".reply").unwrap_or_default();
+            let entry = shared.service.replies.get_key_value(command);
+            let (Some((stored, handler)), Some(id)) = (entry, envelope.and_then(|e| e.cause)) else {
+                return Ok("unhandled");
+            };
+            enter(tx, stored);
+            let call = task.call("reply", name, envelope);
+            around(call, &shared.metrics, limit, handler(tx, (id, body_of(sorted)))).await?;
+            Ok("run")
+        }
+        GroupKind::Declared { events } => {
+            let Some((stored, entry)) = shared.service.events.get(events).and_then(|e| e.get_key_value(name))
+            else {
+                return Ok("unhandled");
+            };
+            if task.expired(sorted) {
+                return Ok("expired");
+            }
+            let EventKind::Single(handler) = &entry.kind else { return Ok("unhandled") };
+            enter(tx, stored);
+            let call = task.call("event", name, envelope);
+            around(call, &shared.metrics, limit, handler(tx, body_of(sorted))).await?;
+            Ok("run")
+        }
+    }
+}
+
+fn trace_of(envelope: Option<&Envelope>) -> Option<String> {
+    envelope.and_then(|e| e.trace.clone())
+}
+
+fn raw_of(group: &Arc<str>, topic: &Arc<str>, partition: u32, sorted: &Sorted) -> Raw {
+    let record = &sorted.record;
+    let id: Uuid = sorted.envelope.as_ref().map_or_else(|| sorted.cause.id(), |e| e.id);
+    Raw {
+        group: group.clone(),
+        topic: topic.clone(),
+        partition,
+        offset: record.offset,
+        key: record.key.clone(),
+        headers: record.headers.clone(),
+        value: record.value.clone(),
+        time: record.time,
+        id,
+    }
+}
+
+impl GroupTask {
+    /// What runs, for spans and metrics.
+    fn call<'a>(&self, kind: &'static str, name: &'a str, envelope: Option<&'a Envelope>) -> Call<'a> {
+        Call { service: self.shared.name(), kind, name, trace: envelope.and_then(|e| e.trace.as_deref()) }
+    }
+}

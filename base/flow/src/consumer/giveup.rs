@@ -1,0 +1,136 @@
+//! Giving up on a message: kept whole with its cause, published to `<topic>.dlq`, and answered where somebody waits.
+
+use super::GroupTask;
+use super::attempt::{self, Broken, Overlay};
+use crate::storage::dead::{self, DeadLetter};
+use crate::storage::outbox::Outgoing;
+use crate::{Failure, Tx};
+use artel_message::{Envelope, Fault, dead_letter_topic, replies_topic, service_of};
+use bytes::Bytes;
+
+/// Takes in the first record of a partition as given up on.
+pub(crate) async fn give_up(
+    task: &GroupTask,
+    index: usize,
+    failure: &Failure,
+    attempts: u32,
+) -> Result<Overlay, Broken> {
+    let partition = &task.partitions[index];
+    let topics = &task.shared.topics;
+    let dlq = topics.ensure_dead_letters(&partition.topic).await.map_err(Failure::from)?;
+    let plan = vec![(index, 1)];
+    let mut tx = attempt::open(task, &plan).await?;
+    let sorted = &partition.buffer[0];
+    tx.enter("dead-letter", sorted.cause, true, None);
+    let letter = letter(task, index, failure, attempts, &mut tx);
+    let (id, code) = (letter.id, letter.code.clone());
+    tx.put_raw(dead_message(&letter, dlq, sorted.envelope.as_ref().and_then(|e| e.seq)));
+    dead::insert(tx.write(), letter).await?;
+    let is_command = task.is_command(&partition.topic);
+    if let Some(envelope) = sorted.envelope.as_ref().filter(|e| e.reply && is_command) {
+        let fault = failure.clone().into_fault();
+        answer(&mut tx, envelope, sorted.record.key.clone(), &Err(fault)).await?;
+    }
+    let mut overlay = Overlay::default();
+    overlay.taken(index, sorted, "dead");
+    attempt::close(task, tx, &plan, &plan, &overlay).await?;
+    tracing::warn!(
+        group = %task.grp, topic = %partition.topic, partition = partition.number(), dead.letter = %id, code,
+        error = %failure, "message given up"
+    );
+    Ok(overlay)
+}
+
+fn letter(task: &GroupTask, index: usize, failure: &Failure, attempts: u32, tx: &mut Tx) -> DeadLetter {
+    let partition = &task.partitions[index];
+    let sorted = &partition.buffer[0];
+    DeadLetter {
+        id: tx.new_id(),
+        group: task.grp.clone(),
+        topic: partition.topic.to_string(),
+        partition: partition.number(),
+        offset: sorted.record.offset,
+        message: sorted.envelope.as_ref().map_or_else(|| sorted.cause.id(), |e| e.id),
+        name: sorted.envelope.as_ref().map(|e| e.name.clone()),
+        key: sorted.record.key.clone(),
+        headers: crate::wire::encode(&sorted.record.headers),
+        value: sorted.record.value.clone(),
+        code: failure.code().as_str().to_owned(),
+        reason: failure.to_string(),
+        attempts,
+        at: tx.now(),
+    }
+}
+
+/// The copy in the dead-letter topic: the original headers but its seq, which is kept as `artel_origin_seq`, and the cause.
+fn dead_message(letter: &DeadLetter, topic: String, seq: Option<i64>) -> Outgoing {
+    debug_assert_eq!(topic, dead_letter_topic(&letter.topic));
+    let mut headers = crate::wire::decode(letter.headers.clone()).unwrap_or_default();
+    headers.retain(|(name, _)| name != "artel_seq" && name != "artel_prev");
+    let mut put = |name: &str, value: String| headers.push((name.to_owned(), Some(Bytes::from(value))));
+    if let Some(seq) = seq {
+        put("artel_origin_seq", seq.to_string());
+    }
+    put("artel_dead_letter", letter.id.to_string());
+    put("artel_dead_group", letter.group.clone());
+    put("artel_dead_origin", format!("{}/{}@{}", letter.topic, letter.partition, letter.offset));
+    put("artel_dead_code", letter.code.clone());
+    put("artel_dead_reason", letter.reason.clone());
+    Outgoing {
+        topic,
+        partition: 0,
+        message: letter.id,
+        name: letter.name.clone().unwrap_or_default(),
+        key: letter.key.clone(),
+        headers: crate::wire::encode(&headers),
+        value: letter.value.clone(),
+        at: letter.at,
+        numbered: false,
+    }
+}
+
+/// Sends the answer of a command to who sent it: `<caller>.replies`, under the command's own key.
+pub(crate) async fn answer(
+    tx: &mut Tx,
+    command: &Envelope,
+    key: Option<Bytes>,
+    result: &Result<Bytes, Fault>,
+) -> Result<(), Failure> {
+    let Some(caller) = command.source.strip_prefix("artel/") else { return Ok(()) };
+    let topic = replies_topic(service_of(caller));
+    let Some(known) = tx.shared.topics.known(&topic) else { return Ok(()) };
+    let body = match result {
+        Ok(reply) => serde_json::from_slice::<&serde_json::value::RawValue>(reply)
+            .and_then(|reply| serde_json::to_vec(&Result::<_, &Fault>::Ok(reply))),
+        Err(fault) => serde_json::to_vec(&Result::<(), &Fault>::Err(fault)),
+    };
+    let value =
+        body.map_err(|e| Failure::Refused(Fault::internal(format!("answer to {}: {e}", command.name))))?;
+    let id = tx.new_id();
+    let spread = key.clone().unwrap_or_else(|| Bytes::from(command.id.to_string()));
+    let envelope = Envelope {
+        id,
+        name: format!("{}.reply", command.name),
+        source: Envelope::source_of(tx.shared.name()),
+        time: tx.now(),
+        trace: command.trace.as_deref().and_then(|parent| crate::trace::child(parent, id)),
+        seq: None,
+        prev: None,
+        cause: Some(command.id),
+        reply: false,
+        extra: Vec::new(),
+    };
+    let message = Outgoing {
+        partition: artel_bus::partition::of_key(&spread, known.partitions),
+        topic,
+        message: id,
+        name: envelope.name.clone(),
+        key: Some(spread),
+        headers: crate::wire::encode(&envelope.to_headers()),
+        value: Some(Bytes::from(value)),
+        at: tx.now(),
+        numbered: true,
+    };
+    tx.put_raw(message);
+    Ok(())
+}

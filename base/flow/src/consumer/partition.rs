@@ -1,0 +1,183 @@
+//! One partition as a group has it: its place, what is known of its sources, what has been fetched.
+
+use super::GroupTask;
+use super::sort::{Place, Seen, Sorted, sort};
+use crate::Failure;
+use crate::storage::{groups, offsets, offsets::Offset};
+use artel_bus::{Bounds, BusError, Fetch, From as StartAt};
+use artel_message::Envelope;
+use artel_store::Write;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub(crate) struct Partition {
+    pub topic: Arc<str>,
+    /// As committed.
+    pub offset: Offset,
+    /// As committed.
+    pub high: HashMap<String, i64>,
+    /// Fetched and sorted, not yet taken in.
+    pub buffer: VecDeque<Sorted>,
+    /// Where to fetch on.
+    pub fetch_from: i64,
+    /// The high water behind the last fetched record.
+    ahead: HashMap<String, i64>,
+    /// Whether this service made the topic at run time.
+    adopted: bool,
+    /// Why nothing is taken in any more, for a person.
+    pub stopped: Option<String>,
+}
+
+impl Partition {
+    /// Reads the place of a partition and checks it against the log; a mismatch stops the partition, never skips.
+    pub async fn load(
+        task: &GroupTask,
+        write: &mut Write,
+        topic: &Arc<str>,
+        offset: Offset,
+    ) -> Result<Self, Failure> {
+        let marks = offsets::high_water(write, &task.grp, topic, offset.partition).await?;
+        let high: HashMap<String, i64> = marks.into_iter().collect();
+        Ok(Partition {
+            topic: topic.clone(),
+            fetch_from: offset.next,
+            ahead: high.clone(),
+            high,
+            buffer: VecDeque::new(),
+            adopted: groups::has_topic(write, topic).await?,
+            stopped: None,
+            offset,
+        })
+    }
+
+    pub fn number(&self) -> u32 {
+        self.offset.partition
+    }
+
+    /// Reads what is there, when nothing is buffered. True when something was.
+    pub async fn fetch(&mut self, task: &GroupTask) -> Result<bool, Failure> {
+        let shared = &task.shared;
+        let fetch = Fetch { max_records: shared.limits.batch_records, max_bytes: shared.limits.batch_bytes };
+        let bus = shared.topics.bus();
+        let fetched = match bus.read(&self.topic, self.number(), self.fetch_from, fetch).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.lost(&error);
+                return if self.stopped.is_some() { Ok(false) } else { Err(error.into()) };
+            }
+        };
+        let place = Place {
+            topic: &self.topic,
+            partition: self.offset.partition,
+            log: self.offset.log,
+            now: shared.now(),
+        };
+        let own = Envelope::source_of(shared.name());
+        let trusted = |source: &str| {
+            let adopted = self.adopted && source == own;
+            shared.topics.may_write(&self.topic, source).unwrap_or(adopted)
+        };
+        for record in fetched.records {
+            self.buffer.push_back(sort(record, &place, trusted, &mut self.ahead));
+        }
+        self.fetch_from = fetched.next;
+        Ok(!self.buffer.is_empty())
+    }
+
+    /// How many buffered records may be taken in now: up to a gap, which stops the partition when it comes first.
+    pub fn ready(&mut self, most: usize) -> usize {
+        let gap = self.buffer.iter().take(most).position(|s| matches!(s.seen, Seen::Gap { .. }));
+        if gap == Some(0)
+            && let Some(Sorted { seen: Seen::Gap { high, prev }, record, .. }) = self.buffer.front()
+        {
+            self.stopped = Some(format!(
+                "{}/{} at offset {}: messages between seq {high} and {prev} are missing; nothing is skipped. \
+                 Look at the log, then move the group with 'artel group skip' or restore the missing part",
+                self.topic, self.offset.partition, record.offset
+            ));
+        }
+        gap.unwrap_or_else(|| self.buffer.len().min(most))
+    }
+
+    /// An error of the log that waiting will not mend.
+    fn lost(&mut self, error: &BusError) {
+        if matches!(
+            error,
+            BusError::UnknownTopic(_)
+                | BusError::UnknownPartition { .. }
+                | BusError::OutOfRange { .. }
+                | BusError::Stopped { .. }
+        ) {
+            self.stopped = Some(error.to_string());
+        }
+    }
+}
+
+/// The place a group starts at in a partition that it has not read before.
+pub(crate) async fn start(
+    task: &GroupTask,
+    topic: &str,
+    partition: u32,
+    from: StartAt,
+) -> Result<i64, BusError> {
+    let bus = task.shared.topics.bus();
+    let Bounds { begin, end } = bus.bounds(topic, partition).await?;
+    Ok(match from {
+        StartAt::Earliest => begin,
+        StartAt::Latest => end,
+        StartAt::Offset(offset) if (begin..=end).contains(&offset) => offset,
+        StartAt::Offset(offset) => {
+            return Err(BusError::OutOfRange { topic: topic.to_owned(), partition, offset, begin, end });
+        }
+        StartAt::Time(time) => bus.offset_at(topic, partition, time).await?.unwrap_or(end),
+    })
+}
+
+/// Compares the stored place with the log (flow, section 1.6). `Some` = why the partition must not go on.
+pub(crate) async fn mismatch(
+    task: &GroupTask,
+    offset: &Offset,
+    log: Uuid,
+) -> Result<Option<String>, BusError> {
+    let (topic, partition) = (offset.topic.as_str(), offset.partition);
+    let say = |what: String| {
+        Some(format!(
+            "{topic}/{partition}: {what}; forget the group to start anew, or bring back the log that belongs to this data"
+        ))
+    };
+    if offset.log != log {
+        return Ok(say(format!("the place was stored for log {}, this one is {log}", offset.log)));
+    }
+    let bus = task.shared.topics.bus();
+    let Bounds { begin, end } = bus.bounds(topic, partition).await?;
+    if offset.next < begin {
+        return Ok(say(format!(
+            "retention has passed the place: next is {}, the log begins at {begin}",
+            offset.next
+        )));
+    }
+    if offset.next > end {
+        return Ok(say(format!("the log ends at {end}, before the stored place {}", offset.next)));
+    }
+    let (Some(last), Some(id)) = (offset.last_offset, offset.last_id) else { return Ok(None) };
+    if last < begin {
+        return Ok(None);
+    }
+    let found = bus.read(topic, partition, last, Fetch { max_records: 1, max_bytes: 1 }).await?;
+    let Some(record) = found.records.into_iter().find(|r| r.offset == last) else { return Ok(None) };
+    let there = identity(&record, log, topic, partition);
+    Ok(if there == id {
+        None
+    } else {
+        say(format!("offset {last} holds message {there}, not {id} as stored"))
+    })
+}
+
+/// The identity of a record for `last_id`: `ce_id`, otherwise derived from its place.
+pub(crate) fn identity(record: &artel_bus::Received, log: Uuid, topic: &str, partition: u32) -> Uuid {
+    match Envelope::from_headers(&record.headers) {
+        Ok(envelope) => envelope.id,
+        Err(_) => artel_message::Cause::foreign(log, topic, partition, record.offset, record.time).id(),
+    }
+}

@@ -1,0 +1,142 @@
+//! What a record is to a group, decided before any transaction: known repeat, new, foreign, or proof of a gap. Pure.
+
+use artel_bus::Received;
+use artel_message::{Cause, Envelope, Time};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// A seq this far ahead of the clock is not believed: a hostile one would deafen the group.
+const AHEAD_MICROS: i64 = 86_400_000_000;
+
+/// A record with what its headers say.
+#[derive(Debug, Clone)]
+pub(crate) struct Sorted {
+    pub record: Received,
+    /// Present when the headers are an envelope, whoever wrote it.
+    pub envelope: Option<Envelope>,
+    pub cause: Cause,
+    pub seen: Seen,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Taken in before: at or below the high water of its source.
+    Repeat,
+    /// New, with the source's seq.
+    New(i64),
+    /// Without a seq that counts here: identity by offset.
+    Foreign,
+    /// A message before this one is missing: the high water stands below `prev`.
+    Gap { high: i64, prev: i64 },
+}
+
+/// What sorting needs to know of a partition.
+pub(crate) struct Place<'a> {
+    pub topic: &'a str,
+    pub partition: u32,
+    pub log: Uuid,
+    pub now: Time,
+}
+
+/// Sorts one record; `high` is the overlay of the batch so far and is raised here.
+pub(crate) fn sort(
+    record: Received,
+    place: &Place<'_>,
+    trusted: impl Fn(&str) -> bool,
+    high: &mut HashMap<String, i64>,
+) -> Sorted {
+    let envelope = Envelope::from_headers(&record.headers).ok();
+    let ours = envelope.as_ref().and_then(|e| {
+        let seq = e.seq?;
+        let believed = seq <= place.now.micros().saturating_add(AHEAD_MICROS);
+        (believed && trusted(&e.source)).then_some((e, seq))
+    });
+    let Some((e, seq)) = ours else {
+        let cause = Cause::foreign(place.log, place.topic, place.partition, record.offset, record.time);
+        return Sorted { record, envelope, cause, seen: Seen::Foreign };
+    };
+    let cause = Cause::message(e.id, e.time);
+    let seen = match high.get(&e.source).copied() {
+        Some(known) if seq <= known => Seen::Repeat,
+        Some(known) if e.prev.is_some_and(|prev| known < prev) => {
+            Seen::Gap { high: known, prev: e.prev.unwrap_or(known) }
+        }
+        _ => Seen::New(seq),
+    };
+    if let Seen::New(seq) = seen {
+        high.insert(e.source.clone(), seq);
+    }
+    Sorted { record, envelope, cause, seen }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_micros(1_000_000_000_000);
+
+    fn record(offset: i64, seq: Option<i64>, prev: Option<i64>) -> Received {
+        let envelope = Envelope {
+            id: Uuid::from_u128(u128::try_from(offset).expect("offset") + 1),
+            name: "shop.sold".into(),
+            source: "artel/shop".into(),
+            time: NOW,
+            trace: None,
+            seq,
+            prev,
+            cause: None,
+            reply: false,
+            extra: Vec::new(),
+        };
+        Received { offset, time: NOW, key: None, value: None, headers: envelope.to_headers() }
+    }
+
+    fn seen(records: &[Received], trusted: bool) -> Vec<Seen> {
+        let place = Place { topic: "shop.sale", partition: 0, log: Uuid::nil(), now: NOW };
+        let mut high = HashMap::new();
+        records.iter().map(|r| sort(r.clone(), &place, |_| trusted, &mut high).seen).collect()
+    }
+
+    #[test]
+    fn the_first_message_of_a_source_is_its_base_line() {
+        assert_eq!(seen(&[record(0, Some(7), Some(5))], true), [Seen::New(7)]);
+    }
+
+    #[test]
+    fn at_or_below_the_high_water_is_a_repeat() {
+        let records = [record(0, Some(1), None), record(1, Some(2), Some(1)), record(2, Some(1), None)];
+        assert_eq!(seen(&records, true), [Seen::New(1), Seen::New(2), Seen::Repeat]);
+    }
+
+    #[test]
+    fn a_seq_may_jump_but_its_prev_may_not_be_missing() {
+        let jump = [record(0, Some(1), None), record(1, Some(1000), Some(1))];
+        assert_eq!(seen(&jump, true), [Seen::New(1), Seen::New(1000)]);
+        let gap = [record(0, Some(1), None), record(1, Some(3), Some(2))];
+        assert_eq!(seen(&gap, true), [Seen::New(1), Seen::Gap { high: 1, prev: 2 }]);
+    }
+
+    #[test]
+    fn a_source_without_a_right_to_write_is_foreign() {
+        assert_eq!(seen(&[record(0, Some(1), None), record(1, Some(1), None)], false), [Seen::Foreign; 2]);
+    }
+
+    #[test]
+    fn a_seq_a_day_ahead_of_the_clock_is_foreign() {
+        let far = NOW.micros() + AHEAD_MICROS + 1;
+        assert_eq!(
+            seen(&[record(0, Some(far), None), record(1, Some(5), None)], true),
+            [Seen::Foreign, Seen::New(5)]
+        );
+    }
+
+    #[test]
+    fn a_record_without_an_envelope_is_known_by_its_place() {
+        let bare = Received { offset: 4, time: NOW, key: None, value: None, headers: Vec::new() };
+        let place = Place { topic: "t", partition: 1, log: Uuid::nil(), now: NOW };
+        let first = sort(bare.clone(), &place, |_| true, &mut HashMap::new());
+        let again = sort(bare, &place, |_| true, &mut HashMap::new());
+        assert_eq!(first.seen, Seen::Foreign);
+        assert_eq!(first.cause, again.cause);
+    }
+}

@@ -1,0 +1,188 @@
+//! `Ctx`: what effects, HTTP handlers and background work are given. `Shared` is the same from within.
+
+use crate::clock::{Clock, Ids};
+use crate::limits::Limits;
+use crate::mediator::{Asked, Mediator};
+use crate::metrics::FlowMetrics;
+use crate::service::{AnySettings, Service};
+use crate::storage::outbox::Sent;
+use crate::topics::Topics;
+use crate::{Groups, Read};
+use artel_message::{Command, Fault, Query, Time};
+use artel_store::{Cache, Db};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// One service as it runs on this node.
+pub(crate) struct Shared {
+    pub service: Service,
+    pub settings: AnySettings,
+    pub db: Db,
+    pub cache: Arc<dyn Cache>,
+    pub topics: Topics,
+    pub limits: Arc<Limits>,
+    pub clock: Clock,
+    pub ids: Ids,
+    pub metrics: Arc<FlowMetrics>,
+    /// The owner of this node's claims.
+    pub node: Uuid,
+    /// The epoch this node took all of the service's partitions with.
+    pub epoch: i64,
+    /// Rows in the outbox, as far as committed.
+    pub outbox_rows: AtomicI64,
+    /// The last seq given per partition, as far as committed; `None` = must be read again.
+    pub sent: Mutex<Option<Arc<HashMap<(String, u32), i64>>>>,
+    pub wake: Wake,
+    pub shutdown: CancellationToken,
+}
+
+/// What wakes the service's loops after a commit. Polling backs each of them up.
+pub(crate) struct Wake {
+    pub relay: Notify,
+    pub timers: Notify,
+    /// Counted, since each effect has a loop of its own that must notice.
+    pub effects: watch::Sender<u64>,
+    pub groups: Notify,
+    /// Counts every commit of this node; tests wait for quiet on it.
+    pub progress: watch::Sender<u64>,
+}
+
+impl Wake {
+    pub fn new(progress: watch::Sender<u64>) -> Wake {
+        Wake {
+            relay: Notify::new(),
+            timers: Notify::new(),
+            effects: watch::Sender::new(0),
+            groups: Notify::new(),
+            progress,
+        }
+    }
+
+    pub fn effects(&self) {
+        self.effects.send_modify(|n| *n += 1);
+    }
+}
+
+impl Shared {
+    pub fn name(&self) -> &'static str {
+        self.service.name
+    }
+
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Wakes what has something to do after a commit.
+    pub fn committed(&self, sent: Sent) {
+        if sent.outbox > 0 {
+            self.outbox_rows.fetch_add(i64::try_from(sent.outbox).unwrap_or(i64::MAX), Ordering::Relaxed);
+            self.metrics.outbox(self.name(), self.outbox_rows.load(Ordering::Relaxed));
+            self.wake.relay.notify_one();
+        }
+        if sent.timers {
+            self.wake.timers.notify_one();
+        }
+        if sent.effects {
+            self.wake.effects();
+        }
+        if sent.groups {
+            self.wake.groups.notify_one();
+        }
+        self.progressed();
+    }
+
+    pub fn progressed(&self) {
+        self.wake.progress.send_modify(|n| *n += 1);
+    }
+}
+
+/// What runs outside transactions is given: settings, clock, ids, cache, the mediator, groups and topics.
+#[derive(Clone)]
+pub struct Ctx {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mediator: Mediator,
+    pub(crate) groups: Groups,
+    pub(crate) call: Option<EffectCall>,
+}
+
+/// The effect that runs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EffectCall {
+    /// The idempotency key for the provider: the same on every attempt.
+    pub key: Uuid,
+    /// From 1.
+    pub attempt: u32,
+}
+
+impl Ctx {
+    pub fn service(&self) -> &'static str {
+        self.shared.name()
+    }
+
+    /// The service's settings.
+    ///
+    /// # Panics
+    /// When `T` is not the type that the service registered; a mistake that the first test shows.
+    #[allow(clippy::expect_used)]
+    pub fn settings<T: Send + Sync + 'static>(&self) -> Arc<T> {
+        self.shared.settings.clone().downcast().expect("the settings type that the service registered")
+    }
+
+    pub fn now(&self) -> Time {
+        self.shared.now()
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    pub fn new_id(&self) -> Uuid {
+        self.shared.ids.fresh(self.now())
+    }
+
+    pub fn cache(&self) -> &Arc<dyn Cache> {
+        &self.shared.cache
+    }
+
+    pub fn topics(&self) -> &Topics {
+        &self.shared.topics
+    }
+
+    /// The groups of this service that were made at run time.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Cancelled when the node stops.
+    pub fn shutdown(&self) -> &CancellationToken {
+        &self.shared.shutdown
+    }
+
+    /// The effect that runs now, if any.
+    pub fn effect(&self) -> Option<EffectCall> {
+        self.call
+    }
+
+    /// Runs a command where its service is, and returns its reply.
+    pub async fn ask<C: Command>(&self, command: C) -> Result<C::Reply, Fault> {
+        self.mediator.ask(command, Asked::by(self.service())).await
+    }
+
+    /// The same for a caller from outside, with an idempotency key when it gave one.
+    pub async fn ask_as<C: Command>(&self, command: C, asked: Asked) -> Result<C::Reply, Fault> {
+        self.mediator.ask(command, asked).await
+    }
+
+    pub async fn query<Q: Query>(&self, query: Q) -> Result<Q::Reply, Fault> {
+        self.mediator.query(query).await
+    }
+
+    /// One read snapshot of this service's database.
+    pub async fn read(&self) -> Result<Read, Fault> {
+        Read::open(&self.shared).await.map_err(crate::Failure::into_fault)
+    }
+}

@@ -1,0 +1,170 @@
+//! Handlers with their types erased, so that the runtime is compiled once and not per message: bytes in, bytes out.
+
+use crate::handler::{Answer, CtxFn, EffectDone, Msg, ReadFn, TxFn};
+use crate::{Ctx, Failure, Read, Tx};
+use artel_message::{Cause, Command, Effect, Event, Fault, Message, Query};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use uuid::Uuid;
+
+pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type Erased<I, O> =
+    Arc<dyn for<'a> Fn(&'a mut Tx, I) -> BoxFuture<'a, Result<O, Failure>> + Send + Sync>;
+pub(crate) type ErasedQuery =
+    Arc<dyn for<'a> Fn(&'a Read, Bytes) -> BoxFuture<'a, Result<Bytes, Failure>> + Send + Sync>;
+pub(crate) type ErasedEffect =
+    Arc<dyn for<'a> Fn(&'a Ctx, Bytes) -> BoxFuture<'a, Result<Bytes, Failure>> + Send + Sync>;
+
+pub(crate) fn decode<M: DeserializeOwned>(name: &str, body: &[u8]) -> Result<M, Failure> {
+    serde_json::from_slice(body).map_err(|e| Failure::Undecodable(format!("{name} cannot be read: {e}")))
+}
+
+pub(crate) fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Failure> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|e| Failure::Refused(Fault::internal(format!("{name} cannot be written as JSON: {e}"))))
+}
+
+pub(crate) fn refused(error: impl Into<Fault>) -> Failure {
+    Failure::Refused(error.into())
+}
+
+fn read_message<M: Message>(body: &[u8]) -> Result<M, Failure> {
+    let message: M = decode(M::NAME, body)?;
+    message.validate().map_err(Failure::Refused)?;
+    Ok(message)
+}
+
+pub(crate) fn command<C, F>(function: F) -> Erased<Bytes, Bytes>
+where
+    C: Command,
+    F: for<'a> TxFn<'a, C, C::Reply> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, body: Bytes| -> BoxFuture<'_, Result<Bytes, Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let reply = function.call(tx, read_message::<C>(&body)?).await.map_err(refused)?;
+            encode(C::NAME, &reply)
+        })
+    })
+}
+
+pub(crate) fn event<E, F>(function: F) -> Erased<Bytes, ()>
+where
+    E: Event,
+    F: for<'a> TxFn<'a, E, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, body: Bytes| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
+        Box::pin(async move { function.call(tx, read_message::<E>(&body)?).await.map_err(refused) })
+    })
+}
+
+pub(crate) fn batch<E, F>(function: F) -> Erased<Vec<(Cause, Bytes)>, ()>
+where
+    E: Event,
+    F: for<'a> TxFn<'a, Vec<Msg<E>>, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, bodies: Vec<(Cause, Bytes)>| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let messages: Result<Vec<Msg<E>>, Failure> = bodies
+                .into_iter()
+                .map(|(cause, body)| Ok(Msg { body: read_message::<E>(&body)?, cause, ordinal: 0 }))
+                .collect();
+            function.call(tx, messages?).await.map_err(refused)
+        })
+    })
+}
+
+/// For what arrives as a value already: raw messages, reports of the relay.
+pub(crate) fn plain<I, F>(function: F) -> Erased<I, ()>
+where
+    I: Send + 'static,
+    F: for<'a> TxFn<'a, I, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, input: I| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
+        Box::pin(async move { function.call(tx, input).await.map_err(refused) })
+    })
+}
+
+pub(crate) fn reply<C, F>(function: F) -> Erased<(Uuid, Bytes), ()>
+where
+    C: Command,
+    F: for<'a> TxFn<'a, Answer<C>, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, (command_id, body): (Uuid, Bytes)| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let result: Result<C::Reply, Fault> = decode(C::NAME, &body)?;
+            function.call(tx, Answer { command_id, result }).await.map_err(refused)
+        })
+    })
+}
+
+pub(crate) fn query<Q, F>(function: F) -> ErasedQuery
+where
+    Q: Query,
+    F: for<'a> ReadFn<'a, Q, Q::Reply> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |read: &Read, body: Bytes| -> BoxFuture<'_, Result<Bytes, Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let reply = function.call(read, read_message::<Q>(&body)?).await.map_err(refused)?;
+            encode(Q::NAME, &reply)
+        })
+    })
+}
+
+pub(crate) fn effect<E, F>(function: F) -> ErasedEffect
+where
+    E: Effect,
+    F: for<'a> CtxFn<'a, E, E::Done> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |ctx: &Ctx, body: Bytes| -> BoxFuture<'_, Result<Bytes, Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let done = function.call(ctx, read_message::<E>(&body)?).await.map_err(refused)?;
+            encode(E::NAME, &done)
+        })
+    })
+}
+
+/// The stored form of an effect that ended: (id, input, ok or fault, attempts).
+pub(crate) struct Ended {
+    pub id: Uuid,
+    pub input: Bytes,
+    pub result: Result<Bytes, Fault>,
+    pub attempts: u32,
+}
+
+pub(crate) fn done<E, F>(function: F) -> Erased<Ended, ()>
+where
+    E: Effect,
+    F: for<'a> TxFn<'a, EffectDone<E>, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, ended: Ended| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let input: E = decode(E::NAME, &ended.input)?;
+            let result = match ended.result {
+                Ok(body) => Ok(decode(E::NAME, &body)?),
+                Err(fault) => Err(fault),
+            };
+            let done = EffectDone { id: ended.id, input, result, attempts: ended.attempts };
+            function.call(tx, done).await.map_err(refused)
+        })
+    })
+}

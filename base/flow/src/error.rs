@@ -1,0 +1,23 @@
+//! Why a node's flow does not start.
+
+use artel_bus::BusError;
+use artel_store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Missing, doubled or misplaced handlers, every one of them named.
+    #[error("the table of services is not complete:\n{}", .0.join("\n"))]
+    Registry(Vec<String>),
+    #[error("service '{service}': settings: {}", .problems.join("; "))]
+    Settings { service: String, problems: Vec<String> },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error("{0}")]
+    Flow(crate::Failure),
+    #[error(
+        "the clock of service '{service}' is more than a day ahead of the database's and the log's; set it right"
+    )]
+    Clock { service: String },
+}

@@ -1,0 +1,256 @@
+//! Handlers are plain async functions. The traits here take any function of the right shape, so that a service only names
+//! it.
+
+use crate::{Ctx, Read, Tx};
+use artel_message::{Cause, Command, Effect, Fault, Headers, Message, Time};
+use bytes::Bytes;
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// `async fn(&mut Tx, M) -> Result<R, impl Into<Fault>>`
+pub trait TxFn<'a, M, R>: Send + Sync {
+    type Future: Future<Output = Result<R, Self::Error>> + Send + 'a;
+    type Error: Into<Fault> + Send;
+    fn call(&self, tx: &'a mut Tx, message: M) -> Self::Future;
+}
+
+impl<'a, F, Fut, M, R, E> TxFn<'a, M, R> for F
+where
+    F: Fn(&'a mut Tx, M) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<R, E>> + Send + 'a,
+    E: Into<Fault> + Send,
+{
+    type Future = Fut;
+    type Error = E;
+    fn call(&self, tx: &'a mut Tx, message: M) -> Fut {
+        self(tx, message)
+    }
+}
+
+/// `async fn(&Read, Q) -> Result<R, impl Into<Fault>>`
+pub trait ReadFn<'a, M, R>: Send + Sync {
+    type Future: Future<Output = Result<R, Self::Error>> + Send + 'a;
+    type Error: Into<Fault> + Send;
+    fn call(&self, read: &'a Read, message: M) -> Self::Future;
+}
+
+impl<'a, F, Fut, M, R, E> ReadFn<'a, M, R> for F
+where
+    F: Fn(&'a Read, M) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<R, E>> + Send + 'a,
+    E: Into<Fault> + Send,
+{
+    type Future = Fut;
+    type Error = E;
+    fn call(&self, read: &'a Read, message: M) -> Fut {
+        self(read, message)
+    }
+}
+
+/// `async fn(&Ctx, E) -> Result<R, impl Into<Fault>>`
+pub trait CtxFn<'a, M, R>: Send + Sync {
+    type Future: Future<Output = Result<R, Self::Error>> + Send + 'a;
+    type Error: Into<Fault> + Send;
+    fn call(&self, ctx: &'a Ctx, message: M) -> Self::Future;
+}
+
+impl<'a, F, Fut, M, R, E> CtxFn<'a, M, R> for F
+where
+    F: Fn(&'a Ctx, M) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<R, E>> + Send + 'a,
+    E: Into<Fault> + Send,
+{
+    type Future = Fut;
+    type Error = E;
+    fn call(&self, ctx: &'a Ctx, message: M) -> Fut {
+        self(ctx, message)
+    }
+}
+
+/// A message of a batch handler: the message and what its ids derive from.
+#[derive(Debug, Clone)]
+pub struct Msg<M> {
+    pub(crate) body: M,
+    pub(crate) cause: Cause,
+    pub(crate) ordinal: u32,
+}
+
+impl<M: Message> Msg<M> {
+    /// An id born of this message: the same one when the handler runs again.
+    pub fn new_id(&mut self) -> Uuid {
+        self.ordinal += 1;
+        self.cause.derive(M::NAME, self.ordinal - 1)
+    }
+    pub fn into_inner(self) -> M {
+        self.body
+    }
+}
+
+impl<M> Deref for Msg<M> {
+    type Target = M;
+    fn deref(&self) -> &M {
+        &self.body
+    }
+}
+
+/// Any topic's bytes, for `.on_raw` and groups made at run time.
+#[derive(Debug, Clone)]
+pub struct Raw {
+    /// The group that reads, as named when it was started.
+    pub group: Arc<str>,
+    pub topic: Arc<str>,
+    pub partition: u32,
+    pub offset: i64,
+    pub key: Option<Bytes>,
+    pub headers: Headers,
+    pub value: Option<Bytes>,
+    /// At milliseconds.
+    pub time: Time,
+    /// `ce_id` of a message of ours, otherwise derived from its place in the log.
+    pub id: Uuid,
+}
+
+/// What came back for a command sent with `tx.send`.
+#[derive(Debug, Clone)]
+pub struct Answer<C: Command> {
+    pub command_id: Uuid,
+    pub result: Result<C::Reply, Fault>,
+}
+
+/// What came of an effect; arrives once, also when it was given up.
+#[derive(Debug, Clone)]
+pub struct EffectDone<E: Effect> {
+    pub id: Uuid,
+    pub input: E,
+    pub result: Result<E::Done, Fault>,
+    pub attempts: u32,
+}
+
+/// Where a message of ours went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub id: Uuid,
+    /// The message's name.
+    pub name: String,
+    pub topic: String,
+    pub partition: u32,
+    pub offset: i64,
+    pub at: Time,
+}
+
+/// What a registration may set beyond the function itself.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) group: Option<&'static str>,
+    pub(crate) tries: Option<u32>,
+    pub(crate) width: Option<usize>,
+    pub(crate) per_key: bool,
+}
+
+/// A function with options.
+pub struct With<F> {
+    pub(crate) function: F,
+    pub(crate) options: Options,
+}
+
+/// `handlers::x.max_age(…)`: options on a handler, where it is registered.
+pub trait HandlerExt: Sized {
+    fn options(self) -> With<Self> {
+        With { function: self, options: Options::default() }
+    }
+    /// Events older than this are counted and passed over.
+    fn max_age(self, age: Duration) -> With<Self> {
+        self.options().max_age(age)
+    }
+    /// Reads in a group of its own, with its own offsets and transactions.
+    fn group(self, name: &'static str) -> With<Self> {
+        self.options().group(name)
+    }
+    /// How many attempts in place before it is given up.
+    fn tries(self, tries: u32) -> With<Self> {
+        self.options().tries(tries)
+    }
+    /// How many calls of this effect run at once.
+    fn width(self, width: usize) -> With<Self> {
+        self.options().width(width)
+    }
+    /// Effects with equal keys run one after another.
+    fn per_key(self) -> With<Self> {
+        self.options().per_key()
+    }
+}
+
+impl<F> HandlerExt for F {}
+
+/// Marks a function that is registered as it is.
+pub struct Plain;
+/// Marks a function that is registered with options.
+pub struct Optioned;
+
+/// What registrations over [`Tx`] take: a function, or a function with options.
+pub trait TxHandler<M, R, Marker> {
+    type Function: for<'a> TxFn<'a, M, R> + 'static;
+    fn parts(self) -> (Self::Function, Options);
+}
+
+impl<M, R, F: for<'a> TxFn<'a, M, R> + 'static> TxHandler<M, R, Plain> for F {
+    type Function = F;
+    fn parts(self) -> (F, Options) {
+        (self, Options::default())
+    }
+}
+
+impl<M, R, F: for<'a> TxFn<'a, M, R> + 'static> TxHandler<M, R, Optioned> for With<F> {
+    type Function = F;
+    fn parts(self) -> (F, Options) {
+        (self.function, self.options)
+    }
+}
+
+/// What `.effect` takes: a function, or a function with options.
+pub trait CtxHandler<M, R, Marker> {
+    type Function: for<'a> CtxFn<'a, M, R> + 'static;
+    fn parts(self) -> (Self::Function, Options);
+}
+
+impl<M, R, F: for<'a> CtxFn<'a, M, R> + 'static> CtxHandler<M, R, Plain> for F {
+    type Function = F;
+    fn parts(self) -> (F, Options) {
+        (self, Options::default())
+    }
+}
+
+impl<M, R, F: for<'a> CtxFn<'a, M, R> + 'static> CtxHandler<M, R, Optioned> for With<F> {
+    type Function = F;
+    fn parts(self) -> (F, Options) {
+        (self.function, self.options)
+    }
+}
+
+impl<F> With<F> {
+    pub fn max_age(mut self, age: Duration) -> With<F> {
+        self.options.max_age = Some(age);
+        self
+    }
+    pub fn group(mut self, name: &'static str) -> With<F> {
+        self.options.group = Some(name);
+        self
+    }
+    pub fn tries(mut self, tries: u32) -> With<F> {
+        self.options.tries = Some(tries);
+        self
+    }
+    pub fn width(mut self, width: usize) -> With<F> {
+        self.options.width = Some(width.max(1));
+        self
+    }
+    /// Effects with equal keys run one after another.
+    pub fn per_key(mut self) -> With<F> {
+        self.options.per_key = true;
+        self
+    }
+}

@@ -1,0 +1,226 @@
+//! The mediator: finds the handler of a command or query among this node's services and runs it. Commands run in a task of
+//! their own: a caller that hangs up cancels the waiting, not the work.
+
+use crate::around::{Call, around};
+use crate::ctx::Shared;
+use crate::erase::{decode, encode};
+use crate::storage::answered::{self, Asking};
+use crate::{Failure, Read, Tx};
+use artel_message::{Cause, Code, Command, Fault, Query, Time, service_of};
+use artel_store::Lane;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+/// Who asks, and how to know a repeat.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// A service, an authenticated principal, or `public`.
+    pub caller: String,
+    /// The caller's idempotency key: a repeat gets the first reply, another body under it is a conflict.
+    pub key: Option<String>,
+    /// The `traceparent` of the request.
+    pub trace: Option<String>,
+}
+
+impl Asked {
+    pub fn by(caller: impl Into<String>) -> Asked {
+        Asked { caller: caller.into(), ..Asked::default() }
+    }
+    pub fn key(mut self, key: Option<String>) -> Asked {
+        self.key = key;
+        self
+    }
+    pub fn trace(mut self, trace: Option<String>) -> Asked {
+        self.trace = trace;
+        self
+    }
+}
+
+/// The longest idempotency key, in characters.
+const KEY_LENGTH: usize = 200;
+
+/// Every service of this node, by name. Filled once, when all of them are there.
+#[derive(Clone, Default)]
+pub struct Mediator(Arc<OnceLock<Table>>);
+
+struct Table {
+    here: BTreeMap<&'static str, Arc<Shared>>,
+    /// Every service of the binary's table, whether it runs here or not.
+    known: Vec<String>,
+}
+
+impl Mediator {
+    pub(crate) fn fill(&self, here: BTreeMap<&'static str, Arc<Shared>>, known: Vec<String>) {
+        // Filled once by the runtime; a second filling is a mistake that changes nothing.
+        let _ = self.0.set(Table { here, known });
+    }
+
+    fn service(&self, name: &str) -> Result<Arc<Shared>, Fault> {
+        let service = service_of(name);
+        let table = self.0.get().ok_or_else(|| Fault::unavailable("the node is starting; try again"))?;
+        match table.here.get(service) {
+            Some(shared) => Ok(shared.clone()),
+            None if table.known.iter().any(|known| known == service) => {
+                Err(Fault::unavailable(format!("service '{service}' runs on no node that this one knows")))
+            }
+            None => {
+                Err(Fault::internal(format!("no service '{service}' is in the table, yet {name} was asked")))
+            }
+        }
+    }
+
+    /// Runs a command and returns its reply.
+    pub async fn ask<C: Command>(&self, command: C, asked: Asked) -> Result<C::Reply, Fault> {
+        command.validate()?;
+        if asked.key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > KEY_LENGTH) {
+            return Err(Fault::field("Idempotency-Key", format!("1 to {KEY_LENGTH} characters, please")));
+        }
+        let shared = self.service(C::NAME)?;
+        let body = encode(C::NAME, &command).map_err(Failure::into_fault)?;
+        let asking = match asked.key {
+            Some(key) => {
+                let hash = hash_of(C::NAME, &body)?;
+                Some(Asking { caller: asked.caller, command: C::NAME, key, hash })
+            }
+            None => None,
+        };
+        let work = tokio::spawn(run_command(shared, C::NAME, body, asking, asked.trace));
+        let reply = work.await.map_err(|_| Fault::unavailable("the node is stopping; ask again"))??;
+        decode::<C::Reply>(C::NAME, &reply).map_err(Failure::into_fault)
+    }
+
+    /// Answers a query from one read snapshot.
+    pub async fn query<Q: Query>(&self, query: Q) -> Result<Q::Reply, Fault> {
+        query.validate()?;
+        let shared = self.service(Q::NAME)?;
+        let handler =
+            shared.service.queries.get(Q::NAME).cloned().ok_or_else(|| missing("query", Q::NAME))?;
+        let body = encode(Q::NAME, &query).map_err(Failure::into_fault)?;
+        let call = Call { service: shared.name(), kind: "query", name: Q::NAME, trace: None };
+        let reply = around(call, &shared.metrics, shared.limits.handler_time, async {
+            let read = Read::open(&shared).await?;
+            handler(&read, body).await
+        });
+        decode::<Q::Reply>(Q::NAME, &reply.await.map_err(Failure::into_fault)?).map_err(Failure::into_fault)
+    }
+}
+
+fn missing(kind: &str, name: &str) -> Fault {
+    Fault::internal(format!("{kind} '{name}' has no handler; start-up should have refused this"))
+}
+
+/// SHA-256 over the name and the canonical JSON (RFC 8785).
+fn hash_of(name: &str, body: &[u8]) -> Result<[u8; 32], Fault> {
+    let canonical = serde_json::from_slice::<serde_json::Value>(body)
+        .and_then(|value| serde_jcs::to_vec(&value))
+        .map_err(|e| Fault::invalid(format!("{name} has no canonical form: {e}")))?;
+    let mut hash = Sha256::new();
+    hash.update(name.as_bytes());
+    hash.update([0]);
+    hash.update(&canonical);
+    Ok(hash.finalize().into())
+}
+
+async fn run_command(
+    shared: Arc<Shared>,
+    name: &'static str,
+    body: Bytes,
+    asking: Option<Asking>,
+    trace: Option<String>,
+) -> Result<Bytes, Fault> {
+    let now = shared.now();
+    let cause = match &asking {
+        Some(asking) => Cause::keyed(&asking.caller, name, &asking.key, now),
+        None => Cause::message(shared.ids.fresh(now), now),
+    };
+    let call = Call { service: shared.name(), kind: "command", name, trace: trace.as_deref() };
+    let attempt = around(call, &shared.metrics, shared.limits.handler_time, async {
+        let mut tx = Tx::begin(&shared, Lane::Interactive).await?;
+        tx.enter(name, cause, false, trace.clone());
+        tx.at(now);
+        attempt(tx, &shared, name, body, asking.as_ref()).await
+    });
+    match attempt.await {
+        Ok(reply) => Ok(reply),
+        Err(Failure::Refused(fault)) => {
+            if let Some(asking) = asking.filter(|_| is_kept(fault.code) && !is_key_conflict(&fault)) {
+                keep_refusal(&shared, &asking, &fault, now).await?;
+            }
+            Err(fault)
+        }
+        Err(failure) => Err(failure.into_fault()),
+    }
+}
+
+/// One attempt in one transaction: the kept reply, or the handler and its reply kept with it.
+async fn attempt(
+    mut tx: Tx,
+    shared: &Shared,
+    name: &'static str,
+    body: Bytes,
+    asking: Option<&Asking>,
+) -> Result<Bytes, Failure> {
+    if let Some(asking) = asking
+        && let Some(kept) = answered::find(tx.write(), asking).await?
+    {
+        tx.rollback().await;
+        return repeat(asking, kept);
+    }
+    let handler =
+        shared.service.commands.get(name).ok_or_else(|| Failure::Refused(missing("command", name)))?;
+    let reply = match (handler.handler)(&mut tx, body).await {
+        Ok(reply) => reply,
+        Err(failure) => {
+            let failure = tx.latched().unwrap_or(failure);
+            tx.rollback().await;
+            return Err(failure);
+        }
+    };
+    if let Some(asking) = asking {
+        let until = tx.now() + shared.limits.answered;
+        answered::keep(tx.write(), asking, true, &reply, until).await?;
+    }
+    tx.commit().await?;
+    Ok(reply)
+}
+
+fn repeat(asking: &Asking, kept: answered::Kept) -> Result<Bytes, Failure> {
+    if kept.hash.as_ref() != asking.hash {
+        return Err(Failure::Refused(key_conflict(&asking.key)));
+    }
+    if kept.ok {
+        return Ok(kept.reply);
+    }
+    let fault = serde_json::from_slice(&kept.reply)
+        .unwrap_or_else(|_| Fault::internal("the kept refusal of this command cannot be read"));
+    Err(Failure::Refused(fault))
+}
+
+fn key_conflict(key: &str) -> Fault {
+    Fault::conflict(format!(
+        "idempotency key '{key}' was used with another body; take a new key for a new request"
+    ))
+    .with(serde_json::json!({ "kind": "idempotency-key" }))
+}
+
+fn is_key_conflict(fault: &Fault) -> bool {
+    fault.detail.as_ref().and_then(|d| d.get("kind")).and_then(|k| k.as_str()) == Some("idempotency-key")
+}
+
+/// Refusals that asking again cannot change are kept like replies.
+fn is_kept(code: Code) -> bool {
+    matches!(code, Code::Invalid | Code::Forbidden | Code::Conflict)
+}
+
+/// A refusal rolls the handler's work back, so it is kept in a transaction of its own.
+async fn keep_refusal(shared: &Arc<Shared>, asking: &Asking, fault: &Fault, now: Time) -> Result<(), Fault> {
+    let kept = async {
+        let mut tx = Tx::begin(shared, Lane::Interactive).await?;
+        let reply = encode(asking.command, fault)?;
+        answered::keep(tx.write(), asking, false, &reply, now + shared.limits.answered).await?;
+        tx.commit().await
+    };
+    kept.await.map_err(Failure::into_fault)
+}

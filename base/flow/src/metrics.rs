@@ -1,0 +1,132 @@
+//! The flow's metrics, under Prometheus names and units.
+
+use artel_message::Code;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use std::time::Duration;
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Handled {
+    service: String,
+    kind: String,
+    message: String,
+    result: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HandledTime {
+    service: String,
+    kind: String,
+    message: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Of {
+    service: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfGroup {
+    group: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfPartition {
+    group: String,
+    topic: String,
+    partition: u32,
+}
+
+/// One set per node, shared by its services.
+#[derive(Clone)]
+pub struct FlowMetrics {
+    handled: Family<Handled, Counter>,
+    handler_seconds: Family<HandledTime, Histogram>,
+    outbox: Family<Of, Gauge>,
+    published: Family<Of, Counter>,
+    taken: Family<OfGroup, Counter>,
+    lag: Family<OfPartition, Gauge>,
+    stopped: Family<OfPartition, Gauge>,
+}
+
+impl Default for FlowMetrics {
+    fn default() -> FlowMetrics {
+        FlowMetrics {
+            handled: Family::default(),
+            handler_seconds: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.000_05, 3.0, 14))
+            }),
+            outbox: Family::default(),
+            published: Family::default(),
+            taken: Family::default(),
+            lag: Family::default(),
+            stopped: Family::default(),
+        }
+    }
+}
+
+impl FlowMetrics {
+    /// Makes the set known to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let r = registry;
+        r.register("artel_flow_handled", "Handlers that ended, by result", self.handled.clone());
+        r.register("artel_flow_handler_seconds", "Time a handler took", self.handler_seconds.clone());
+        r.register(
+            "artel_flow_outbox_messages",
+            "Committed messages not yet confirmed by the log",
+            self.outbox.clone(),
+        );
+        r.register("artel_flow_published", "Messages confirmed by the log", self.published.clone());
+        r.register("artel_flow_taken", "Messages taken in, by outcome", self.taken.clone());
+        r.register("artel_flow_lag_messages", "Messages a group has not taken in yet", self.lag.clone());
+        r.register(
+            "artel_flow_stopped_partitions",
+            "1 where a group's partition is stopped",
+            self.stopped.clone(),
+        );
+    }
+
+    pub(crate) fn handled(
+        &self,
+        service: &str,
+        kind: &str,
+        message: &str,
+        error: Option<Code>,
+        took: Duration,
+    ) {
+        let result = error.map_or("ok", Code::as_str).to_owned();
+        let (service, kind, message) = (service.to_owned(), kind.to_owned(), message.to_owned());
+        let time = HandledTime { service: service.clone(), kind: kind.clone(), message: message.clone() };
+        self.handler_seconds.get_or_create(&time).observe(took.as_secs_f64());
+        self.handled.get_or_create(&Handled { service, kind, message, result }).inc();
+    }
+
+    pub(crate) fn outbox(&self, service: &str, rows: i64) {
+        self.outbox.get_or_create(&Of { service: service.to_owned() }).set(rows);
+    }
+
+    pub(crate) fn published(&self, service: &str, n: u64) {
+        self.published.get_or_create(&Of { service: service.to_owned() }).inc_by(n);
+    }
+
+    pub(crate) fn taken(&self, group: &str, outcome: &str, n: u64) {
+        self.taken.get_or_create(&OfGroup { group: group.to_owned(), outcome: outcome.to_owned() }).inc_by(n);
+    }
+
+    pub(crate) fn lag(&self, group: &str, topic: &str, partition: u32, lag: i64) {
+        self.lag.get_or_create(&of_partition(group, topic, partition)).set(lag);
+    }
+
+    pub(crate) fn stopped(&self, group: &str, topic: &str, partition: u32, stopped: bool) {
+        self.stopped.get_or_create(&of_partition(group, topic, partition)).set(i64::from(stopped));
+    }
+}
+
+fn of_partition(group: &str, topic: &str, partition: u32) -> OfPartition {
+    OfPartition { group: group.to_owned(), topic: topic.to_owned(), partition }
+}

@@ -1,0 +1,69 @@
+//! `Read`: one snapshot of the service's database, for queries.
+
+use crate::Failure;
+use crate::ctx::Shared;
+use artel_message::Time;
+use artel_store::{Args, FromRow, StoreError, Values};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// A read snapshot. Statements run one after another.
+pub struct Read {
+    inner: Mutex<artel_store::Read>,
+    shared: Arc<Shared>,
+    now: Time,
+}
+
+impl Read {
+    pub(crate) async fn open(shared: &Arc<Shared>) -> Result<Read, Failure> {
+        let inner = Mutex::new(shared.db.read().await?);
+        Ok(Read { inner, shared: shared.clone(), now: shared.now() })
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// The service's settings.
+    ///
+    /// # Panics
+    /// When `T` is not the type that the service registered.
+    #[allow(clippy::expect_used)]
+    pub fn settings<T: Send + Sync + 'static>(&self) -> Arc<T> {
+        self.shared.settings.clone().downcast().expect("the settings type that the service registered")
+    }
+
+    /// Exactly one row.
+    pub async fn one<R: FromRow>(&self, sql: &'static str, args: impl Args) -> Result<R, StoreError> {
+        self.inner.lock().await.one(sql, args).await
+    }
+
+    /// One row or none.
+    pub async fn opt<R: FromRow>(&self, sql: &'static str, args: impl Args) -> Result<Option<R>, StoreError> {
+        self.inner.lock().await.opt(sql, args).await
+    }
+
+    pub async fn all<R: FromRow>(&self, sql: &'static str, args: impl Args) -> Result<Vec<R>, StoreError> {
+        self.inner.lock().await.all(sql, args).await
+    }
+
+    /// As `all`, with `{rows}` in the text replaced by placeholders for `rows`.
+    pub async fn all_rows<R: FromRow>(
+        &self,
+        sql: &'static str,
+        fixed: impl Args,
+        rows: Vec<Values>,
+    ) -> Result<Vec<R>, StoreError> {
+        self.inner.lock().await.all_rows(sql, fixed, rows).await
+    }
+
+    /// Messages that this service's groups gave up on, the newest first.
+    pub async fn dead_letters(&self, limit: u32) -> Result<Vec<crate::DeadLetter>, StoreError> {
+        crate::storage::dead::list(&mut *self.inner.lock().await, i64::from(limit)).await
+    }
+
+    /// How many messages of a kind (`repeat`, `unhandled`, `expired`, `foreign`, `dead`) this service's groups counted.
+    pub async fn counted(&self, kind: &str) -> Result<i64, StoreError> {
+        crate::storage::counts::total(&mut *self.inner.lock().await, kind).await
+    }
+}

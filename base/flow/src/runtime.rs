@@ -1,0 +1,332 @@
+//! The runtime: opens each service's database, makes the topics, starts the loops, and stops them in order.
+
+use crate::clock::{Clock, Ids};
+use crate::consumer::{GroupKind, GroupTask, SharedStatus};
+use crate::ctx::{Ctx, Shared, Wake};
+use crate::groups::{Groups, is_quiet, lag_of, troubles_of};
+use crate::http::Routes;
+use crate::limits::Limits;
+use crate::mediator::Mediator;
+use crate::metrics::FlowMetrics;
+use crate::service::Service;
+use crate::storage::{self, effects, offsets, outbox};
+use crate::topics::Topics;
+use crate::{StartError, effects as effect_loop, registry, relay, schedules, timers};
+use artel_bus::{Bus, From as StartAt};
+use artel_message::{Described, Time};
+use artel_store::{Cache, Lane, Store};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a runtime is made of. Nothing in it is global: several run in one process.
+pub struct Parts {
+    /// The whole table of services, also those whose role is off.
+    pub services: Vec<Service>,
+    /// The roles that run here; `None` = all.
+    pub roles: Option<Vec<String>>,
+    pub catalogue: Vec<Described>,
+    /// Each service's table of the configuration.
+    pub settings: BTreeMap<String, serde_json::Value>,
+    pub bus: Arc<dyn Bus>,
+    pub store: Store,
+    pub cache: Arc<dyn Cache>,
+    pub limits: Limits,
+    pub clock: Clock,
+    pub ids: Ids,
+    pub metrics: FlowMetrics,
+}
+
+struct Reading {
+    shared: Arc<Shared>,
+    grp: String,
+    status: SharedStatus,
+}
+
+/// A node's services, running.
+pub struct Runtime {
+    services: BTreeMap<&'static str, Ctx>,
+    mediator: Mediator,
+    topology: Vec<registry::Handles>,
+    readings: Vec<Reading>,
+    bus: Arc<dyn Bus>,
+    /// Intake: groups, timers, schedules, effects. Stopped first.
+    intake: CancellationToken,
+    /// The relays. Stopped when the intake has ended.
+    carry: CancellationToken,
+    intake_tasks: TaskTracker,
+    carry_tasks: TaskTracker,
+    progress: watch::Receiver<u64>,
+}
+
+/// A group as the node sees it, for operators.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct GroupLag {
+    pub service: String,
+    pub group: String,
+    pub topic: String,
+    pub partition: u32,
+    pub next: i64,
+    pub lag: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+impl Runtime {
+    /// Checks the table, opens everything and starts. On an error nothing runs.
+    pub async fn start(parts: Parts) -> Result<Runtime, StartError> {
+        let mistakes = registry::check(&parts.services, &parts.catalogue);
+        if !mistakes.is_empty() {
+            return Err(StartError::Registry(mistakes));
+        }
+        let topology = registry::topology(&parts.services);
+        let owners = registry::topics(&parts.services, &parts.catalogue);
+        let names: Vec<String> = parts.services.iter().map(|s| s.name.to_owned()).collect();
+        let topics = Topics::new(parts.bus.clone(), parts.limits.partitions, names.clone(), owners);
+        topics.make_all().await?;
+        register_all(&parts.bus, &parts.services).await?;
+        let mut opening = Opening {
+            store: parts.store,
+            cache: parts.cache,
+            topics,
+            limits: Arc::new(parts.limits),
+            clock: parts.clock,
+            ids: parts.ids,
+            metrics: Arc::new(parts.metrics),
+            settings: parts.settings,
+            progress: watch::Sender::new(0),
+            intake: CancellationToken::new(),
+        };
+        let mediator = Mediator::default();
+        let mut services = BTreeMap::new();
+        for service in parts.services {
+            if parts.roles.as_ref().is_none_or(|roles| roles.iter().any(|role| role == service.name)) {
+                let shared = opening.open(service).await?;
+                let groups = Groups::new(shared.clone());
+                services
+                    .insert(shared.name(), Ctx { shared, mediator: mediator.clone(), groups, call: None });
+            }
+        }
+        mediator.fill(services.iter().map(|(name, ctx)| (*name, ctx.shared.clone())).collect(), names);
+        let mut runtime = Runtime {
+            services,
+            mediator,
+            topology,
+            readings: Vec::new(),
+            bus: parts.bus,
+            intake: opening.intake,
+            carry: CancellationToken::new(),
+            intake_tasks: TaskTracker::new(),
+            carry_tasks: TaskTracker::new(),
+            progress: opening.progress.subscribe(),
+        };
+        for ctx in runtime.services.values().cloned().collect::<Vec<_>>() {
+            runtime.spawn(&ctx);
+        }
+        Ok(runtime)
+    }
+
+    fn spawn(&mut self, ctx: &Ctx) {
+        let (shared, intake) = (&ctx.shared, &self.intake);
+        self.carry_tasks.spawn(relay::run(shared.clone(), self.carry.clone()));
+        self.intake_tasks.spawn(timers::run(shared.clone(), intake.clone()));
+        self.intake_tasks.spawn(schedules::run(shared.clone(), intake.clone()));
+        for name in shared.service.effects.keys() {
+            self.intake_tasks.spawn(effect_loop::run(ctx.clone(), name, intake.clone()));
+        }
+        self.intake_tasks.spawn(ctx.groups.clone().supervise(self.intake_tasks.clone(), intake.clone()));
+        for (grp, topics) in shared.service.groups() {
+            let events = shared.service.events.keys().find(|g| shared.service.group_name(g) == grp);
+            let kind = GroupKind::Declared { events: events.copied().unwrap_or("") };
+            let stop = intake.child_token();
+            let task = GroupTask::new(shared.clone(), grp.clone(), &topics, kind, StartAt::Earliest, stop);
+            self.readings.push(Reading { shared: shared.clone(), grp, status: task.status.clone() });
+            self.intake_tasks.spawn(task.run());
+        }
+    }
+
+    /// What a service that runs here is given.
+    pub fn ctx(&self, service: &str) -> Option<&Ctx> {
+        self.services.get(service)
+    }
+
+    pub fn mediator(&self) -> &Mediator {
+        &self.mediator
+    }
+
+    pub fn topology(&self) -> &[registry::Handles] {
+        &self.topology
+    }
+
+    /// The routes of every service that runs here.
+    pub fn routes(&self) -> Vec<(&'static str, Routes)> {
+        let routes = |ctx: &Ctx| Some((ctx.service(), ctx.shared.service.routes?(ctx)));
+        self.services.values().filter_map(routes).collect()
+    }
+
+    /// Why something does not run, for readiness: empty = all is well.
+    pub fn troubles(&self) -> Vec<String> {
+        let declared = self.readings.iter().flat_map(|r| troubles_of(&r.status));
+        let run_time = self.services.values().flat_map(|ctx| ctx.groups.troubles());
+        declared.chain(run_time).collect()
+    }
+
+    /// Where every declared group is.
+    pub async fn lags(&self) -> Vec<GroupLag> {
+        let mut rows = Vec::new();
+        for reading in &self.readings {
+            let status = reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for ((topic, partition), (next, stopped)) in status.partitions {
+                let place = (topic.clone(), partition);
+                let lag = lag_of(&reading.shared, std::iter::once((&place, next))).await;
+                if let Some(lag) = lag {
+                    reading.shared.metrics.lag(&reading.grp, &topic, partition, lag);
+                }
+                let (service, group) = (reading.shared.name().to_owned(), reading.grp.clone());
+                rows.push(GroupLag { service, group, topic, partition, next, lag, stopped });
+            }
+        }
+        rows.sort_by(|a, b| (&a.group, &a.topic, a.partition).cmp(&(&b.group, &b.topic, b.partition)));
+        rows
+    }
+
+    /// Returns when nothing is outstanding: outboxes empty, groups at the end of their topics, no timer or effect due. For
+    /// tests; with a load that never ends it never returns.
+    pub async fn settle(&self) {
+        let mut progress = self.progress.clone();
+        loop {
+            progress.borrow_and_update();
+            if self.is_quiet().await {
+                return;
+            }
+            // The time-out only covers progress that is made outside commits, such as an assignment.
+            let _ = tokio::time::timeout(Duration::from_millis(50), progress.changed()).await;
+        }
+    }
+
+    async fn is_quiet(&self) -> bool {
+        for ctx in self.services.values() {
+            if ctx.shared.outbox_rows.load(Ordering::Relaxed) > 0
+                || !ctx.groups.quiet().await
+                || !idle(&ctx.shared).await
+            {
+                return false;
+            }
+        }
+        for reading in &self.readings {
+            let status = reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if !is_quiet(&reading.shared, &status).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Stops taking in, finishes what runs, lets the relays publish what they can, all within `deadline`.
+    pub async fn stop(self, deadline: Duration) {
+        self.intake.cancel();
+        self.intake_tasks.close();
+        let in_time = tokio::time::timeout(deadline / 2, self.intake_tasks.wait()).await;
+        if in_time.is_err() {
+            tracing::warn!(?deadline, "some handlers did not end in time; they run again at the next start");
+        }
+        self.carry.cancel();
+        self.carry_tasks.close();
+        if tokio::time::timeout(deadline / 2, self.carry_tasks.wait()).await.is_err() {
+            tracing::warn!(
+                ?deadline,
+                "the outbox was not emptied in time; the rest leaves at the next start"
+            );
+        }
+        self.bus.close().await;
+        for ctx in self.services.values() {
+            ctx.shared.db.close().await;
+        }
+    }
+}
+
+/// Registers all groups of the table, also those of roles that are off: retention must not pass them.
+async fn register_all(bus: &Arc<dyn Bus>, services: &[Service]) -> Result<(), StartError> {
+    for service in services {
+        for (grp, topics) in service.groups() {
+            for topic in topics {
+                bus.register(&grp, &topic, StartAt::Earliest).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn idle(shared: &Shared) -> bool {
+    let look = async {
+        let mut read = shared.db.read().await?;
+        let timer = storage::timers::next(&mut read).await?;
+        let due = timer.is_some_and(|due: Time| due <= shared.now());
+        let effect = effects::next(&mut read).await?.is_some_and(|due| due <= shared.now());
+        let running = effects::claimed(&mut read).await? > 0;
+        Ok::<_, artel_store::StoreError>(!due && !effect && !running)
+    };
+    look.await.unwrap_or(false)
+}
+
+struct Opening {
+    store: Store,
+    cache: Arc<dyn Cache>,
+    topics: Topics,
+    limits: Arc<Limits>,
+    clock: Clock,
+    ids: Ids,
+    metrics: Arc<FlowMetrics>,
+    settings: BTreeMap<String, serde_json::Value>,
+    progress: watch::Sender<u64>,
+    intake: CancellationToken,
+}
+
+impl Opening {
+    /// Opens one service: tables, numbers, places, schedules.
+    async fn open(&mut self, service: Service) -> Result<Arc<Shared>, StartError> {
+        let name = service.name;
+        let table = self.settings.remove(name).unwrap_or_else(|| serde_json::json!({}));
+        let settings = service
+            .parse_settings(table)
+            .map_err(|problems| StartError::Settings { service: name.to_owned(), problems })?;
+        let db = self.store.db(name).await?;
+        let mut sets = vec![storage::tables()];
+        sets.extend(service.migrations.clone());
+        db.migrate(&sets).await?;
+        relay::jump(&db, self.topics.bus(), name).await?;
+        let mut write = db.begin(Lane::Interactive).await?;
+        let epoch = offsets::take_all(&mut write).await?;
+        effects::release_all(&mut write).await?;
+        let waiting = outbox::count(&mut write).await?;
+        let made = storage::groups::topics(&mut write).await?;
+        write.commit().await?;
+        for topic in made {
+            self.topics.ensure(&topic).await?;
+        }
+        let now = self.clock.now();
+        let shared = Arc::new(Shared {
+            settings,
+            db,
+            cache: self.cache.clone(),
+            topics: self.topics.clone(),
+            limits: self.limits.clone(),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+            metrics: self.metrics.clone(),
+            node: self.ids.fresh(now),
+            epoch,
+            outbox_rows: AtomicI64::new(waiting),
+            sent: Mutex::new(None),
+            wake: Wake::new(self.progress.clone()),
+            shutdown: self.intake.clone(),
+            service,
+        });
+        schedules::begin(&shared).await.map_err(StartError::Flow)?;
+        Ok(shared)
+    }
+}

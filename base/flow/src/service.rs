@@ -1,0 +1,287 @@
+//! A service as a value: its name, tables, settings, handlers and routes. Nothing runs here.
+
+use crate::Ctx;
+use crate::erase::{self, Ended, Erased, ErasedEffect, ErasedQuery};
+use crate::handler::{Answer, CtxHandler, EffectDone, Msg, Options, Published, Raw, ReadFn, TxHandler};
+use crate::http::Routes;
+use artel_message::{Cause, Command, Effect, Event, Query, commands_topic, replies_topic};
+use artel_store::Migrations;
+use bytes::Bytes;
+use croner::Cron;
+use serde::de::DeserializeOwned;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A service's own settings: one table of the configuration, named after the service.
+pub trait Settings: DeserializeOwned + Send + Sync + 'static {
+    /// Rules beyond the types; each problem names its field.
+    fn check(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The settings of a service that has none.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+impl Settings for NoSettings {}
+
+pub(crate) type AnySettings = Arc<dyn Any + Send + Sync>;
+type ParseSettings = fn(serde_json::Value) -> Result<AnySettings, Vec<String>>;
+
+pub(crate) struct CommandEntry {
+    pub handler: Erased<Bytes, Bytes>,
+    pub tries: Option<u32>,
+}
+
+pub(crate) enum EventKind {
+    Single(Erased<Bytes, ()>),
+    Batch(Erased<Vec<(Cause, Bytes)>, ()>),
+}
+
+pub(crate) struct EventEntry {
+    pub topic: &'static str,
+    pub kind: EventKind,
+    pub options: Options,
+}
+
+pub(crate) struct EffectEntry {
+    pub handler: ErasedEffect,
+    pub options: Options,
+}
+
+pub(crate) struct ScheduleEntry {
+    pub name: &'static str,
+    pub cron: Cron,
+    pub text: &'static str,
+    pub handler: Erased<(), ()>,
+}
+
+/// Events of one group: message name → handler.
+pub(crate) type GroupEvents = BTreeMap<&'static str, EventEntry>;
+
+/// A service. Build it with the methods below; `frame` runs it.
+pub struct Service {
+    pub(crate) name: &'static str,
+    pub(crate) migrations: Option<Migrations>,
+    pub(crate) parse_settings: ParseSettings,
+    pub(crate) commands: BTreeMap<&'static str, CommandEntry>,
+    pub(crate) queries: BTreeMap<&'static str, ErasedQuery>,
+    /// Group name ("" = the service's own) → its events.
+    pub(crate) events: BTreeMap<&'static str, GroupEvents>,
+    pub(crate) replies: BTreeMap<&'static str, Erased<(Uuid, Bytes), ()>>,
+    pub(crate) effects: BTreeMap<&'static str, EffectEntry>,
+    pub(crate) done: BTreeMap<&'static str, Erased<Ended, ()>>,
+    pub(crate) raw: Option<Erased<Raw, ()>>,
+    pub(crate) published: Option<Erased<Vec<Published>, ()>>,
+    pub(crate) schedules: Vec<ScheduleEntry>,
+    pub(crate) routes: Option<fn(&Ctx) -> Routes>,
+    /// What was registered twice or cannot be; refused at start-up, by name.
+    pub(crate) mistakes: Vec<String>,
+}
+
+fn parse<T: Settings>(value: serde_json::Value) -> Result<AnySettings, Vec<String>> {
+    let settings: T = serde_json::from_value(value).map_err(|e| vec![e.to_string()])?;
+    let problems = settings.check();
+    if problems.is_empty() { Ok(Arc::new(settings)) } else { Err(problems) }
+}
+
+impl Service {
+    /// `name`: lowercase letters and digits, the first part of its messages' names and topics.
+    pub fn new(name: &'static str) -> Service {
+        let mut service = Service {
+            name,
+            migrations: None,
+            parse_settings: parse::<NoSettings>,
+            commands: BTreeMap::new(),
+            queries: BTreeMap::new(),
+            events: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            done: BTreeMap::new(),
+            raw: None,
+            published: None,
+            schedules: Vec::new(),
+            routes: None,
+            mistakes: Vec::new(),
+        };
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+            service.mistakes.push(format!("service '{name}': a name has lowercase letters and digits only"));
+        }
+        service
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn migrations(mut self, migrations: Migrations) -> Service {
+        self.migrations = Some(migrations);
+        self
+    }
+
+    pub fn settings<T: Settings>(mut self) -> Service {
+        self.parse_settings = parse::<T>;
+        self
+    }
+
+    pub fn routes(mut self, routes: fn(&Ctx) -> Routes) -> Service {
+        self.routes = Some(routes);
+        self
+    }
+
+    /// A handler of one of this service's own commands.
+    pub fn command<C: Command, X, H: TxHandler<C, C::Reply, X>>(mut self, handler: H) -> Service {
+        let (function, options) = handler.parts();
+        self.own("command", C::NAME);
+        let entry = CommandEntry { handler: erase::command::<C, _>(function), tries: options.tries };
+        if self.commands.insert(C::NAME, entry).is_some() {
+            self.twice("command", C::NAME);
+        }
+        self
+    }
+
+    /// A handler of one of this service's own queries.
+    pub fn query<Q: Query, H: for<'a> ReadFn<'a, Q, Q::Reply> + 'static>(mut self, handler: H) -> Service {
+        self.own("query", Q::NAME);
+        if self.queries.insert(Q::NAME, erase::query::<Q, _>(handler)).is_some() {
+            self.twice("query", Q::NAME);
+        }
+        self
+    }
+
+    /// A handler of an event, one message at a time.
+    pub fn on<E: Event, X, H: TxHandler<E, (), X>>(self, handler: H) -> Service {
+        let (function, options) = handler.parts();
+        self.listen::<E>(EventKind::Single(erase::event::<E, _>(function)), options)
+    }
+
+    /// A handler of an event that takes what is there at once.
+    pub fn on_batch<E: Event, X, H: TxHandler<Vec<Msg<E>>, (), X>>(self, handler: H) -> Service {
+        let (function, options) = handler.parts();
+        self.listen::<E>(EventKind::Batch(erase::batch::<E, _>(function)), options)
+    }
+
+    fn listen<E: Event>(mut self, kind: EventKind, options: Options) -> Service {
+        let group = options.group.unwrap_or("");
+        let entry = EventEntry { topic: E::TOPIC, kind, options };
+        if self.events.entry(group).or_default().insert(E::NAME, entry).is_some() {
+            self.twice("event", E::NAME);
+        }
+        self
+    }
+
+    /// Any topic's bytes: what groups made at run time are handled with.
+    pub fn on_raw<X, H: TxHandler<Raw, (), X>>(mut self, handler: H) -> Service {
+        if self.raw.replace(erase::plain(handler.parts().0)).is_some() {
+            self.twice("handler for", "raw messages");
+        }
+        self
+    }
+
+    /// Answers to commands of type `C` that this service sends.
+    pub fn reply<C: Command, X, H: TxHandler<Answer<C>, (), X>>(mut self, handler: H) -> Service {
+        if self.replies.insert(C::NAME, erase::reply::<C, _>(handler.parts().0)).is_some() {
+            self.twice("reply handler for", C::NAME);
+        }
+        self
+    }
+
+    /// An outside call.
+    pub fn effect<E: Effect, X, H: CtxHandler<E, E::Done, X>>(mut self, handler: H) -> Service {
+        let (function, options) = handler.parts();
+        self.own("effect", E::NAME);
+        let entry = EffectEntry { handler: erase::effect::<E, _>(function), options };
+        if self.effects.insert(E::NAME, entry).is_some() {
+            self.twice("effect", E::NAME);
+        }
+        self
+    }
+
+    /// What came of an effect.
+    pub fn done<E: Effect, X, H: TxHandler<EffectDone<E>, (), X>>(mut self, handler: H) -> Service {
+        if self.done.insert(E::NAME, erase::done::<E, _>(handler.parts().0)).is_some() {
+            self.twice("done handler for", E::NAME);
+        }
+        self
+    }
+
+    /// Where this service's messages went.
+    pub fn published<X, H: TxHandler<Vec<Published>, (), X>>(mut self, handler: H) -> Service {
+        if self.published.replace(erase::plain(handler.parts().0)).is_some() {
+            self.twice("handler for", "published messages");
+        }
+        self
+    }
+
+    /// A durable schedule, once across all nodes. `cron`: five fields, or six with seconds first; UTC.
+    pub fn every<X, H: TxHandler<(), (), X>>(
+        mut self,
+        name: &'static str,
+        cron: &'static str,
+        handler: H,
+    ) -> Service {
+        match Cron::from_str(cron) {
+            Ok(parsed) => {
+                if self.schedules.iter().any(|s| s.name == name) {
+                    self.twice("schedule", name);
+                }
+                let handler = erase::plain(handler.parts().0);
+                self.schedules.push(ScheduleEntry { name, cron: parsed, text: cron, handler });
+            }
+            Err(e) => {
+                self.mistakes.push(format!("service '{}': schedule '{name}': '{cron}': {e}", self.name))
+            }
+        }
+        self
+    }
+
+    fn own(&mut self, kind: &str, name: &str) {
+        if artel_message::service_of(name) != self.name {
+            self.mistakes.push(format!(
+                "service '{}' handles {kind} '{name}', which by its name belongs to service '{}'",
+                self.name,
+                artel_message::service_of(name)
+            ));
+        }
+    }
+
+    fn twice(&mut self, kind: &str, name: &str) {
+        self.mistakes.push(format!("service '{}': {kind} '{name}' has two handlers; keep one", self.name));
+    }
+
+    /// Parses this service's table of the configuration.
+    pub fn parse_settings(&self, table: serde_json::Value) -> Result<AnySettings, Vec<String>> {
+        (self.parse_settings)(table)
+    }
+
+    /// The groups this service reads with: (group, its topics). A group is named after the service; further ones are
+    /// `<service>.<name>`.
+    pub(crate) fn groups(&self) -> BTreeMap<String, Vec<String>> {
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (group, events) in &self.events {
+            let topics = groups.entry(self.group_name(group)).or_default();
+            topics.extend(events.values().map(|entry| entry.topic.to_owned()));
+        }
+        let own = groups.entry(self.name.to_owned()).or_default();
+        if !self.commands.is_empty() {
+            own.push(commands_topic(self.name));
+        }
+        if !self.replies.is_empty() {
+            own.push(replies_topic(self.name));
+        }
+        groups.retain(|_, topics| {
+            topics.sort();
+            topics.dedup();
+            !topics.is_empty()
+        });
+        groups
+    }
+
+    pub(crate) fn group_name(&self, group: &str) -> String {
+        if group.is_empty() { self.name.to_owned() } else { format!("{}.{group}", self.name) }
+    }
+}

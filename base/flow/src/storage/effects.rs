@@ -1,0 +1,142 @@
+//! Effects: what is to be called outside, claimed with a lease, with the result stored before anybody is told.
+
+use artel_message::Time;
+use artel_store::{FromRow, Read, Row, StoreError, Write};
+use bytes::Bytes;
+use uuid::Uuid;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effect {
+    pub id: Uuid,
+    pub name: String,
+    pub key: Option<String>,
+    pub body: Bytes,
+    pub trace: Option<String>,
+    pub made_at: Time,
+    pub attempts: u32,
+    /// (ok, result or fault), once known.
+    pub result: Option<(bool, Bytes)>,
+}
+
+impl FromRow for Effect {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let ok: Option<bool> = row.get("ok")?;
+        let result: Option<Bytes> = row.get("result")?;
+        Ok(Effect {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            key: row.get("key")?,
+            body: row.get("body")?,
+            trace: row.get("trace")?,
+            made_at: row.get("made_at")?,
+            attempts: row.get("attempts")?,
+            result: ok.zip(result),
+        })
+    }
+}
+
+pub(crate) async fn insert(write: &mut Write, effect: &Effect, due: Time) -> Result<(), StoreError> {
+    write
+        .exec(
+            "INSERT INTO flow_effect (id, name, key, body, trace, made_at, due, attempts)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT DO NOTHING",
+            (
+                effect.id,
+                effect.name.as_str(),
+                effect.key.clone(),
+                effect.body.clone(),
+                effect.trace.clone(),
+                effect.made_at,
+                due,
+            ),
+        )
+        .await?;
+    Ok(())
+}
+
+/// Claims what is due and free, oldest first; the attempt is counted with the claim. Only the holder of the writer calls it,
+/// so the text needs no row locks. With `per_key` an effect waits while an older one of its key is there.
+pub(crate) async fn claim(
+    write: &mut Write,
+    name: &str,
+    per_key: bool,
+    owner: Uuid,
+    now: Time,
+    until: Time,
+    limit: usize,
+) -> Result<Vec<Effect>, StoreError> {
+    const FREE: &str = "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
+         WHERE id IN (SELECT id FROM flow_effect WHERE name = $3 AND due <= $4
+             AND (claimed_until IS NULL OR claimed_until < $4) ORDER BY due, id LIMIT $5)
+         RETURNING id, name, key, body, trace, made_at, attempts, ok, result";
+    const PER_KEY: &str = "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
+         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $3 AND e.due <= $4
+             AND (e.claimed_until IS NULL OR e.claimed_until < $4)
+             AND (e.key IS NULL OR NOT EXISTS (SELECT 1 FROM flow_effect AS o WHERE o.name = e.name AND o.key = e.key
+                 AND (o.made_at, o.id) < (e.made_at, e.id)))
+             ORDER BY e.due, e.id LIMIT $5)
+         RETURNING id, name, key, body, trace, made_at, attempts, ok, result";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    write.all(if per_key { PER_KEY } else { FREE }, (owner, until, name, now, limit)).await
+}
+
+/// Lengthens a claim that is still ours.
+pub(crate) async fn renew(write: &mut Write, id: Uuid, owner: Uuid, until: Time) -> Result<bool, StoreError> {
+    let rows = write
+        .exec("UPDATE flow_effect SET claimed_until = $1 WHERE id = $2 AND owner = $3", (until, id, owner))
+        .await?;
+    Ok(rows == 1)
+}
+
+/// The first result wins; false = one is there already.
+pub(crate) async fn store_result(
+    write: &mut Write,
+    id: Uuid,
+    ok: bool,
+    result: &Bytes,
+) -> Result<bool, StoreError> {
+    let rows = write
+        .exec(
+            "UPDATE flow_effect SET ok = $1, result = $2 WHERE id = $3 AND result IS NULL",
+            (ok, result.clone(), id),
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// Gives the claim back and puts the effect off.
+pub(crate) async fn put_off(write: &mut Write, id: Uuid, owner: Uuid, due: Time) -> Result<(), StoreError> {
+    write
+        .exec(
+            "UPDATE flow_effect SET owner = NULL, claimed_until = NULL, due = $1 WHERE id = $2 AND owner = $3",
+            (due, id, owner),
+        )
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn delete(write: &mut Write, id: Uuid) -> Result<bool, StoreError> {
+    Ok(write.exec("DELETE FROM flow_effect WHERE id = $1", (id,)).await? == 1)
+}
+
+/// Claims of an owner that is gone are free at once.
+pub(crate) async fn release_all(write: &mut Write) -> Result<(), StoreError> {
+    write
+        .exec("UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner IS NOT NULL", ())
+        .await?;
+    Ok(())
+}
+
+/// When the next unclaimed one is due.
+pub(crate) async fn next(read: &mut Read) -> Result<Option<Time>, StoreError> {
+    let row: Option<(Time,)> =
+        read.opt("SELECT due FROM flow_effect WHERE claimed_until IS NULL ORDER BY due LIMIT 1", ()).await?;
+    Ok(row.map(|(due,)| due))
+}
+
+/// How many are claimed now.
+pub(crate) async fn claimed(read: &mut Read) -> Result<i64, StoreError> {
+    let (n,): (i64,) =
+        read.one("SELECT count(*) FROM flow_effect WHERE claimed_until IS NOT NULL", ()).await?;
+    Ok(n)
+}

@@ -1,0 +1,80 @@
+//! Groups and topics made at run time.
+
+use super::offsets::start_text;
+use artel_bus::From as StartAt;
+use artel_message::Time;
+use artel_store::{FromRow, Read, Row, StoreError, Write};
+
+/// A group made at run time, as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub name: String,
+    pub topic: String,
+    pub start_at: String,
+    pub running: bool,
+    pub made_at: Time,
+}
+
+impl FromRow for Stored {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Stored {
+            name: row.get("name")?,
+            topic: row.get("topic")?,
+            start_at: row.get("start_at")?,
+            running: row.get::<String>("wanted")? == "running",
+            made_at: row.get("made_at")?,
+        })
+    }
+}
+
+/// A group that exists keeps its topic and its place.
+pub(crate) async fn start(
+    write: &mut Write,
+    name: &str,
+    topic: &str,
+    from: StartAt,
+    now: Time,
+) -> Result<(), StoreError> {
+    write
+        .exec(
+            "INSERT INTO flow_group (name, topic, start_at, wanted, made_at) VALUES ($1, $2, $3, 'running', $4)
+             ON CONFLICT (name) DO UPDATE SET wanted = 'running'",
+            (name, topic, start_text(from), now),
+        )
+        .await?;
+    Ok(())
+}
+
+pub(crate) async fn stop(write: &mut Write, name: &str) -> Result<bool, StoreError> {
+    Ok(write.exec("UPDATE flow_group SET wanted = 'stopped' WHERE name = $1", (name,)).await? == 1)
+}
+
+/// Deletes the group and its place. Its consumer finds its fence gone.
+pub(crate) async fn forget(write: &mut Write, name: &str, grp: &str) -> Result<bool, StoreError> {
+    let found = write.exec("DELETE FROM flow_group WHERE name = $1", (name,)).await? == 1;
+    write.exec("DELETE FROM flow_offset WHERE grp = $1", (grp,)).await?;
+    write.exec("DELETE FROM flow_high WHERE grp = $1", (grp,)).await?;
+    Ok(found)
+}
+
+pub(crate) async fn list(read: &mut Read) -> Result<Vec<Stored>, StoreError> {
+    read.all("SELECT name, topic, start_at, wanted, made_at FROM flow_group ORDER BY name", ()).await
+}
+
+pub(crate) async fn adopt_topic(write: &mut Write, topic: &str, now: Time) -> Result<(), StoreError> {
+    write
+        .exec("INSERT INTO flow_topic (name, made_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", (topic, now))
+        .await?;
+    Ok(())
+}
+
+/// Every topic this service made at run time.
+pub(crate) async fn topics(write: &mut Write) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<(String,)> = write.all("SELECT name FROM flow_topic ORDER BY name", ()).await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
+}
+
+pub(crate) async fn has_topic(write: &mut Write, topic: &str) -> Result<bool, StoreError> {
+    let row: Option<(String,)> = write.opt("SELECT name FROM flow_topic WHERE name = $1", (topic,)).await?;
+    Ok(row.is_some())
+}

@@ -1,0 +1,18 @@
+//! Every SQL text of the flow. One function per operation, each with its texts beside it.
+
+pub(crate) mod answered;
+pub(crate) mod counts;
+pub(crate) mod dead;
+pub(crate) mod effects;
+pub(crate) mod groups;
+pub(crate) mod offsets;
+pub(crate) mod outbox;
+pub(crate) mod schedules;
+pub(crate) mod timers;
+
+use artel_store::{Migrations, migrations};
+
+/// The flow's own tables; applied to every service's database before the service's.
+pub fn tables() -> Migrations {
+    migrations!("flow", "0001_flow.sql")
+}

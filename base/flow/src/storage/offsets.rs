@@ -1,0 +1,157 @@
+//! Offsets, fences and high water: what makes each message taken in once.
+
+use artel_bus::From as StartAt;
+use artel_store::{Args, FromRow, Row, StoreError, Values, Write};
+use uuid::Uuid;
+
+/// How far a group is in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offset {
+    pub topic: String,
+    pub partition: u32,
+    pub next: i64,
+    pub epoch: i64,
+    pub log: Uuid,
+    pub last_offset: Option<i64>,
+    pub last_id: Option<Uuid>,
+}
+
+impl FromRow for Offset {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Offset {
+            topic: row.get("topic")?,
+            partition: row.get("partition")?,
+            next: row.get("next")?,
+            epoch: row.get("epoch")?,
+            log: row.get("log")?,
+            last_offset: row.get("last_offset")?,
+            last_id: row.get("last_id")?,
+        })
+    }
+}
+
+/// Takes every partition at open: the folder's lock proves that no other owner lives. A new epoch makes sure of it.
+pub(crate) async fn take_all(write: &mut Write) -> Result<i64, StoreError> {
+    write.exec("UPDATE flow_offset SET epoch = epoch + 1", ()).await?;
+    let (epoch,): (i64,) =
+        write.one("SELECT CAST(coalesce(max(epoch), 1) AS BIGINT) FROM flow_offset", ()).await?;
+    Ok(epoch)
+}
+
+pub(crate) async fn of_group(write: &mut Write, grp: &str) -> Result<Vec<Offset>, StoreError> {
+    write
+        .all(
+            "SELECT topic, partition, next, epoch, log, last_offset, last_id FROM flow_offset
+             WHERE grp = $1 ORDER BY topic, partition",
+            (grp,),
+        )
+        .await
+}
+
+/// Makes the row of a partition that the group has not read before.
+pub(crate) async fn begin(write: &mut Write, grp: &str, offset: &Offset) -> Result<(), StoreError> {
+    write
+        .exec(
+            "INSERT INTO flow_offset (grp, topic, partition, next, epoch, log, last_offset, last_id)
+             VALUES ($1, $2, $3, $4, $5, $6, NULL, NULL) ON CONFLICT DO NOTHING",
+            (grp, offset.topic.as_str(), offset.partition, offset.next, offset.epoch, offset.log),
+        )
+        .await?;
+    Ok(())
+}
+
+/// The fence: advances the offset if this owner still has it. False = somebody else has, or an operator moved it.
+pub(crate) async fn fence(
+    write: &mut Write,
+    grp: &str,
+    old: &Offset,
+    new: &Offset,
+) -> Result<bool, StoreError> {
+    let rows = write
+        .exec(
+            "UPDATE flow_offset SET next = $1, last_offset = $2, last_id = $3
+             WHERE grp = $4 AND topic = $5 AND partition = $6 AND next = $7 AND epoch = $8",
+            (
+                new.next,
+                new.last_offset,
+                new.last_id,
+                grp,
+                old.topic.as_str(),
+                old.partition,
+                old.next,
+                old.epoch,
+            ),
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// The highest seq of each source, for one partition.
+pub(crate) async fn high_water(
+    write: &mut Write,
+    grp: &str,
+    topic: &str,
+    partition: u32,
+) -> Result<Vec<(String, i64)>, StoreError> {
+    write
+        .all(
+            "SELECT source, seq FROM flow_high WHERE grp = $1 AND topic = $2 AND partition = $3",
+            (grp, topic, partition),
+        )
+        .await
+}
+
+/// One raised mark: (topic, partition, source, seq).
+pub(crate) type Mark = (String, u32, String, i64);
+
+pub(crate) async fn raise(write: &mut Write, grp: &str, marks: Vec<Mark>) -> Result<(), StoreError> {
+    let rows: Vec<Values> = marks
+        .into_iter()
+        .map(|(topic, partition, source, seq)| (grp, topic, partition, source, seq).values())
+        .collect();
+    write
+        .exec_rows(
+            "INSERT INTO flow_high (grp, topic, partition, source, seq) VALUES {rows}
+             ON CONFLICT (grp, topic, partition, source) DO UPDATE SET seq = excluded.seq",
+            (),
+            rows,
+        )
+        .await?;
+    Ok(())
+}
+
+/// How a start point is kept in a row.
+pub(crate) fn start_text(from: StartAt) -> String {
+    match from {
+        StartAt::Earliest => "earliest".to_owned(),
+        StartAt::Latest => "latest".to_owned(),
+        StartAt::Offset(offset) => format!("offset:{offset}"),
+        StartAt::Time(time) => format!("time:{}", time.micros()),
+    }
+}
+
+pub(crate) fn start_of(text: &str) -> StartAt {
+    match text.split_once(':') {
+        Some(("offset", n)) => n.parse().map_or(StartAt::Earliest, StartAt::Offset),
+        Some(("time", n)) => n
+            .parse()
+            .map_or(StartAt::Earliest, |micros| StartAt::Time(artel_message::Time::from_micros(micros))),
+        _ if text == "latest" => StartAt::Latest,
+        _ => StartAt::Earliest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use artel_message::Time;
+
+    #[test]
+    fn a_start_point_survives_its_row() {
+        for from in
+            [StartAt::Earliest, StartAt::Latest, StartAt::Offset(7), StartAt::Time(Time::from_micros(-5))]
+        {
+            assert_eq!(start_of(&start_text(from)), from);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The runtime through its public face, on the embedded log and SQLite.
+
+mod ask;
+mod kit;
+mod put_off;
+mod run_time_groups;
+mod shop;
+mod start;
+mod take_in;

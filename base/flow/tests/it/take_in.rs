@@ -1,0 +1,227 @@
+//! Messages are taken in once and in order, whatever fails.
+
+use crate::kit::{Node, Place};
+use crate::shop::{Journal, Sell, catalogue, desk, shop};
+use artel_bus::Record;
+use artel_message::Headers;
+
+async fn sell(node: &Node, item: &str, count: u32) {
+    node.ctx("shop").ask(Sell { item: item.into(), count }).await.expect("sold");
+}
+
+async fn journal(node: &Node) -> Vec<String> {
+    node.ctx("desk").query(Journal {}).await.expect("journal")
+}
+
+async fn counted(node: &Node, kind: &str) -> i64 {
+    node.ctx("desk").read().await.expect("read").counted(kind).await.expect("count")
+}
+
+async fn append(node: &Node, topic: &str, partition: u32, headers: &Headers, value: &[u8]) {
+    let borrowed: Vec<(&str, Option<&[u8]>)> =
+        headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+    let time = node.ctx("desk").now();
+    let record = Record { key: Some(b"tea"), value: Some(value), headers: &borrowed, time };
+    node.log.append(topic, partition, &[record]).await.expect("append");
+}
+
+#[tokio::test]
+async fn a_message_published_again_is_known_and_dropped() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "tea", 1).await;
+    sell(&node, "tea", 2).await;
+    node.settle().await;
+    for (partition, record) in node.records("shop.sale").await {
+        append(&node, "shop.sale", partition, &record.headers, record.value.as_deref().unwrap_or_default())
+            .await;
+    }
+    node.settle().await;
+    assert_eq!(journal(&node).await, ["sold tea 1", "sold tea 2"]);
+    assert_eq!(counted(&node, "repeat").await, 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_message_stops_the_partition_loudly() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "tea", 1).await;
+    node.settle().await;
+    let (partition, record) = node.records("shop.sale").await.remove(0);
+    let mut headers = record.headers.clone();
+    for (name, value) in &mut headers {
+        let seq = |by: i64| {
+            let text = String::from_utf8(value.clone().expect("a value").to_vec()).expect("text");
+            Some((text.parse::<i64>().expect("a number") + by).to_string().into())
+        };
+        match name.as_str() {
+            "artel_seq" => *value = seq(10),
+            "artel_prev" => *value = seq(9),
+            _ => {}
+        }
+    }
+    let own: i64 = headers
+        .iter()
+        .find(|(n, _)| n == "artel_seq")
+        .and_then(|(_, v)| String::from_utf8(v.clone()?.to_vec()).ok()?.parse().ok())
+        .expect("a seq");
+    headers.push(("artel_prev".to_owned(), Some((own - 1).to_string().into())));
+    append(&node, "shop.sale", partition, &headers, br#"{"item":"tea","count":9}"#).await;
+    node.settle().await;
+    assert_eq!(journal(&node).await, ["sold tea 1"]);
+    let troubles = node.runtime.troubles();
+    assert!(troubles.iter().any(|t| t.contains("are missing")), "{troubles:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    for item in ["tea", "poison", "shy", "panic", "tea"] {
+        sell(&node, item, 1).await;
+    }
+    node.settle().await;
+    assert_eq!(journal(&node).await, ["sold tea 1", "sold tea 1"]);
+    let letters = node.ctx("desk").read().await.expect("read").dead_letters(10).await.expect("letters");
+    let mut causes: Vec<(String, String, u32)> =
+        letters.into_iter().map(|l| (l.name.unwrap_or_default(), l.code, l.attempts)).collect();
+    causes.sort();
+    let tries = place.limits.tries;
+    assert_eq!(
+        causes,
+        [
+            ("shop.sold".to_owned(), "internal".to_owned(), tries),
+            ("shop.sold".to_owned(), "invalid".to_owned(), 1),
+            ("shop.sold".to_owned(), "unavailable".to_owned(), tries),
+        ]
+    );
+    let dead = node.records("shop.sale.dlq").await;
+    assert_eq!(dead.len(), 3);
+    let header = |name: &str| dead[0].1.headers.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
+    assert!(header("artel_origin_seq").is_some() && header("artel_seq").is_none());
+    assert_eq!(counted(&node, "dead").await, 3);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_failing_message_in_the_middle_takes_nothing_with_it() {
+    let place = Place::new();
+    // Everything is in the log before the desk reads it: one batch with failures in the middle.
+    let node = place.start(vec![shop()], Vec::new()).await.expect("start");
+    for i in 0..100 {
+        sell(&node, if i % 7 == 3 { "poison" } else { "tea" }, i).await;
+    }
+    node.settle().await;
+    node.stop().await;
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    node.settle().await;
+    let expected: Vec<String> = (0..100).filter(|i| i % 7 != 3).map(|i| format!("sold tea {i}")).collect();
+    assert_eq!(journal(&node).await, expected);
+    assert_eq!(counted(&node, "dead").await, 14);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_or_is_too_old_or_unknown_is_counted() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "tea", 1).await;
+    node.settle().await;
+    let (partition, record) = node.records("shop.sale").await.remove(0);
+    let without_seq = |name: &str| -> Headers {
+        let mut headers = record.headers.clone();
+        headers.retain(|(n, _)| !n.starts_with("artel_"));
+        for (n, v) in &mut headers {
+            if n == "ce_type" {
+                *v = Some(name.to_owned().into());
+            }
+        }
+        headers
+    };
+    append(&node, "shop.sale", partition, &without_seq("shop.sold"), b"{not json").await;
+    append(&node, "shop.sale", partition, &without_seq("shop.closed"), b"{}").await;
+    append(&node, "shop.sale", partition, &without_seq("shop.sold"), br#"{"item":"tea","count":2}"#).await;
+    append(&node, "shop.sale", partition, &Vec::new(), b"anything").await;
+    node.settle().await;
+    assert_eq!(
+        journal(&node).await,
+        ["sold tea 1", "sold tea 2"],
+        "a foreign message counts once by its place"
+    );
+    assert_eq!((counted(&node, "dead").await, counted(&node, "unhandled").await), (1, 2));
+
+    place.clock.advance(std::time::Duration::from_secs(7200));
+    append(&node, "shop.sale", partition, &without_seq("shop.sold"), br#"{"item":"tea","count":3}"#).await;
+    node.settle().await;
+    assert_eq!(counted(&node, "expired").await, 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn another_log_under_the_same_data_is_refused() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "tea", 1).await;
+    node.settle().await;
+    node.stop().await;
+    std::fs::remove_dir_all(place.dir.path().join("log")).expect("the log goes away");
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    node.settle().await;
+    let troubles = node.runtime.troubles();
+    assert!(troubles.iter().any(|t| t.contains("the place was stored for log")), "{troubles:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_log_tail_is_refused_not_reread() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    for i in 0..5 {
+        sell(&node, "tea", i).await;
+    }
+    node.settle().await;
+    node.stop().await;
+    let partition = artel_bus::partition::of_key(b"tea", place.limits.partitions);
+    let folder = place.dir.path().join("log").join(format!("shop.sale-{partition}"));
+    for file in std::fs::read_dir(folder).expect("the partition's folder") {
+        std::fs::remove_file(file.expect("a file").path()).expect("the file goes away");
+    }
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    node.settle().await;
+    let troubles = node.runtime.troubles();
+    assert!(troubles.iter().any(|t| t.contains("before the stored place")), "{troubles:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_service_learns_where_its_messages_went() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    for i in 0..5 {
+        sell(&node, "tea", i).await;
+    }
+    node.settle().await;
+    let rows: Vec<(String, i64)> = node
+        .ctx("shop")
+        .read()
+        .await
+        .expect("read")
+        .all("SELECT topic, position FROM place ORDER BY position", ())
+        .await
+        .expect("rows");
+    assert_eq!(rows, (0..5).map(|i| ("shop.sale".to_owned(), i)).collect::<Vec<_>>());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_outbox_refuses_commands_that_publish() {
+    let mut place = Place::new();
+    place.limits.outbox_rows = 0;
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    let fault = node.ctx("shop").ask(Sell { item: "tea".into(), count: 1 }).await.expect_err("full");
+    assert_eq!(fault.code, artel_message::Code::Exhausted);
+    assert!(fault.reason.contains("flow.outbox_rows"), "{fault}");
+    node.stop().await;
+}
