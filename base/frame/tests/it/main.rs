@@ -1,4 +1,8 @@
 //! The frame as a whole: configuration from real files, HTTP over real sockets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod access;
+mod api;
 mod config;
+mod edge;
+mod node;
