@@ -34,7 +34,7 @@ pub trait LogFile: Send + Sync + 'static {
     /// Makes the content and the length durable (fdatasync).
     fn sync(&self) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
 }
 
 /// Writes all of `bytes`, however short the single writes are.
@@ -69,7 +69,7 @@ pub(super) fn read_full(file: &dyn LogFile, into: &mut [u8], at: u64) -> io::Res
 
 /// A whole small file.
 pub(super) fn read_all(file: &dyn LogFile) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let length = usize::try_from(file.size()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut content = vec![0; length];
     let have = read_full(file, &mut content, 0)?;
     content.truncate(have);
@@ -142,7 +142,7 @@ impl LogFile for RealFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 }

@@ -79,7 +79,7 @@ impl Segments {
     ) -> Result<Arc<Segments>, BusError> {
         config.check()?;
         let root = root.as_ref().to_owned();
-        disk.create_dir(&root).map_err(|e| io_error("making", &root, &e))?;
+        open::make_root(disk.as_ref(), &root).map_err(|e| io_error("making", &root, &e))?;
         let lock = open::take_lock(disk.as_ref(), &root)?;
         let ids = AtomicU64::new(0);
         let topics = open::open_topics(disk.as_ref(), &root, config.index_interval_bytes, &ids)?;

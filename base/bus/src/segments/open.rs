@@ -12,6 +12,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Makes the folder and those above it that are missing, with durable names.
+pub(super) fn make_root(disk: &dyn Disk, root: &Path) -> io::Result<()> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && disk.list(path).is_err();
+    let missing: Vec<&Path> = root.ancestors().take_while(is_missing).collect();
+    disk.create_dir(root)?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        let is_here = parent.as_os_str().is_empty();
+        disk.sync_dir(if is_here { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
 /// Takes the folder's lock; the guard keeps it.
 pub(super) fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn Send + Sync>, BusError> {
     let path = root.join("lock");
@@ -35,6 +47,7 @@ pub(super) fn open_topics(
     let topics_folder = topics_folder(root);
     disk.create_dir(&topics_folder)
         .and_then(|()| disk.sync_dir(root))
+        .and_then(|()| disk.sync_dir(&topics_folder))
         .map_err(|e| io_error("making", &topics_folder, &e))?;
     let mut topics = BTreeMap::new();
     for meta in load(disk, root)? {

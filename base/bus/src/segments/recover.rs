@@ -52,6 +52,8 @@ struct Files {
 impl Recovery<'_> {
     fn run(&self) -> Result<Recovered, Damage> {
         let mut bases = self.bases()?;
+        // A killed process may have made a file and not synced its name.
+        self.disk.sync_dir(self.folder)?;
         if bases.is_empty() {
             create_segment(self.disk, self.folder, 0)?;
             bases.push(0);
@@ -93,7 +95,7 @@ impl Recovery<'_> {
     /// A segment that has a successor: it was synced before that was made, so it has to end right there.
     fn sealed(&self, base: i64, next: i64) -> Result<Segment, Damage> {
         let files = self.files(base)?;
-        let length = files.log.len()?;
+        let length = files.log.size()?;
         if let Some(start) = from_indexes(&files, base, length)? {
             let (found, stop) = self.walk(&files, start, length)?;
             let is_whole = stop.is_none() && found.segment.end == next;
@@ -124,7 +126,7 @@ impl Recovery<'_> {
     /// The last segment, whose end a crash may have torn.
     fn active(&self, base: i64) -> Result<Appender, Damage> {
         let files = self.files(base)?;
-        let length = files.log.len()?;
+        let length = files.log.size()?;
         let point = self.disk.open(&Kind::RecoveryPoint.path(self.folder, 0), true)?;
         let known = RecoveryPoint::load(point.as_ref())?.filter(|p| p.base == base).map_or(0, |p| p.position);
 
@@ -143,7 +145,7 @@ impl Recovery<'_> {
         }
         // What a killed process had written and not synced is taken in, so it has to be durable before anyone reads it.
         files.log.sync()?;
-        if !is_indexed && (files.index.len()? > 0 || files.times.len()? > 0 || !found.index.is_empty()) {
+        if !is_indexed && (files.index.size()? > 0 || files.times.size()? > 0 || !found.index.is_empty()) {
             store_indexes(&files, &mut found)?;
         }
         Ok(found)
@@ -246,7 +248,7 @@ fn from_indexes(files: &Files, base: i64, length: u64) -> io::Result<Option<Appe
 
 /// How many entries an index file holds; `None` when its length is not a multiple of one, or the order is broken at the end.
 fn entries<E: Entry + Ordered>(file: &Arc<dyn LogFile>) -> io::Result<Option<u64>> {
-    let length = file.len()?;
+    let length = file.size()?;
     let width = E::WIDTH as u64;
     if length % width != 0 {
         return Ok(None);

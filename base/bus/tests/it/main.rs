@@ -1,3 +1,5 @@
 //! The embedded log as a whole: the port's suite, faults, recovery, retention, and Kafka's own tools.
 
 mod conformance;
+mod crash;
+mod sim_disk;

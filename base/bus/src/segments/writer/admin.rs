@@ -120,7 +120,7 @@ fn refuse_leftovers(disk: &dyn crate::segments::disk::Disk, folder: &Path) -> Re
     let failed = |e: io::Error| io_error("looking into", folder, &e);
     for name in disk.list(folder).map_err(failed)? {
         let path = folder.join(&name);
-        if name.ends_with(".log") && disk.open(&path, false).and_then(|f| f.len()).map_err(failed)? > 0 {
+        if name.ends_with(".log") && disk.open(&path, false).and_then(|f| f.size()).map_err(failed)? > 0 {
             return Err(BusError::Unavailable(format!(
                 "{} holds records, but no topic of that name is known ({} has none); move the folder away",
                 folder.display(),

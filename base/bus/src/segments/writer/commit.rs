@@ -105,11 +105,13 @@ impl Writer {
             let path = Kind::Log.path(&partition.folder, before.segment.base);
             *appender = before;
             drop(appender);
-            let failed = io_error("writing", &path, &error);
             tracing::warn!(%error, file = %path.display(), "write failed; nothing of it is kept");
-            if let Err(error) = file.set_len(start) {
+            let mut failed = io_error("writing", &path, &error);
+            // Synced, or a crash could bring back what the callers are told was not stored.
+            if let Err(error) = file.set_len(start).and_then(|()| file.sync()) {
                 let what = format!("{} could not be cut back after a failed write: {error}", path.display());
                 partition.shut(Gate::Stopped(stopped(&what).into()));
+                failed = BusError::Unavailable(what);
             }
             for batch in batches {
                 answer(batch.reply, Err(failed.clone()));
