@@ -14,6 +14,7 @@ mod values;
 
 pub use adapters::{BusAdapter, CacheAdapter, Compiled, DbAdapter};
 pub use problem::{Problem, Source};
+pub use read::Refusal;
 pub use secret::{REDACTED, Secret, Url, is_secret};
 pub use sections::{Auth, Bus, Cache, Compression, Db, Flow, Http, LogFormat, Node, Scope, Telemetry, Token};
 pub use values::{InvalidValue, Period, Size};
@@ -127,8 +128,18 @@ impl Config {
 
     /// A service's own section as its own type, which denies unknown fields.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, Vec<Problem>> {
+        self.section_with(name, |json| serde_path_to_error::deserialize(json))
+    }
+
+    /// The same by a function, where the type is known to it alone: it is called with the section as JSON, again after each
+    /// refusal with the refused value mended.
+    pub fn section_with<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(serde_json::Value) -> Result<T, Refusal>,
+    ) -> Result<T, Vec<Problem>> {
         let mut problems = Vec::new();
-        let value = read::section(&mut self.tree.clone(), &self.defaults, name, &mut problems);
+        let value = read::section_with(&mut self.tree.clone(), &self.defaults, name, &mut problems, parse);
         value.filter(|_| problems.is_empty()).ok_or(problems)
     }
 

@@ -10,6 +10,9 @@ use serde_path_to_error::Segment;
 /// More mistakes than this in one section are reported after the first ones are mended.
 const MAX_PROBLEMS: usize = 200;
 
+/// Why a type refuses a section, and where.
+pub type Refusal = serde_path_to_error::Error<serde_json::Error>;
+
 /// Reads one section as a `T`, or says what is wrong. `T` denies unknown fields. Values refused are replaced by those of
 /// `defaults`, in `tree` too, so that later checks see a section that is whole.
 pub(crate) fn section<T: DeserializeOwned>(
@@ -18,6 +21,17 @@ pub(crate) fn section<T: DeserializeOwned>(
     name: &str,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
+    section_with(tree, defaults, name, problems, |json| serde_path_to_error::deserialize(json))
+}
+
+/// The same by a given function.
+pub(crate) fn section_with<T>(
+    tree: &mut Node,
+    defaults: &Node,
+    name: &str,
+    problems: &mut Vec<Problem>,
+    parse: impl Fn(serde_json::Value) -> Result<T, Refusal>,
+) -> Option<T> {
     let section = keys(name);
     if tree.get(&section).is_none() {
         tree.set(&section, Node::table());
@@ -25,7 +39,7 @@ pub(crate) fn section<T: DeserializeOwned>(
     let mut refused: Vec<Vec<Step>> = Vec::new();
     loop {
         let json = tree.get(&section).map(Node::to_json).unwrap_or_default();
-        let error = match serde_path_to_error::deserialize::<_, T>(json) {
+        let error = match parse(json) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };

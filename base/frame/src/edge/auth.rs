@@ -1,8 +1,8 @@
 //! Who calls, and what they may do: bearer tokens with scopes. What a handler needs stands in its signature.
 
 use super::problem::Problem;
-use super::routes::{Input, Op};
 use crate::config::{Auth, Scope, Secret};
+use artel_flow::http::{Input, Op};
 use artel_message::Fault;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;

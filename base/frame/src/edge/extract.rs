@@ -1,7 +1,7 @@
 //! Extractors whose refusals are problem documents: JSON bodies, the query, the path.
 
 use super::problem::Problem;
-use super::routes::{Input, Op, Place};
+use artel_flow::http::{Input, Op, Place};
 use artel_message::Fault;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};

@@ -1,8 +1,8 @@
 //! Bounds of every request: how many at once, how long, and which hosts it may be made to.
 
 use super::problem::Problem;
-use super::routes::RouteDoc;
 use crate::config::Http;
+use artel_flow::http::RouteDoc;
 use artel_message::Fault;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};

@@ -9,16 +9,15 @@ mod limits;
 mod openapi;
 mod problem;
 mod request;
-mod routes;
 mod serve;
 
+pub use artel_flow::http::{Answer, BodyDoc, Input, Inputs, Op, Parameter, Place, RouteDoc, Routes};
 pub use auth::{Access, Caller, Needs, Operate, Permission, Produce, Read, operator_token};
 pub use extract::{Json, Path, Query, parse_json, wrong_type};
 pub use health::{Check, Finding, Readiness, Report, Status};
 pub use openapi::{Info, document};
 pub use problem::{PROBLEM_JSON, Problem, ProblemDocument, status_of};
 pub use request::{IdempotencyKey, NewId, RequestInfo};
-pub use routes::{Answer, BodyDoc, Input, Inputs, Op, Parameter, Place, RouteDoc, Routes};
 pub use serve::serve;
 
 use crate::config::Http;

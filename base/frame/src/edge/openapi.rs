@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document out of the routes' descriptions.
 
 use super::problem::{PROBLEM_JSON, ProblemDocument, status_of_code};
-use super::routes::{Answer, Parameter, Place, RouteDoc};
+use artel_flow::http::{Answer, Parameter, Place, RouteDoc};
 use artel_message::Code;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};

@@ -2,8 +2,8 @@
 
 use super::auth::CallerName;
 use super::problem::Problem;
-use super::routes::{Input, Op};
 use crate::telemetry::{Metrics, Trace};
+use artel_flow::http::{Input, Op};
 use artel_message::{Code, Fault};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;

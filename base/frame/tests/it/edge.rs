@@ -219,7 +219,7 @@ async fn readiness_names_each_dependency() {
 #[tokio::test(start_paused = true)]
 async fn a_dependency_that_hangs_is_not_ready() {
     let readiness = artel_frame::edge::Readiness::new(Arc::new(artel_message::Time::default));
-    readiness.register("bus", Arc::new(|| std::future::pending()));
+    readiness.register("bus", Arc::new(std::future::pending));
     let report = readiness.report().await;
     assert_eq!(report.checks["bus"].reason.as_deref(), Some("no answer within 2 s"));
 }
