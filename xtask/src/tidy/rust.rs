@@ -12,6 +12,8 @@ pub struct Source {
     pub strings: Vec<(usize, String)>,
     /// Per line: whether it stands in an item that only test builds have.
     pub test: Vec<bool>,
+    /// Per line: whether it stands in an item that is allowed to panic by an attribute that clippy knows, too.
+    pub may_panic: Vec<bool>,
     /// Names of modules that are declared for test builds only and stand in files of their own.
     pub test_modules: Vec<String>,
 }
@@ -19,9 +21,24 @@ pub struct Source {
 impl Source {
     pub fn read(text: &str) -> Source {
         let (code, strings) = split(text);
-        let mut source = Source { test: vec![false; code.len()], code, strings, test_modules: Vec::new() };
+        let lines = vec![false; code.len()];
+        let (test, may_panic) = (lines.clone(), lines);
+        let mut source = Source { code, strings, test, may_panic, test_modules: Vec::new() };
         source.mark_tests();
+        source.mark_panics();
         source
+    }
+
+    fn mark_panics(&mut self) {
+        for at in 0..self.code.len() {
+            let attribute = self.code[at].trim_start().strip_prefix("#[allow(clippy::");
+            if attribute
+                .is_some_and(|lint| lint.starts_with("expect_used") || lint.starts_with("unwrap_used"))
+            {
+                let item = self.item(at);
+                self.may_panic[item].fill(true);
+            }
+        }
     }
 
     fn mark_tests(&mut self) {
@@ -197,6 +214,12 @@ mod tests {
         );
         assert_eq!(source.test, [false, true, true, true, true, false, true, true, false]);
         assert_eq!(source.test_modules, ["far"]);
+    }
+
+    #[test]
+    fn an_attribute_allows_one_item_to_panic() {
+        let source = Source::read("#[allow(clippy::expect_used)]\nfn a() {\n}\nfn b() {}");
+        assert_eq!(source.may_panic, [true, true, true, false]);
     }
 
     #[test]
