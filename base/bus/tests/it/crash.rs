@@ -49,7 +49,12 @@ fn batch(id: &str, chance: &mut Chance) -> Vec<String> {
 async fn send(bus: Arc<Segments>, partition: u32, texts: Vec<String>) -> Sent {
     let records: Vec<Record<'_>> = texts
         .iter()
-        .map(|t| Record { key: None, value: Some(t.as_bytes()), headers: &[], time: Time::from_millis(1_000) })
+        .map(|t| Record {
+            key: None,
+            value: Some(t.as_bytes()),
+            headers: &[],
+            time: Time::from_millis(1_000),
+        })
         .collect();
     let answer = match bus.append(TOPIC, partition, &records).await {
         Ok(appended) => Answer::Landed(appended.base),
@@ -87,8 +92,15 @@ async fn contents(bus: &Segments, partition: u32) -> Vec<String> {
 }
 
 /// One life: appends by concurrent callers with readers beside them, until the power goes.
-async fn live(bus: &Arc<Segments>, life: usize, chance: &mut Chance, seen: &Arc<Mutex<Seen>>, disk: &SimDisk) -> Vec<Sent> {
-    let readers: Vec<_> = (0..PARTITIONS).map(|p| tokio::spawn(follow(bus.clone(), p, seen.clone()))).collect();
+async fn live(
+    bus: &Arc<Segments>,
+    life: usize,
+    chance: &mut Chance,
+    seen: &Arc<Mutex<Seen>>,
+    disk: &SimDisk,
+) -> Vec<Sent> {
+    let readers: Vec<_> =
+        (0..PARTITIONS).map(|p| tokio::spawn(follow(bus.clone(), p, seen.clone()))).collect();
     let mut sent = Vec::new();
     for turn in 0..60 {
         let width = 1 + chance.below(5);
@@ -121,11 +133,16 @@ fn check(contents: &BTreeMap<u32, Vec<String>>, sent: &[Sent], seen: &Seen, seed
             Answer::Landed(base) => {
                 let base = usize::try_from(*base).unwrap();
                 let there = held.get(base..base + batch.texts.len());
-                assert_eq!(there, Some(&batch.texts[..]), "seed {seed}: an acknowledged batch is gone or elsewhere");
+                assert_eq!(
+                    there,
+                    Some(&batch.texts[..]),
+                    "seed {seed}: an acknowledged batch is gone or elsewhere"
+                );
             }
             Answer::Refused => assert_eq!(place, None, "seed {seed}: a refused batch is readable"),
             Answer::Unknown => {
-                let whole = place.is_none_or(|at| held.get(at..at + batch.texts.len()) == Some(&batch.texts[..]));
+                let whole =
+                    place.is_none_or(|at| held.get(at..at + batch.texts.len()) == Some(&batch.texts[..]));
                 assert!(whole, "seed {seed}: a batch is there in part");
             }
         }
@@ -146,8 +163,10 @@ async fn run(seed: u64, lie: bool) -> usize {
     let seen = Arc::new(Mutex::new(Seen::new()));
     let (mut sent, mut crashes) = (Vec::new(), 0);
     let config = config(&mut chance);
-    let bus = Segments::open_on(Arc::new(disk.clone()), "/log", config.clone()).expect("opens on an empty disk");
-    let spec = TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention_ms: None, retention_bytes: None };
+    let bus =
+        Segments::open_on(Arc::new(disk.clone()), "/log", config.clone()).expect("opens on an empty disk");
+    let spec =
+        TopicSpec { name: TOPIC.into(), partitions: PARTITIONS, retention_ms: None, retention_bytes: None };
     bus.make(spec).await.expect("made");
     bus.close().await;
     for life in 0..4 {
@@ -167,7 +186,8 @@ async fn run(seed: u64, lie: bool) -> usize {
         } else {
             disk.crash(&mut chance);
         }
-        let bus = Segments::open_on(Arc::new(disk.clone()), "/log", config.clone()).expect("opens after a crash");
+        let bus =
+            Segments::open_on(Arc::new(disk.clone()), "/log", config.clone()).expect("opens after a crash");
         let mut held = BTreeMap::new();
         for partition in 0..PARTITIONS {
             held.insert(partition, contents(&bus, partition).await);
@@ -185,7 +205,8 @@ async fn run(seed: u64, lie: bool) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_and_nothing_readable_goes_back() {
     // More of them for a longer look.
-    let seeds = std::env::var("ARTEL_CRASH_SEEDS").map_or(300, |n| n.parse().expect("ARTEL_CRASH_SEEDS is a number"));
+    let seeds =
+        std::env::var("ARTEL_CRASH_SEEDS").map_or(300, |n| n.parse().expect("ARTEL_CRASH_SEEDS is a number"));
     let mut crashes = 0;
     for seed in 0..seeds {
         crashes += run(seed, false).await;

@@ -2,4 +2,8 @@
 
 mod conformance;
 mod crash;
+mod faults;
+mod folder;
+mod recovery;
+mod retention;
 mod sim_disk;

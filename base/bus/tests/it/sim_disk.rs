@@ -130,7 +130,12 @@ impl SimDisk {
                 names.insert(path, *file);
             }
         }
-        state.folders = state.folders.iter().filter(|f| state.synced_folders.contains(*f) || chance.below(2) == 0).cloned().collect();
+        state.folders = state
+            .folders
+            .iter()
+            .filter(|f| state.synced_folders.contains(*f) || chance.below(2) == 0)
+            .cloned()
+            .collect();
         let folders = state.folders.clone();
         names.retain(|path, _| path.parent().is_none_or(|folder| folders.contains(folder)));
         for content in state.files.values_mut() {
@@ -186,7 +191,8 @@ fn after_crash(content: &Content, chance: &mut Chance) -> Vec<u8> {
             1 => PAGE,
             _ => chance.below(PAGE),
         };
-        after.extend(range.clone().map(|i| if i - range.start < new_bytes { at(now, i) } else { at(old, i) }));
+        after
+            .extend(range.clone().map(|i| if i - range.start < new_bytes { at(now, i) } else { at(old, i) }));
     }
     after
 }
@@ -205,7 +211,8 @@ impl Disk for SimDisk {
         }
         let inside = |p: &PathBuf| p.parent() == Some(path);
         state.synced_names.retain(|p, _| !inside(p));
-        let names: Vec<_> = state.names.iter().filter(|(p, _)| inside(p)).map(|(p, f)| (p.clone(), *f)).collect();
+        let names: Vec<_> =
+            state.names.iter().filter(|(p, _)| inside(p)).map(|(p, f)| (p.clone(), *f)).collect();
         state.synced_names.extend(names);
         let folders: Vec<_> = state.folders.iter().filter(|p| inside(p)).cloned().collect();
         state.synced_folders.retain(|p| !inside(p));
