@@ -123,19 +123,17 @@ impl Observer {
         observer
     }
 
-    /// The caller's trace carried on, or a new one.
-    fn trace(&self, headers: &HeaderMap, id: Uuid) -> Trace {
-        let given =
-            headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        match given {
-            Some(trace) => Trace::child(trace, id.as_u128()),
-            None => {
-                // The last 32 bits of an id are random, whatever its kind.
-                let part = f64::from(id.as_u128() as u32) / f64::from(u32::MAX);
-                Trace::root(id.as_u128(), part < self.trace_ratio || self.trace_ratio >= 1.0)
-            }
-        }
+    /// A new trace, sampled by the ratio.
+    fn root(&self, id: Uuid) -> Trace {
+        // The last 32 bits of an id are random, whatever its kind.
+        let part = f64::from(id.as_u128() as u32) / f64::from(u32::MAX);
+        Trace::root(id.as_u128(), part < self.trace_ratio || self.trace_ratio >= 1.0)
     }
+}
+
+/// The caller's place in a trace.
+fn given_trace(headers: &HeaderMap) -> Option<Trace> {
+    headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
 }
 
 /// An id from outside is taken over when it is short and plain, so that it can stand in logs as it is.
@@ -198,7 +196,8 @@ impl Drop for Running<'_> {
 /// Outermost: id, trace, span, log and metrics of each request.
 pub(crate) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let id = (observer.new_id)();
-    let trace = observer.trace(request.headers(), id);
+    let parent = given_trace(request.headers()).unwrap_or_else(|| observer.root(id));
+    let trace = parent.child(id.as_u128());
     let info =
         RequestInfo { id: given_id(request.headers()).unwrap_or_else(|| id.to_string().into()), trace };
     let method = method_name(request.method());
@@ -212,6 +211,7 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
         trace.id = info.trace.trace_id(),
         span.id = info.trace.span_id(),
     );
+    crate::telemetry::join(&span, parent);
     request.extensions_mut().insert(info.clone());
     observer.in_flight.inc();
     let mut running =

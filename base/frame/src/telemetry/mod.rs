@@ -2,6 +2,8 @@
 
 mod ecs;
 mod metrics;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod process;
 mod trace;
 
@@ -23,6 +25,8 @@ use tracing_subscriber::layer::SubscriberExt;
 pub enum TelemetryError {
     #[error("telemetry.log_filter: {0}")]
     Filter(String),
+    #[error("telemetry.otlp_url: {0}")]
+    Otlp(String),
     #[error("another tracing dispatcher is installed already; install telemetry once, in main")]
     Installed,
 }
@@ -38,6 +42,16 @@ pub struct Identity {
 /// What log lines are written by, and what must be flushed at the end.
 pub struct Telemetry {
     pub dispatch: Dispatch,
+    #[cfg(feature = "otlp")]
+    exporter: Option<otlp::Exporter>,
+}
+
+/// Makes `span` a part of the trace of `parent` for the collector; nothing happens without one.
+pub fn join(span: &tracing::Span, parent: Trace) {
+    #[cfg(feature = "otlp")]
+    otlp::join(span, parent);
+    #[cfg(not(feature = "otlp"))]
+    let _ = (span, parent);
 }
 
 /// Reads a filter such as `info,artel_flow=debug`.
@@ -64,13 +78,21 @@ impl Telemetry {
             LogFormat::Text => true,
             LogFormat::Json => false,
         };
+        #[cfg(feature = "otlp")]
+        let (exporter, traces) = otlp::layer(settings, &who).map_err(TelemetryError::Otlp)?;
         let lines = if text {
             tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(writer).boxed()
         } else {
             EcsLayer::new(who, writer).boxed()
         };
         let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-        Ok(Telemetry { dispatch: Dispatch::new(subscriber) })
+        #[cfg(feature = "otlp")]
+        let subscriber = subscriber.with(traces);
+        Ok(Telemetry {
+            dispatch: Dispatch::new(subscriber),
+            #[cfg(feature = "otlp")]
+            exporter,
+        })
     }
 
     /// Logs of this process to standard error, for all of its threads, panics included. Only `main` calls this.
@@ -84,5 +106,13 @@ impl Telemetry {
             tracing::error!(error = reason, log.origin = place, "panicked");
         }));
         Ok(telemetry)
+    }
+
+    /// Sends what is still held back. Blocks for as long as a collector needs, a few seconds at most.
+    pub fn flush(self) {
+        #[cfg(feature = "otlp")]
+        if let Some(exporter) = self.exporter {
+            exporter.shutdown();
+        }
     }
 }

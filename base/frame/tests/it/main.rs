@@ -6,3 +6,4 @@ mod api;
 mod config;
 mod edge;
 mod node;
+mod telemetry;
