@@ -19,6 +19,8 @@ use tokio_util::task::TaskTracker;
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_secs(5);
+/// How soon an effect that is due but held up is looked at again.
+const HELD_UP: Duration = Duration::from_millis(20);
 /// How long a claim holds without being renewed.
 const LEASE: Duration = Duration::from_secs(30);
 /// Calls of one effect at once, unless it says otherwise.
@@ -69,10 +71,18 @@ async fn idle(shared: &Shared, woken: &mut watch::Receiver<u64>, stop: &Cancella
         Err(_) => None,
     };
     let poll = shared.now() + POLL;
-    let due = next.map_or(poll, |due| due.max(shared.now() + Duration::from_millis(5)).min(poll));
+    let due = next.map_or(poll, |due| due.min(poll));
+    let wait = async {
+        if due <= shared.now() {
+            // Due but not to be had: behind another of its key, or no place free.
+            tokio::time::sleep(HELD_UP).await;
+        } else {
+            shared.clock.until(due).await;
+        }
+    };
     tokio::select! {
         _ = woken.changed() => {}
-        () = shared.clock.until(due) => {}
+        () = wait => {}
         () = stop.cancelled() => {}
     }
 }

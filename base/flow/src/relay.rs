@@ -1,12 +1,13 @@
 //! The relay: carries committed messages from the outbox to the log, in seq order per partition, and confirms them.
 
+use crate::clock::Clock;
 use crate::ctx::Shared;
 use crate::handler::Published;
 use crate::storage::outbox::{self, Waiting};
 use crate::{Failure, StartError, Tx, wire};
 use artel_bus::{Appended, Bounds, Bus, BusError, Fetch, Record};
 use artel_message::{Cause, Envelope, Headers};
-use artel_store::{Db, Lane};
+use artel_store::{Db, Engine, Lane};
 use bytes::Bytes;
 use futures::future::join_all;
 use std::collections::{BTreeMap, HashMap};
@@ -27,8 +28,16 @@ const APPEND_BYTES: usize = 768 << 10;
 
 /// Raises the service's counter above every number it may have given before: a database that went back, or a lagging clock,
 /// never gives one twice. Runs before anything is written.
-pub(crate) async fn jump(db: &Db, bus: &Arc<dyn Bus>, service: &'static str) -> Result<(), StartError> {
-    let clock = db.now().await?;
+pub(crate) async fn jump(
+    db: &Db,
+    bus: &Arc<dyn Bus>,
+    service: &'static str,
+    clock: &Clock,
+) -> Result<(), StartError> {
+    // An embedded database has no clock but its process's.
+    let clock = match db.engine() {
+        Engine::Sqlite => clock.now(),
+    };
     let mut write = db.begin(Lane::Interactive).await?;
     let mut highest = 0i64;
     for (topic, partition, seq) in outbox::partitions(&mut write).await? {

@@ -200,7 +200,8 @@ impl Runtime {
         let mut progress = self.progress.clone();
         loop {
             progress.borrow_and_update();
-            if self.is_quiet().await {
+            // Quiet only if nothing was committed while it was looked at.
+            if self.is_quiet().await && !progress.has_changed().unwrap_or(true) {
                 return;
             }
             // The time-out only covers progress that is made outside commits, such as an assignment.
@@ -298,7 +299,7 @@ impl Opening {
         let mut sets = vec![storage::tables()];
         sets.extend(service.migrations.clone());
         db.migrate(&sets).await?;
-        relay::jump(&db, self.topics.bus(), name).await?;
+        relay::jump(&db, self.topics.bus(), name, &self.clock).await?;
         let mut write = db.begin(Lane::Interactive).await?;
         let epoch = offsets::take_all(&mut write).await?;
         effects::release_all(&mut write).await?;

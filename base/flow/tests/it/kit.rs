@@ -34,6 +34,16 @@ impl Place {
 
     /// Starts a node with these services.
     pub async fn start(&self, services: Vec<Service>, catalogue: Vec<Described>) -> Result<Node, StartError> {
+        self.start_roles(services, catalogue, None).await
+    }
+
+    /// The same with some of the services only.
+    pub async fn start_roles(
+        &self,
+        services: Vec<Service>,
+        catalogue: Vec<Described>,
+        roles: Option<Vec<String>>,
+    ) -> Result<Node, StartError> {
         let log: Arc<dyn Bus> =
             Segments::open(&self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens");
         let url = format!("sqlite:{}", self.dir.path().join("db").display());
@@ -42,7 +52,7 @@ impl Place {
         let cache_clock = clock.clone();
         let runtime = Runtime::start(Parts {
             services,
-            roles: None,
+            roles,
             catalogue,
             settings: BTreeMap::new(),
             bus: log.clone(),

@@ -109,7 +109,8 @@ async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
 async fn a_failing_message_in_the_middle_takes_nothing_with_it() {
     let place = Place::new();
     // Everything is in the log before the desk reads it: one batch with failures in the middle.
-    let node = place.start(vec![shop()], Vec::new()).await.expect("start");
+    let only_shop = Some(vec!["shop".to_owned()]);
+    let node = place.start_roles(vec![shop(), desk()], catalogue(), only_shop).await.expect("start");
     for i in 0..100 {
         sell(&node, if i % 7 == 3 { "poison" } else { "tea" }, i).await;
     }
