@@ -2,7 +2,7 @@
 //! damage anywhere else stops the partition.
 
 use super::damage::{Damage, search_batch};
-use super::disk::{Disk, LogFile};
+use super::disk::{Disk, LogFile, read_all};
 use super::files::Kind;
 use super::index::{Entry, OffsetEntry, TimeEntry, entry};
 use super::partition::Gate;
@@ -117,9 +117,8 @@ impl Recovery<'_> {
         if found.segment.end != next {
             return Err(Damage::Gap { file: name, end: found.segment.end, next });
         }
-        tracing::warn!(folder = %self.folder.display(), segment = %name, "index missing or damaged; rebuilt from the log");
         found.add_time();
-        store_indexes(&files, &mut found)?;
+        self.store_indexes(&files, &mut found)?;
         Ok(found.segment)
     }
 
@@ -145,8 +144,8 @@ impl Recovery<'_> {
         }
         // What a killed process had written and not synced is taken in, so it has to be durable before anyone reads it.
         files.log.sync()?;
-        if !is_indexed && (files.index.size()? > 0 || files.times.size()? > 0 || !found.index.is_empty()) {
-            store_indexes(&files, &mut found)?;
+        if !is_indexed {
+            self.store_indexes(&files, &mut found)?;
         }
         Ok(found)
     }
@@ -166,6 +165,28 @@ impl Recovery<'_> {
         );
         files.log.set_len(position)?;
         files.log.sync()?;
+        Ok(())
+    }
+
+    /// Puts the appender's due entries, which are all there are, in the place of what the index files hold. Synced, so that no
+    /// entry of before comes back in a crash.
+    fn store_indexes(&self, files: &Files, appender: &mut Appender) -> io::Result<()> {
+        appender.segment.index_entries = 0;
+        appender.segment.time_entries = 0;
+        let differ =
+            |file: &Arc<dyn LogFile>, due: &[u8]| Ok::<_, io::Error>(read_all(file.as_ref())? != due);
+        let changed = differ(&files.index, &appender.index)? || differ(&files.times, &appender.times)?;
+        if changed {
+            files.index.set_len(0)?;
+            files.times.set_len(0)?;
+        }
+        appender.store_entries(files.index.as_ref(), files.times.as_ref())?;
+        if changed {
+            tracing::warn!(folder = %self.folder.display(), segment = %Kind::Log.name(appender.segment.base),
+                "the indexes were missing or damaged; rebuilt from the log");
+            files.index.sync()?;
+            files.times.sync()?;
+        }
         Ok(())
     }
 
@@ -275,18 +296,6 @@ impl Ordered for TimeEntry {
     fn is_below(&self, next: &Self) -> bool {
         self.timestamp < next.timestamp && self.relative <= next.relative
     }
-}
-
-/// Replaces both index files by the appender's due entries. Synced, so that no entry of before comes back in a crash.
-fn store_indexes(files: &Files, appender: &mut Appender) -> io::Result<()> {
-    appender.segment.index_entries = 0;
-    appender.segment.time_entries = 0;
-    for file in [&files.index, &files.times] {
-        file.set_len(0)?;
-    }
-    appender.store_entries(files.index.as_ref(), files.times.as_ref())?;
-    files.index.sync()?;
-    files.times.sync()
 }
 
 /// Makes the files of a segment, empty and with durable names.

@@ -4,6 +4,7 @@ mod conformance;
 mod crash;
 mod faults;
 mod folder;
+mod kafka;
 mod recovery;
 mod retention;
 mod sim_disk;
