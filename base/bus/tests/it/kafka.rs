@@ -202,6 +202,26 @@ async fn kafkas_own_tools_agree_on_every_record_and_index() {
     }
 }
 
+#[tokio::test]
+async fn the_check_above_notices_a_wrong_entry_in_either_index() {
+    let Some(libs) = libs("the_check_above_notices_a_wrong_entry_in_either_index") else { return };
+    let root = tempfile::tempdir().expect("a folder");
+    write(root.path()).await;
+    let folder = root.path().join(format!("{TOPIC}-0"));
+    let mut harmed = Vec::new();
+    for (extension, at) in [("index", 3), ("timeindex", 7)] {
+        let file = files(&folder, extension).remove(0);
+        let mut content = std::fs::read(&file).expect("read");
+        content[at] ^= 1;
+        std::fs::write(&file, content).expect("written");
+        harmed.push(file);
+    }
+    for file in harmed {
+        let checked = dump_log_segments(&libs, "--verify-index-only", std::slice::from_ref(&file));
+        assert_ne!(complaints(&checked), Vec::<&str>::new(), "{}: {checked}", file.display());
+    }
+}
+
 /// What DumpLogSegments prints when it finds something wrong.
 fn complaints(output: &str) -> Vec<&str> {
     let signs = [
