@@ -5,12 +5,11 @@ use crate::limits::Limits;
 use crate::mediator::{Asked, Mediator};
 use crate::metrics::FlowMetrics;
 use crate::service::{AnySettings, Service};
-use crate::storage::outbox::Sent;
+use crate::storage::outbox::{LastSent, Sent};
 use crate::topics::Topics;
 use crate::{Groups, Read};
 use artel_message::{Command, Fault, Query, Time};
 use artel_store::{Cache, Db};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
@@ -35,7 +34,7 @@ pub(crate) struct Shared {
     /// Rows in the outbox, as far as committed.
     pub outbox_rows: AtomicI64,
     /// The last seq given per partition, as far as committed; `None` = must be read again.
-    pub sent: Mutex<Option<Arc<HashMap<(String, u32), i64>>>>,
+    pub sent: Mutex<Option<Arc<LastSent>>>,
     pub wake: Wake,
     pub shutdown: CancellationToken,
 }

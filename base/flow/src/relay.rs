@@ -279,7 +279,7 @@ async fn append_chunk(
     rows: &[Waiting],
 ) -> Result<Appended, BusError> {
     let headers: Vec<Headers> = rows.iter().map(full_headers).collect();
-    let borrowed: Vec<Vec<(&str, Option<&[u8]>)>> = headers
+    let borrowed: Vec<Vec<_>> = headers
         .iter()
         .map(|headers| headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect())
         .collect();

@@ -297,7 +297,7 @@ impl Opening {
             .map_err(|problems| StartError::Settings { service: name.to_owned(), problems })?;
         let db = self.store.db(name).await?;
         let mut sets = vec![storage::tables()];
-        sets.extend(service.migrations.clone());
+        sets.extend(service.migrations);
         db.migrate(&sets).await?;
         relay::jump(&db, self.topics.bus(), name, &self.clock).await?;
         let mut write = db.begin(Lane::Interactive).await?;

@@ -107,7 +107,7 @@ pub(crate) async fn answer(
     let value =
         body.map_err(|e| Failure::Refused(Fault::internal(format!("answer to {}: {e}", command.name))))?;
     let id = tx.new_id();
-    let spread = key.clone().unwrap_or_else(|| Bytes::from(command.id.to_string()));
+    let spread = key.unwrap_or_else(|| Bytes::from(command.id.to_string()));
     let envelope = Envelope {
         id,
         name: format!("{}.reply", command.name),

@@ -36,7 +36,7 @@ pub(crate) struct Waiting {
 }
 
 /// The last seq given, per (topic, partition).
-type LastSent = HashMap<(String, u32), i64>;
+pub(crate) type LastSent = HashMap<(String, u32), i64>;
 
 /// What a transaction let go; known only after its commit.
 #[derive(Default)]

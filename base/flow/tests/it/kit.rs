@@ -45,7 +45,7 @@ impl Place {
         roles: Option<Vec<String>>,
     ) -> Result<Node, StartError> {
         let log: Arc<dyn Bus> =
-            Segments::open(&self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens");
+            Segments::open(self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens");
         let url = format!("sqlite:{}", self.dir.path().join("db").display());
         let store = Store::open(&url, StoreSettings::default()).await?;
         let clock = self.clock.clone();
