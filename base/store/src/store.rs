@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -82,12 +82,14 @@ impl Store {
         Ok(db)
     }
 
-    /// Closes every database. The folder is free for another process when the last [`Db`] is dropped.
+    /// Closes every database, then frees the folder for another process. A crash, or dropping the store and every [`Db`]
+    /// of it, frees it too.
     pub async fn close(&self) {
         let open: Vec<Db> = self.open.lock().await.drain().map(|(_, db)| db).collect();
         for db in open {
             db.close().await;
         }
+        self.lock.free();
     }
 }
 
@@ -132,7 +134,7 @@ fn folder_of(url: &str) -> Result<PathBuf, StoreError> {
 
 /// The proof that no other process has the folder: a lock on `FOLDER/.lock`, which holds the owner's pid as text.
 pub(crate) struct FolderLock {
-    _file: File,
+    file: std::sync::Mutex<Option<File>>,
 }
 
 impl FolderLock {
@@ -156,7 +158,12 @@ impl FolderLock {
         if let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
             tracing::debug!(folder = %folder.display(), %error, "the lock file does not hold the pid");
         }
-        Ok(FolderLock { _file: file })
+        Ok(FolderLock { file: std::sync::Mutex::new(Some(file)) })
+    }
+
+    /// Closing the file gives the lock up.
+    fn free(&self) {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

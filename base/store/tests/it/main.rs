@@ -1,3 +1,4 @@
 //! The suites of both ports on the embedded adapters, and what only those have: files, disks, locks.
 
-mod smoke;
+mod memory;
+mod sqlite;
