@@ -1,0 +1,189 @@
+//! The flow without HTTP: a command that saves and produces a thousand messages, the relay, the log, a group whose handler
+//! sends a command for each message, and the command's handler that writes state. The twin runs the same statements of state
+//! in bare transactions of the same size: what is on top is the price of the flow.
+
+use anyhow::{Context, Result};
+use artel_bus::segments::{Segments, SegmentsConfig};
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Parts, Produce, Raw, Read, Runtime, Service, Tx};
+use artel_message::{Command, Described, Fault, Query};
+use artel_store::{Args, Lane, MemoryCache, Migrations, Store, StoreSettings};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Messages in all
+    #[arg(long, default_value_t = 50_000)]
+    messages: u32,
+    /// Bytes of each message
+    #[arg(long, default_value_t = 256)]
+    bytes: usize,
+    /// Where the data goes; a temporary folder otherwise
+    #[arg(long)]
+    dir: Option<std::path::PathBuf>,
+}
+
+const CHUNK: u32 = 1_000;
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "load.make")]
+struct Make {
+    first: u32,
+    count: u32,
+    bytes: usize,
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "load.mark", key = key)]
+struct Mark {
+    id: artel_message::Id<Message>,
+    key: String,
+}
+
+enum Message {}
+impl artel_message::Tag for Message {
+    const NAME: &'static str = "Message";
+}
+
+#[derive(Serialize, Deserialize, JsonSchema, Query)]
+#[query(name = "load.done", reply = i64)]
+struct Done {}
+
+const TABLES: Migrations = Migrations {
+    component: "load",
+    files: &[(
+        "0001_load.sql",
+        "CREATE TABLE message (id UUID PRIMARY KEY, key TEXT NOT NULL, value TEXT NOT NULL, state TEXT NOT NULL);
+         CREATE TABLE total (id BIGINT PRIMARY KEY, n BIGINT NOT NULL);
+         INSERT INTO total (id, n) VALUES (1, 0);",
+    )],
+};
+
+const INSERT: &str = "INSERT INTO message (id, key, value, state) VALUES {rows}";
+const MARK: &str = "UPDATE message SET state = 'done' WHERE id = $1 AND state = 'new'";
+const COUNT: &str = "UPDATE total SET n = n + 1 WHERE id = 1";
+
+fn service() -> Service {
+    Service::new("load").migrations(TABLES).command(make).command(mark).query(done).on_raw(seen)
+}
+
+async fn make(tx: &mut Tx, make: Make) -> Result<(), Fault> {
+    let value = "x".repeat(make.bytes);
+    let mut rows = Vec::new();
+    for i in make.first..make.first + make.count {
+        let (id, key) = (tx.new_id(), format!("k{}", i % 1000));
+        rows.push((id, key.clone(), value.clone(), "new").values());
+        let value = Some(format!("\"{value}\"").into());
+        let to = Produce { topic: "load".into(), key: Some(key.into()), value, id: Some(id), ..Produce::default() };
+        tx.produce("load.message", to);
+    }
+    tx.exec_rows(INSERT, (), rows).await?;
+    tx.adopt_topic("load").await?;
+    tx.start_group("load", "load", artel_bus::From::Earliest).await?;
+    Ok(())
+}
+
+async fn seen(tx: &mut Tx, raw: Raw) -> Result<(), Fault> {
+    let key = String::from_utf8_lossy(raw.key.as_deref().unwrap_or_default()).into_owned();
+    tx.send(Mark { id: raw.id.into(), key });
+    Ok(())
+}
+
+async fn mark(tx: &mut Tx, mark: Mark) -> Result<(), Fault> {
+    if tx.exec(MARK, (mark.id,)).await? == 1 {
+        tx.exec(COUNT, ()).await?;
+    }
+    Ok(())
+}
+
+async fn done(read: &Read, _: Done) -> Result<i64, Fault> {
+    let (n,): (i64,) = read.one("SELECT n FROM total WHERE id = 1", ()).await?;
+    Ok(n)
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let temp;
+    let dir = match &arguments.dir {
+        Some(dir) => dir.as_path(),
+        None => {
+            temp = TempDir::new()?;
+            temp.path()
+        }
+    };
+    runtime.block_on(async {
+        let flow = flow(&dir.join("flow"), arguments).await?;
+        let raw = twin(&dir.join("twin"), arguments).await?;
+        let n = f64::from(arguments.messages);
+        println!("flow, embedded: {:.0} messages/s of {} bytes", n / flow.as_secs_f64(), arguments.bytes);
+        println!("the same state in bare transactions of {CHUNK}: {:.0} messages/s", n / raw.as_secs_f64());
+        println!("flow / bare: {:.0} %", 100.0 * raw.as_secs_f64() / flow.as_secs_f64());
+        Ok(())
+    })
+}
+
+async fn flow(dir: &Path, arguments: &Arguments) -> Result<Duration> {
+    let clock = Clock::system();
+    let cache_clock = clock.clone();
+    let runtime = Runtime::start(Parts {
+        services: vec![service()],
+        roles: None,
+        catalogue: vec![Described::command::<Make>(), Described::command::<Mark>(), Described::query::<Done>()],
+        settings: BTreeMap::new(),
+        bus: Segments::open(dir.join("log"), SegmentsConfig::default())?,
+        store: Store::open(&format!("sqlite:{}", dir.join("db").display()), StoreSettings::default()).await?,
+        cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(move || cache_clock.now()))),
+        limits: Limits::default(),
+        clock,
+        ids: Ids::system(),
+        metrics: FlowMetrics::default(),
+    })
+    .await?;
+    let ctx: &Ctx = runtime.ctx("load").context("the service runs")?;
+    ctx.topics().ensure("load").await?;
+    let started = Instant::now();
+    for first in (0..arguments.messages).step_by(CHUNK as usize) {
+        let count = CHUNK.min(arguments.messages - first);
+        ctx.ask(Make { first, count, bytes: arguments.bytes }).await?;
+    }
+    println!("accepted after {:.2} s", started.elapsed().as_secs_f64());
+    while ctx.query(Done {}).await? < i64::from(arguments.messages) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let took = started.elapsed();
+    runtime.stop(Duration::from_secs(10)).await;
+    Ok(took)
+}
+
+async fn twin(dir: &Path, arguments: &Arguments) -> Result<Duration> {
+    let store = Store::open(&format!("sqlite:{}", dir.display()), StoreSettings::default()).await?;
+    let db = store.db("twin").await?;
+    db.migrate(&[TABLES]).await?;
+    let value = "x".repeat(arguments.bytes);
+    let ids = Ids::system();
+    let started = Instant::now();
+    for first in (0..arguments.messages).step_by(CHUNK as usize) {
+        let made: Vec<_> = (first..arguments.messages.min(first + CHUNK))
+            .map(|i| (ids.fresh(Clock::system().now()), format!("k{}", i % 1000)))
+            .collect();
+        let mut write = db.begin(Lane::Interactive).await?;
+        let rows = made.iter().map(|(id, key)| (*id, key.clone(), value.clone(), "new").values()).collect();
+        write.exec_rows(INSERT, (), rows).await?;
+        write.commit().await?;
+        let mut write = db.begin(Lane::Background).await?;
+        for (id, _) in &made {
+            if write.exec(MARK, (*id,)).await? == 1 {
+                write.exec(COUNT, ()).await?;
+            }
+        }
+        write.commit().await?;
+    }
+    let took = started.elapsed();
+    store.close().await;
+    Ok(took)
+}
