@@ -50,6 +50,15 @@ impl Sources {
         Sources::default()
     }
 
+    /// The defaults, the file of `--config` or else of `ARTEL_CONFIG`, and this process's variables.
+    pub fn of_process(config: Option<PathBuf>) -> Sources {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+        });
+        let file = config.or_else(|| std::env::var_os("ARTEL_CONFIG").map(PathBuf::from));
+        Sources::new().file(file).variables(variables)
+    }
+
     /// Adds the defaults of further sections: TOML, with the name that problems show.
     pub fn defaults(mut self, name: &str, toml: &str) -> Sources {
         self.defaults.push((name.to_owned(), toml.to_owned()));

@@ -88,10 +88,11 @@ impl Serialize for Url {
     }
 }
 
-/// Replaces the password of a URL's authority and the values of query parameters that [`is_secret`] names. Text that is
-/// no URL is returned as it is.
+/// Replaces the password of a URL's authority and the values of query parameters that [`is_secret`] names, also where the
+/// slashes were forgotten. Text that is no URL is returned as it is.
 pub(crate) fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let slashes = if text.contains("://") { "://" } else { ":" };
+    let Some((scheme, rest)) = text.split_once(slashes) else { return text.to_owned() };
     let (before_query, query) = rest.split_once('?').map_or((rest, None), |(b, q)| (b, Some(q)));
     // A password may hold a slash by mistake: everything up to the last at sign counts as the user's part.
     let shown = match before_query.rsplit_once('@') {
@@ -108,7 +109,7 @@ pub(crate) fn without_password(text: &str) -> String {
         });
         format!("?{}", parts.collect::<Vec<_>>().join("&"))
     });
-    format!("{scheme}://{shown}{}", query.unwrap_or_default())
+    format!("{scheme}{slashes}{shown}{}", query.unwrap_or_default())
 }
 
 /// Whether a key holds a secret by its name: its last part is or ends in `token`, `secret`, `password` or `key`. Settings
@@ -142,6 +143,8 @@ mod tests {
                 "postgres://artel:pa@ss/w@db:5432/x?sslmode=disable",
                 "postgres://artel:***@db:5432/x?sslmode=disable",
             ),
+            ("postgres:artel:pw@db", "postgres:artel:***@db"),
+            ("mailto:a@b.example", "mailto:a@b.example"),
             ("redis://:pw@cache:6379", "redis://:***@cache:6379"),
             ("postgres://db/x?user=a&password=b", "postgres://db/x?user=a&password=***"),
         ] {

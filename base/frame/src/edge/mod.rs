@@ -74,10 +74,10 @@ impl Edge {
         if self.http.compression {
             router = router.layer(CompressionLayer::new());
         }
-        router
-            .layer(cors(&self.http))
-            .layer(from_fn(limits::secure_headers))
-            .layer(from_fn_with_state(observer, request::observe))
+        if !self.http.cors_origins.is_empty() {
+            router = router.layer(cors(&self.http));
+        }
+        router.layer(from_fn(limits::secure_headers)).layer(from_fn_with_state(observer, request::observe))
     }
 }
 

@@ -370,3 +370,19 @@ fn a_wrong_section_of_a_service_names_its_keys() {
     let missing = config.section::<Demo>("other").unwrap_err();
     assert_eq!(shown(&missing), ["no source: other.keep: missing; set it"]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_file_and_no_variable_panics(
+        text in "(\\[(http|bus|auth|x)\\]\n)?([a-z_]{1,8} = [-0-9a-z\"\\[\\]{},. =]{0,12}\n){0,6}\\PC{0,20}",
+        name in "ARTEL_[A-Z_]{0,20}",
+        value in "\\PC{0,20}",
+    ) {
+        let (_folder, path) = file(&text);
+        let sources = Sources::new().file(Some(&path)).variables([(name, value)]);
+        if let Err(problems) = Config::load(sources) {
+            proptest::prop_assert!(!problems.is_empty());
+            proptest::prop_assert!(problems.iter().all(|problem| !problem.reason.is_empty()));
+        }
+    }
+}

@@ -4,6 +4,9 @@ use crate::node::{Answer, start};
 use artel_frame::edge::Check;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const THING: &str = "{\"name\": \"a\"}";
 
@@ -281,9 +284,50 @@ async fn a_stop_lets_running_requests_end() {
 #[tokio::test]
 async fn a_stop_cuts_off_what_does_not_end() {
     let node = start(&[("node.stop_within", "50ms")]).await;
-    let mut stream = tokio::net::TcpStream::connect(node.address).await.unwrap();
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
     let head = b"GET /api/demo/wait HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    tokio::io::AsyncWriteExt::write_all(&mut stream, head).await.unwrap();
+    stream.write_all(head).await.unwrap();
     node.gate.entered.notified().await;
     assert_eq!(node.stop().await, 1);
+}
+
+/// Reads until the server closes; the test's own limit is far above any of the server's.
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    text
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_given_up() {
+    let node = start(&[("http.head_timeout", "50ms")]).await;
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: local").await.unwrap();
+    let text = read_to_end(&mut stream).await;
+    assert!(!text.contains("200 OK"), "{text}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_their_turn() {
+    let node = start(&[("http.connections", "1")]).await;
+    let mut first = TcpStream::connect(node.address).await.unwrap();
+    first
+        .write_all(b"GET /api/demo/wait HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    node.gate.entered.notified().await;
+    let second = async {
+        let mut second = TcpStream::connect(node.address).await.unwrap();
+        second
+            .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        read_to_end(&mut second).await
+    };
+    let mut second = std::pin::pin!(second);
+    let early = tokio::time::timeout(Duration::from_millis(100), second.as_mut()).await;
+    assert!(early.is_err(), "the second is served beside the first");
+    node.gate.open.notify_one();
+    assert!(read_to_end(&mut first).await.contains("waited"));
+    assert!(second.await.contains("200 OK"));
 }
