@@ -1,7 +1,7 @@
 //! The independent check: Kafka's own tools read our files and agree on everything.
 //!
-//! ARTEL_KAFKA_LIBS names the folder that `tests/java/fetch.sh` filled. Without it the test says that it is skipped; on CI
-//! it fails.
+//! ARTEL_TEST_KAFKA_LIBS names the folder with the jars of `tests/java/pom.xml`, as `./test tools` fetches them. Without it
+//! the tests say that they are skipped; on CI they fail.
 
 use artel_bus::segments::{Compression, Segments, SegmentsConfig};
 use artel_bus::{Fetch, Log, Received, Record, TopicSpec, Topics};
@@ -15,14 +15,14 @@ const ALL: Fetch = Fetch { max_records: usize::MAX, max_bytes: usize::MAX };
 
 /// The folder with Kafka's jars, or a reason said aloud.
 fn libs(test: &str) -> Option<PathBuf> {
-    if let Some(libs) = std::env::var_os("ARTEL_KAFKA_LIBS") {
+    if let Some(libs) = std::env::var_os("ARTEL_TEST_KAFKA_LIBS") {
         return Some(PathBuf::from(libs));
     }
     assert!(
         std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "ARTEL_KAFKA_LIBS is not set; run base/bus/tests/java/fetch.sh DIR and set it to DIR"
+        "ARTEL_TEST_KAFKA_LIBS is not set; `./test tools` fetches the jars"
     );
-    println!("skipped: {test} (ARTEL_KAFKA_LIBS is not set; see base/bus/tests/java/fetch.sh)");
+    println!("skipped: kafka::{test}: ARTEL_TEST_KAFKA_LIBS is not set (Kafka's jars, from ./test tools)");
     None
 }
 
@@ -37,10 +37,10 @@ fn java(libs: &Path, args: &[&str], files: &[PathBuf]) -> String {
         command.args(["--files", &files.join(",")]);
     }
     let output = command.output().expect("java runs");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    // What it finds wrong, DumpLogSegments prints to the second of them.
+    let [text, errors] = [output.stdout, output.stderr].map(|o| String::from_utf8(o).expect("UTF-8"));
     assert!(output.status.success(), "{args:?}: {errors}\n{text}");
-    text
+    text + &errors
 }
 
 fn dump_log_segments(libs: &Path, flag: &str, files: &[PathBuf]) -> String {
@@ -227,7 +227,7 @@ fn complaints(output: &str) -> Vec<&str> {
     let signs = [
         "Mismatch",
         "mismatch",
-        "Non-secutive",
+        "onsecutive",
         "out of order",
         "not found",
         "isvalid: false",
