@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Parts, Produce, Raw, Read, Runtime, Service, Tx};
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Msg, Parts, Produce, Raw, Read, Runtime, Service, Tx};
 use artel_message::{Command, Described, Fault, Query};
 use artel_store::{Args, Lane, MemoryCache, Migrations, Store, StoreSettings};
 use schemars::JsonSchema;
@@ -15,17 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// Messages in all
-    #[arg(long, default_value_t = 50_000)]
+/// What is measured.
+struct Arguments {
     messages: u32,
-    /// Bytes of each message
-    #[arg(long, default_value_t = 256)]
+    /// Of each message.
     bytes: usize,
-    /// Where the data goes; a temporary folder otherwise
-    #[arg(long)]
-    dir: Option<std::path::PathBuf>,
 }
 
 const CHUNK: u32 = 1_000;
@@ -65,11 +59,11 @@ const TABLES: Migrations = Migrations {
 };
 
 const INSERT: &str = "INSERT INTO message (id, key, value, state) VALUES {rows}";
-const MARK: &str = "UPDATE message SET state = 'done' WHERE id = $1 AND state = 'new'";
-const COUNT: &str = "UPDATE total SET n = n + 1 WHERE id = 1";
+const MARK: &str = "UPDATE message SET state = 'done' WHERE state = 'new' AND id IN (VALUES {rows})";
+const COUNT: &str = "UPDATE total SET n = n + $1 WHERE id = 1";
 
 fn service() -> Service {
-    Service::new("load").migrations(TABLES).command(make).command(mark).query(done).on_raw(seen)
+    Service::new("load").migrations(TABLES).command(make).command_batch(mark).query(done).on_raw(seen)
 }
 
 async fn make(tx: &mut Tx, make: Make) -> Result<(), Fault> {
@@ -94,10 +88,10 @@ async fn seen(tx: &mut Tx, raw: Raw) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn mark(tx: &mut Tx, mark: Mark) -> Result<(), Fault> {
-    if tx.exec(MARK, (mark.id,)).await? == 1 {
-        tx.exec(COUNT, ()).await?;
-    }
+async fn mark(tx: &mut Tx, marks: Vec<Msg<Mark>>) -> Result<(), Fault> {
+    let ids = marks.iter().map(|mark| (mark.id,).values()).collect();
+    let n = tx.exec_rows(MARK, (), ids).await?;
+    tx.exec(COUNT, (i64::try_from(n).unwrap_or(0),)).await?;
     Ok(())
 }
 
@@ -106,19 +100,15 @@ async fn done(read: &Read, _: Done) -> Result<i64, Fault> {
     Ok(n)
 }
 
-pub fn run(arguments: &Arguments) -> Result<()> {
+/// `flow [MESSAGES]`
+pub fn run(args: &[String]) -> Result<()> {
+    let messages = args.first().map_or(Ok(50_000), |n| n.parse()).context("MESSAGES is a number")?;
+    let arguments = &Arguments { messages, bytes: 256 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let temp;
-    let dir = match &arguments.dir {
-        Some(dir) => dir.as_path(),
-        None => {
-            temp = TempDir::new()?;
-            temp.path()
-        }
-    };
+    let dir = TempDir::new()?;
     runtime.block_on(async {
-        let flow = flow(&dir.join("flow"), arguments).await?;
-        let raw = twin(&dir.join("twin"), arguments).await?;
+        let flow = flow(&dir.path().join("flow"), arguments).await?;
+        let raw = twin(&dir.path().join("twin"), arguments).await?;
         let n = f64::from(arguments.messages);
         println!("flow, embedded: {:.0} messages/s of {} bytes", n / flow.as_secs_f64(), arguments.bytes);
         println!("the same state in bare transactions of {CHUNK}: {:.0} messages/s", n / raw.as_secs_f64());
@@ -176,11 +166,8 @@ async fn twin(dir: &Path, arguments: &Arguments) -> Result<Duration> {
         write.exec_rows(INSERT, (), rows).await?;
         write.commit().await?;
         let mut write = db.begin(Lane::Background).await?;
-        for (id, _) in &made {
-            if write.exec(MARK, (*id,)).await? == 1 {
-                write.exec(COUNT, ()).await?;
-            }
-        }
+        let n = write.exec_rows(MARK, (), made.iter().map(|(id, _)| (*id,).values()).collect()).await?;
+        write.exec(COUNT, (i64::try_from(n).unwrap_or(0),)).await?;
         write.commit().await?;
     }
     let took = started.elapsed();

@@ -1,24 +1,13 @@
-//! Measured comparisons, each with its raw twin in the same run. The ledger is README.md beside this folder.
+//! Measured comparisons, each with its raw twin on the same machine in the same run. They print ratios and judge nothing.
 
 mod flow;
-
-use clap::{Parser, Subcommand};
-
-#[derive(Parser)]
-#[command(name = "artel-bench", about = "Measured comparisons, each with its raw twin")]
-struct Arguments {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    /// Commands, outbox, log, group and state, beside the same statements in bare transactions
-    Flow(flow::Arguments),
-}
+mod log;
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().what {
-        What::Flow(arguments) => flow::run(&arguments),
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some("log") => log::run(&args.collect::<Vec<_>>()),
+        Some("flow") => flow::run(&args.collect::<Vec<_>>()),
+        other => anyhow::bail!("'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES]", other.unwrap_or_default()),
     }
 }
