@@ -65,20 +65,36 @@ where
     })
 }
 
-pub(crate) fn batch<E, F>(function: F) -> Erased<Vec<(Cause, Bytes)>, ()>
+/// A handler of many messages at once; events and commands alike.
+pub(crate) fn batch<M, F>(function: Arc<F>) -> Erased<Vec<(Cause, Bytes)>, ()>
 where
-    E: Event,
-    F: for<'a> TxFn<'a, Vec<Msg<E>>, ()> + 'static,
+    M: Message,
+    F: for<'a> TxFn<'a, Vec<Msg<M>>, ()> + 'static,
 {
-    let function = Arc::new(function);
     Arc::new(move |tx: &mut Tx, bodies: Vec<(Cause, Bytes)>| -> BoxFuture<'_, Result<(), Failure>> {
         let function = function.clone();
         Box::pin(async move {
-            let messages: Result<Vec<Msg<E>>, Failure> = bodies
+            let messages: Result<Vec<Msg<M>>, Failure> = bodies
                 .into_iter()
-                .map(|(cause, body)| Ok(Msg { body: read_message::<E>(&body)?, cause, ordinal: 0 }))
+                .map(|(cause, body)| Ok(Msg { body: read_message::<M>(&body)?, cause, ordinal: 0 }))
                 .collect();
             function.call(tx, messages?).await.map_err(refused)
+        })
+    })
+}
+
+/// The same for one command that is asked: a batch of one.
+pub(crate) fn batch_of_one<C, F>(function: Arc<F>) -> Erased<Bytes, Bytes>
+where
+    C: Command<Reply = ()>,
+    F: for<'a> TxFn<'a, Vec<Msg<C>>, ()> + 'static,
+{
+    Arc::new(move |tx: &mut Tx, body: Bytes| -> BoxFuture<'_, Result<Bytes, Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let message = Msg { body: read_message::<C>(&body)?, cause: tx.cause(), ordinal: 0 };
+            function.call(tx, vec![message]).await.map_err(refused)?;
+            encode(C::NAME, &())
         })
     })
 }

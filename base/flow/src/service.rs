@@ -34,6 +34,8 @@ type ParseSettings = fn(serde_json::Value) -> Result<AnySettings, Vec<String>>;
 
 pub(crate) struct CommandEntry {
     pub handler: Erased<Bytes, Bytes>,
+    /// Takes what has arrived over the topic at once, where nobody waits for an answer.
+    pub batch: Option<Erased<Vec<(Cause, Bytes)>, ()>>,
     pub tries: Option<u32>,
 }
 
@@ -136,12 +138,35 @@ impl Service {
     /// A handler of one of this service's own commands.
     pub fn command<C: Command, X, H: TxHandler<C, C::Reply, X>>(mut self, handler: H) -> Service {
         let (function, options) = handler.parts();
+        let entry =
+            CommandEntry { handler: erase::command::<C, _>(function), batch: None, tries: options.tries };
+        self.add_command::<C>(entry);
+        self
+    }
+
+    /// A handler of one of this service's own commands that takes what is there at once. One that is asked, or whose
+    /// sender listens for the answer, comes alone.
+    pub fn command_batch<C, X, H>(mut self, handler: H) -> Service
+    where
+        C: Command<Reply = ()>,
+        H: TxHandler<Vec<Msg<C>>, (), X>,
+    {
+        let (function, options) = handler.parts();
+        let function = Arc::new(function);
+        let entry = CommandEntry {
+            handler: erase::batch_of_one::<C, _>(function.clone()),
+            batch: Some(erase::batch::<C, _>(function)),
+            tries: options.tries,
+        };
+        self.add_command::<C>(entry);
+        self
+    }
+
+    fn add_command<C: Command>(&mut self, entry: CommandEntry) {
         self.own("command", C::NAME);
-        let entry = CommandEntry { handler: erase::command::<C, _>(function), tries: options.tries };
         if self.commands.insert(C::NAME, entry).is_some() {
             self.twice("command", C::NAME);
         }
-        self
     }
 
     /// A handler of one of this service's own queries.
@@ -162,7 +187,7 @@ impl Service {
     /// A handler of an event that takes what is there at once.
     pub fn on_batch<E: Event, X, H: TxHandler<Vec<Msg<E>>, (), X>>(self, handler: H) -> Service {
         let (function, options) = handler.parts();
-        self.listen::<E>(EventKind::Batch(erase::batch::<E, _>(function)), options)
+        self.listen::<E>(EventKind::Batch(erase::batch::<E, _>(Arc::new(function))), options)
     }
 
     fn listen<E: Event>(mut self, kind: EventKind, options: Options) -> Service {

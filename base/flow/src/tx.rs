@@ -79,6 +79,11 @@ impl Tx {
         self.now
     }
 
+    /// What runs now derives its ids from.
+    pub(crate) fn cause(&self) -> Cause {
+        self.cause
+    }
+
     /// Keeps the moment over reruns.
     pub(crate) fn at(&mut self, now: Time) {
         self.now = now;

@@ -24,11 +24,13 @@ pub(crate) type Done = Vec<(usize, usize)>;
 pub(crate) struct Broken {
     pub failure: Failure,
     pub at: Option<(usize, usize)>,
+    /// How many messages the handler that failed was given.
+    pub span: usize,
 }
 
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Broken {
-        Broken { failure, at: None }
+        Broken { failure, at: None, span: 0 }
     }
 }
 
@@ -123,10 +125,10 @@ pub(crate) async fn run(task: &GroupTask, plan: &Plan) -> Result<(Done, Overlay)
             }
             let taken = match step(task, &mut tx, *index, position, *count, &mut overlay).await {
                 Ok(taken) => taken,
-                Err(failure) => {
+                Err((failure, span)) => {
                     let failure = tx.latched().unwrap_or(failure);
                     tx.rollback().await;
-                    return Err(Broken { failure, at: Some((*index, position)) });
+                    return Err(Broken { failure, at: Some((*index, position)), span });
                 }
             };
             position += taken;
@@ -146,7 +148,7 @@ async fn step(
     position: usize,
     count: usize,
     overlay: &mut Overlay,
-) -> Result<usize, Failure> {
+) -> Result<usize, (Failure, usize)> {
     let partition = &task.partitions[index];
     let sorted = &partition.buffer[position];
     if sorted.seen == Seen::Repeat {
@@ -158,14 +160,15 @@ async fn step(
         let records: Vec<&Sorted> =
             partition.buffer.iter().take(count).skip(position).take_while(same).collect();
         if !records.is_empty() {
-            run_batch(task, tx, batch, &records).await?;
+            run_batch(task, tx, batch, &records).await.map_err(|failure| (failure, records.len()))?;
             records.iter().for_each(|s| overlay.taken(index, s, "run"));
             return Ok(records.len());
         }
     }
     let mark = tx.mark();
-    let outcome = run_one(task, tx, &partition.topic, partition.number(), sorted).await?;
-    tx.check(mark)?;
+    let alone = |failure| (failure, 1);
+    let outcome = run_one(task, tx, &partition.topic, partition.number(), sorted).await.map_err(alone)?;
+    tx.check(mark).map_err(alone)?;
     if outcome == "run" && sorted.seen == Seen::Foreign {
         overlay.taken(index, sorted, "foreign");
     } else {
@@ -190,7 +193,7 @@ async fn run_batch(
 ) -> Result<(), Failure> {
     let Some(first) = records.first() else { return Ok(()) };
     let name = name_of(first).unwrap_or_default();
-    let call = task.call("event", name, first.envelope.as_ref());
+    let call = task.call("batch", name, first.envelope.as_ref());
     tx.enter(task.stored_name(name), first.cause, true, trace_of(first.envelope.as_ref()));
     let mark = tx.mark();
     let bodies = records.iter().map(|s| (s.cause, body_of(s))).collect();

@@ -206,21 +206,22 @@ impl GroupTask {
                 self.advise(&done).await;
                 Ok(())
             }
-            Err(Broken { failure, at: None }) => Err(failure),
+            Err(Broken { failure, at: None, .. }) => Err(failure),
             Err(Broken { failure, .. }) if failure.class() == Class::Infrastructure => Err(failure),
-            Err(Broken { failure, at: Some((index, position)) }) => {
-                self.without(plan, index, position, failure).await
+            Err(Broken { failure, at: Some((index, position)), span }) => {
+                self.without(plan, index, position, span, failure).await
             }
         }
     }
 
-    /// A message failed: what stands before it in the batch is taken in without it, then it alone. The rest stays
-    /// buffered for the next round.
+    /// A message failed: what stands before it in the batch is taken in without it, then it alone (where a
+    /// batch handler failed: half of its messages). The rest stays buffered for the next round.
     async fn without(
         &mut self,
         plan: Plan,
         index: usize,
         position: usize,
+        span: usize,
         failure: Failure,
     ) -> Result<(), Failure> {
         let before: Plan = plan
@@ -231,6 +232,9 @@ impl GroupTask {
             .collect();
         if before.iter().any(|(_, count)| *count > 0) {
             return Box::pin(self.take_in(before)).await;
+        }
+        if span > 1 {
+            return Box::pin(self.take_in(vec![(index, span / 2)])).await;
         }
         self.alone(index, failure).await
     }
@@ -387,16 +391,10 @@ impl GroupTask {
 
     /// The name in the registry, which lives as long as the program.
     pub(crate) fn stored_name(&self, name: &str) -> &'static str {
-        match &self.kind {
-            GroupKind::Declared { events } => self
-                .shared
-                .service
-                .events
-                .get(events)
-                .and_then(|e| e.get_key_value(name))
-                .map_or("", |(stored, _)| stored),
-            GroupKind::RunTime { .. } => "raw",
-        }
+        let GroupKind::Declared { events } = &self.kind else { return "raw" };
+        let service = &self.shared.service;
+        let event = service.events.get(events).and_then(|e| Some(*e.get_key_value(name)?.0));
+        event.or_else(|| Some(*service.commands.get_key_value(name)?.0)).unwrap_or("")
     }
 
     pub(crate) fn expired(&self, sorted: &Sorted) -> bool {
@@ -408,7 +406,8 @@ impl GroupTask {
     pub(crate) fn batch_of(&self, topic: &str, sorted: &Sorted) -> Option<&Erased<Vec<(Cause, Bytes)>, ()>> {
         let envelope = sorted.envelope.as_ref()?;
         if self.is_command(topic) {
-            return None;
+            let entry = self.shared.service.commands.get(envelope.name.as_str())?;
+            return entry.batch.as_ref().filter(|_| !envelope.reply);
         }
         match &self.event(&envelope.name)?.kind {
             EventKind::Batch(handler) => Some(handler),

@@ -1,6 +1,6 @@
 //! Two services that talk: `shop` sells and publishes, `desk` listens and keeps a journal.
 
-use artel_flow::{Answer, Ctx, EffectDone, HandlerExt, Produce, Published, Raw, Read, Service, Tx};
+use artel_flow::{Answer, Ctx, EffectDone, HandlerExt, Msg, Produce, Published, Raw, Read, Service, Tx};
 use artel_message::{Command, Described, Effect, Event, Fault, Query};
 use artel_store::Migrations;
 use schemars::JsonSchema;
@@ -32,6 +32,13 @@ pub struct Note {
     pub text: String,
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "desk.tally", key = key)]
+pub struct Tally {
+    pub key: String,
+    pub count: u32,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
 #[query(name = "desk.journal", reply = Vec<String>)]
 pub struct Journal {}
@@ -48,6 +55,7 @@ pub fn catalogue() -> Vec<Described> {
         Described::event::<Sold>(),
         Described::query::<Total>(),
         Described::command::<Note>(),
+        Described::command::<Tally>(),
         Described::query::<Journal>(),
         Described::effect::<Call>(),
     ]
@@ -88,6 +96,11 @@ async fn sell(tx: &mut Tx, sell: Sell) -> Result<u32, Fault> {
     if let Some(text) = sell.item.strip_prefix("note:") {
         tx.send(Note { key: sell.item.clone(), text: text.to_owned() });
     }
+    if sell.item == "tally" {
+        for count in 0..sell.count {
+            tx.send(Tally { key: "t".to_owned(), count });
+        }
+    }
     if let Some(topic) = sell.item.strip_prefix("raw:") {
         tx.adopt_topic(topic).await?;
         let value = Some(sell.count.to_string().into());
@@ -127,6 +140,7 @@ pub fn desk() -> Service {
         .migrations(DESK)
         .on(sold.max_age(Duration::from_secs(3600)))
         .command(note)
+        .command_batch(tally)
         .query(journal)
         .effect(call.tries(3).per_key())
         .done(called)
@@ -178,6 +192,16 @@ async fn note(tx: &mut Tx, note: Note) -> Result<String, Fault> {
     }
     write_line(tx, format!("note {}", note.text)).await?;
     Ok(note.text)
+}
+
+async fn tally(tx: &mut Tx, tallies: Vec<Msg<Tally>>) -> Result<(), Fault> {
+    for tally in tallies {
+        if tally.count % 100 == 42 {
+            return Err(Fault::invalid("not this number"));
+        }
+        write_line(tx, format!("tally {}", tally.count)).await?;
+    }
+    Ok(())
 }
 
 async fn journal(read: &Read, _: Journal) -> Result<Vec<String>, Fault> {

@@ -1,7 +1,7 @@
 //! Messages are taken in once and in order, whatever fails.
 
 use crate::kit::{Node, Place};
-use crate::shop::{Journal, Sell, catalogue, desk, shop};
+use crate::shop::{Journal, Sell, Tally, catalogue, desk, shop};
 use artel_bus::Record;
 use artel_message::Headers;
 
@@ -121,6 +121,21 @@ async fn a_failing_message_in_the_middle_takes_nothing_with_it() {
     let expected: Vec<String> = (0..100).filter(|i| i % 7 != 3).map(|i| format!("sold tea {i}")).collect();
     assert_eq!(journal(&node).await, expected);
     assert_eq!(counted(&node, "dead").await, 14);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_with_bad_messages_is_halved_until_they_stand_alone() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "tally", 300).await;
+    node.settle().await;
+    let mut lines = journal(&node).await;
+    lines.retain(|line| line.starts_with("tally"));
+    let expected: Vec<String> = (0..300).filter(|i| i % 100 != 42).map(|i| format!("tally {i}")).collect();
+    assert_eq!(lines, expected);
+    assert_eq!(counted(&node, "dead").await, 3);
+    node.ctx("shop").ask(Tally { key: "t".into(), count: 7 }).await.expect("a batch of one");
     node.stop().await;
 }
 
