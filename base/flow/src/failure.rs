@@ -63,8 +63,13 @@ impl Failure {
 }
 
 impl From<StoreError> for Failure {
+    /// A constraint or a wrong statement is the handler's own doing: it would wait for ever as infrastructure.
     fn from(error: StoreError) -> Failure {
-        Failure::Infrastructure(error.into())
+        if error.is_infrastructure() {
+            Failure::Infrastructure(error.into())
+        } else {
+            Failure::Refused(error.into())
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub use metrics::FlowMetrics;
 pub use read::Read;
 pub use registry::{Handles, check, topology};
 pub use runtime::{GroupLag, Parts, Runtime};
-pub use service::{NoSettings, Service, Settings};
+pub use service::{BadSettings, NoSettings, Service, Settings};
 pub use storage::dead::DeadLetter;
 pub use storage::tables;
 pub use topics::Topics;

@@ -7,6 +7,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Partitions of topics that are made here.
     pub partitions: u32,
+    /// How long such topics keep their messages; `None` = for ever. Dead letters are kept for ever.
+    pub retention: Option<Duration>,
+    /// How much each of their partitions keeps, in bytes; `None` = without limit.
+    pub retention_bytes: Option<u64>,
     /// Messages in one transaction of a group.
     pub batch_records: usize,
     /// Bytes in one transaction of a group.
@@ -40,6 +44,8 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             partitions: 4,
+            retention: None,
+            retention_bytes: None,
             batch_records: 500,
             batch_bytes: 4 << 20,
             tries: 4,

@@ -100,19 +100,19 @@ struct Relay {
     read_to: i64,
     /// Partitions that refused: their rows up to the id wait there.
     stuck: BTreeMap<(String, u32), i64>,
+    /// In the log, with their offsets, and not yet deleted here.
+    unconfirmed: Vec<(Waiting, i64)>,
 }
 
 /// Runs until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut relay = Relay { shared, stop, read_to: -1, stuck: BTreeMap::new() };
+    let mut relay = Relay { shared, stop, read_to: -1, stuck: BTreeMap::new(), unconfirmed: Vec::new() };
     while !relay.stop.is_cancelled() {
         match relay.round().await {
             Ok(true) => {}
             Ok(false) => relay.idle().await,
             Err(failure) => {
-                tracing::warn!(service = relay.shared.name(), error = %failure, "relay waits for the infrastructure");
-                relay.read_to = -1;
-                relay.stuck.clear();
+                tracing::warn!(service = relay.shared.name(), error = %failure, "the relay waits and tries again");
                 relay.pause(relay.shared.limits.outage_pause).await;
             }
         }
@@ -138,6 +138,7 @@ impl Relay {
 
     /// One round: rows after the last one read, and again those of partitions that refused. False = nothing got away.
     async fn round(&mut self) -> Result<bool, Failure> {
+        self.confirm().await?;
         let limit = self.shared.limits.relay_rows;
         let mut read = self.shared.db.read().await?;
         let mut rows = Vec::new();
@@ -158,11 +159,15 @@ impl Relay {
             }
         }
         if rows.is_empty() {
+            if self.stuck.is_empty() {
+                // The count is kept by hand; where a commit's outcome was unknown, the empty table sets it right.
+                self.shared.outbox_rows.store(0, Ordering::Relaxed);
+            }
             return Ok(full);
         }
-        let confirmed = self.append(rows).await;
-        let any = !confirmed.is_empty();
-        self.confirm(confirmed).await?;
+        self.unconfirmed = self.append(rows).await;
+        let any = !self.unconfirmed.is_empty();
+        self.confirm().await?;
         Ok(any || full)
     }
 
@@ -204,13 +209,15 @@ impl Relay {
         confirmed
     }
 
-    /// Deletes what is confirmed and tells the service where it went, in one transaction.
-    async fn confirm(&self, confirmed: Vec<(Waiting, i64)>) -> Result<(), Failure> {
+    /// Deletes what the log has and tells the service where it went, in one transaction. What fails here is tried again
+    /// without being published again.
+    async fn confirm(&mut self) -> Result<(), Failure> {
+        let confirmed = &self.unconfirmed;
         if confirmed.is_empty() {
             return Ok(());
         }
         let shared = &self.shared;
-        let mut tx = Tx::begin(shared, Lane::Background).await?;
+        let mut tx = Tx::begin(shared, Lane::Background).await?.unbounded();
         let ids: Vec<i64> = confirmed.iter().map(|(row, _)| row.id).collect();
         let deleted = outbox::confirm(tx.write(), &ids).await?;
         if let Some(handler) = &shared.service.published {
@@ -239,7 +246,8 @@ impl Relay {
         let left = shared.outbox_rows.fetch_sub(deleted, Ordering::Relaxed) - deleted;
         shared.metrics.outbox(shared.name(), left);
         shared.metrics.published(shared.name(), u64::try_from(deleted).unwrap_or(0));
-        shared.progressed();
+        self.unconfirmed.clear();
+        self.shared.progressed();
         Ok(())
     }
 }

@@ -16,7 +16,7 @@ use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Time};
 use artel_store::{Cache, Lane, Store};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -86,7 +86,7 @@ impl Runtime {
         let topology = registry::topology(&parts.services);
         let owners = registry::topics(&parts.services, &parts.catalogue);
         let names: Vec<String> = parts.services.iter().map(|s| s.name.to_owned()).collect();
-        let topics = Topics::new(parts.bus.clone(), parts.limits.partitions, names.clone(), owners);
+        let topics = Topics::new(parts.bus.clone(), &parts.limits, names.clone(), owners);
         topics.make_all().await?;
         register_all(&parts.bus, &parts.services).await?;
         let mut opening = Opening {
@@ -211,10 +211,7 @@ impl Runtime {
 
     async fn is_quiet(&self) -> bool {
         for ctx in self.services.values() {
-            if ctx.shared.outbox_rows.load(Ordering::Relaxed) > 0
-                || !ctx.groups.quiet().await
-                || !idle(&ctx.shared).await
-            {
+            if !ctx.groups.quiet().await || !idle(&ctx.shared).await {
                 return false;
             }
         }
@@ -228,7 +225,7 @@ impl Runtime {
     }
 
     /// Stops taking in, finishes what runs, lets the relays publish what they can, all within `deadline`.
-    pub async fn stop(self, deadline: Duration) {
+    pub async fn stop(&self, deadline: Duration) {
         self.intake.cancel();
         self.intake_tasks.close();
         let in_time = tokio::time::timeout(deadline / 2, self.intake_tasks.wait()).await;
@@ -269,7 +266,8 @@ async fn idle(shared: &Shared) -> bool {
         let due = timer.is_some_and(|due: Time| due <= shared.now());
         let effect = effects::next(&mut read).await?.is_some_and(|due| due <= shared.now());
         let running = effects::claimed(&mut read).await? > 0;
-        Ok::<_, artel_store::StoreError>(!due && !effect && !running)
+        let waiting = outbox::any(&mut read).await?;
+        Ok::<_, artel_store::StoreError>(!due && !effect && !running && !waiting)
     };
     look.await.unwrap_or(false)
 }
@@ -294,11 +292,9 @@ impl Opening {
         let table = self.settings.remove(name).unwrap_or_else(|| serde_json::json!({}));
         let settings = service
             .parse_settings(table)
-            .map_err(|problems| StartError::Settings { service: name.to_owned(), problems })?;
+            .map_err(|bad| StartError::Settings { service: name.to_owned(), problems: bad.sentences() })?;
         let db = self.store.db(name).await?;
-        let mut sets = vec![storage::tables()];
-        sets.extend(service.migrations);
-        db.migrate(&sets).await?;
+        db.migrate(&service.migration_sets()).await?;
         relay::jump(&db, self.topics.bus(), name, &self.clock).await?;
         let mut write = db.begin(Lane::Interactive).await?;
         let epoch = offsets::take_all(&mut write).await?;

@@ -30,7 +30,26 @@ pub struct NoSettings {}
 impl Settings for NoSettings {}
 
 pub(crate) type AnySettings = Arc<dyn Any + Send + Sync>;
-type ParseSettings = fn(serde_json::Value) -> Result<AnySettings, Vec<String>>;
+type ParseSettings = fn(serde_json::Value) -> Result<AnySettings, BadSettings>;
+
+/// Why a service does not take its table of the configuration.
+#[derive(Debug)]
+pub enum BadSettings {
+    /// A value that is missing, unknown or of the wrong type, with its place in the table.
+    Type(serde_path_to_error::Error<serde_json::Error>),
+    /// What [`Settings::check`] found.
+    Rules(Vec<String>),
+}
+
+impl BadSettings {
+    /// One sentence for each problem, naming its field.
+    pub fn sentences(&self) -> Vec<String> {
+        match self {
+            BadSettings::Type(refusal) => vec![refusal.to_string()],
+            BadSettings::Rules(problems) => problems.clone(),
+        }
+    }
+}
 
 pub(crate) struct CommandEntry {
     pub handler: Erased<Bytes, Bytes>,
@@ -85,10 +104,10 @@ pub struct Service {
     pub(crate) mistakes: Vec<String>,
 }
 
-fn parse<T: Settings>(value: serde_json::Value) -> Result<AnySettings, Vec<String>> {
-    let settings: T = serde_json::from_value(value).map_err(|e| vec![e.to_string()])?;
+fn parse<T: Settings>(value: serde_json::Value) -> Result<AnySettings, BadSettings> {
+    let settings: T = serde_path_to_error::deserialize(value).map_err(BadSettings::Type)?;
     let problems = settings.check();
-    if problems.is_empty() { Ok(Arc::new(settings)) } else { Err(problems) }
+    if problems.is_empty() { Ok(Arc::new(settings)) } else { Err(BadSettings::Rules(problems)) }
 }
 
 impl Service {
@@ -279,8 +298,13 @@ impl Service {
     }
 
     /// Parses this service's table of the configuration.
-    pub fn parse_settings(&self, table: serde_json::Value) -> Result<AnySettings, Vec<String>> {
+    pub fn parse_settings(&self, table: serde_json::Value) -> Result<AnySettings, BadSettings> {
         (self.parse_settings)(table)
+    }
+
+    /// What its database is migrated by: the flow's own tables, then the service's.
+    pub fn migration_sets(&self) -> Vec<Migrations> {
+        std::iter::once(crate::tables()).chain(self.migrations).collect()
     }
 
     /// The groups this service reads with: (group, its topics). A group is named after the service; further ones are

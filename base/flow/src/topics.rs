@@ -1,5 +1,6 @@
 //! The topics this node knows: how many partitions, whose they are, who may write there with a seq.
 
+use crate::limits::Limits;
 use artel_bus::{Bus, BusError, Topic, TopicSpec};
 use artel_message::{Envelope, dead_letter_topic};
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +30,8 @@ pub struct Topics(Arc<Inner>);
 struct Inner {
     bus: Arc<dyn Bus>,
     partitions: u32,
+    retention_ms: Option<i64>,
+    retention_bytes: Option<u64>,
     services: Vec<String>,
     /// Topic → the service it belongs to; dead-letter topics too.
     owners: BTreeMap<String, (String, Writers)>,
@@ -38,11 +41,20 @@ struct Inner {
 impl Topics {
     pub(crate) fn new(
         bus: Arc<dyn Bus>,
-        partitions: u32,
+        limits: &Limits,
         services: Vec<String>,
         owners: BTreeMap<String, (String, Writers)>,
     ) -> Topics {
-        Topics(Arc::new(Inner { bus, partitions, services, owners, known: RwLock::default() }))
+        let retention = limits.retention.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        Topics(Arc::new(Inner {
+            bus,
+            partitions: limits.partitions,
+            retention_ms: retention,
+            retention_bytes: limits.retention_bytes,
+            services,
+            owners,
+            known: RwLock::default(),
+        }))
     }
 
     /// The service a topic belongs to: only that service's messages go there.
@@ -59,7 +71,10 @@ impl Topics {
         match self.0.bus.describe(topic).await {
             Ok(found) => self.learn(&found),
             Err(BusError::UnknownTopic(_)) => {
-                let made = self.make(topic, self.0.partitions).await?;
+                let (retention_ms, retention_bytes) = (self.0.retention_ms, self.0.retention_bytes);
+                let (name, partitions) = (topic.to_owned(), self.0.partitions);
+                let spec = TopicSpec { name, partitions, retention_ms, retention_bytes };
+                let made = self.0.bus.make(spec).await?;
                 self.learn(&made);
             }
             Err(e) => return Err(e),
@@ -71,16 +86,11 @@ impl Topics {
     pub(crate) async fn ensure_dead_letters(&self, topic: &str) -> Result<String, BusError> {
         let name = dead_letter_topic(topic);
         if self.known(&name).is_none() {
-            let made = self.make(&name, 1).await?;
-            self.learn(&made);
+            let (retention_ms, retention_bytes) = (None, None);
+            let spec = TopicSpec { name: name.clone(), partitions: 1, retention_ms, retention_bytes };
+            self.learn(&self.0.bus.make(spec).await?);
         }
         Ok(name)
-    }
-
-    async fn make(&self, topic: &str, partitions: u32) -> Result<Topic, BusError> {
-        let spec =
-            TopicSpec { name: topic.to_owned(), partitions, retention_ms: None, retention_bytes: None };
-        self.0.bus.make(spec).await
     }
 
     /// Makes every topic of the registry; one that exists with another number of partitions keeps its own.

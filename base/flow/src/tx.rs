@@ -30,6 +30,8 @@ pub struct Tx {
     trace: Option<String>,
     ordinal: u32,
     now: Time,
+    /// The relay's own: it takes more out of the outbox than it puts in.
+    unbounded: bool,
     out: Out,
 }
 
@@ -63,6 +65,7 @@ impl Tx {
             trace: None,
             ordinal: 0,
             now,
+            unbounded: false,
             out: Out::default(),
         })
     }
@@ -77,6 +80,12 @@ impl Tx {
     /// The time of this message's attempt; one moment for the whole handler.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// Lifts the outbox's bound from this transaction.
+    pub(crate) fn unbounded(mut self) -> Tx {
+        self.unbounded = true;
+        self
     }
 
     /// What runs now derives its ids from.
@@ -374,17 +383,19 @@ impl Tx {
             return Err(failure);
         }
         let out = std::mem::take(&mut self.out);
-        storage::outbox::bound(&self.shared, out.messages.len())?;
+        if !self.unbounded {
+            storage::outbox::bound(&self.shared, out.messages.len())?;
+        }
         let Tx { mut write, shared, .. } = self;
         storage::timers::insert(&mut write, &out.timers).await?;
         let mut sent = Sent::default();
         (sent.timers, sent.groups) = (!out.timers.is_empty(), out.groups);
         storage::outbox::insert(&mut write, &shared, out.messages, &mut sent).await?;
-        if let Err(error) = write.commit().await {
-            // The outcome is unknown: nothing in memory is trusted.
+        // From here on the outcome is unknown until the commit returns, also when it never does.
+        if sent.outbox > 0 {
             storage::outbox::forget_sent(&shared);
-            return Err(error.into());
         }
+        write.commit().await?;
         storage::outbox::remember_sent(&shared, &mut sent);
         shared.committed(sent);
         Ok(())

@@ -190,6 +190,12 @@ pub(crate) async fn confirm(write: &mut Write, ids: &[i64]) -> Result<u64, Store
     write.exec_rows("DELETE FROM flow_outbox WHERE id IN (VALUES {rows})", (), rows).await
 }
 
+/// Whether any row waits.
+pub(crate) async fn any(read: &mut Read) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = read.opt("SELECT id FROM flow_outbox ORDER BY id LIMIT 1", ()).await?;
+    Ok(row.is_some())
+}
+
 /// How many rows wait.
 pub(crate) async fn count(write: &mut Write) -> Result<i64, StoreError> {
     let (n,): (i64,) = write.one("SELECT count(*) FROM flow_outbox", ()).await?;

@@ -66,6 +66,7 @@ const SHOP: Migrations = Migrations {
     files: &[(
         "0001_shop.sql",
         "CREATE TABLE sale (id UUID PRIMARY KEY, item TEXT NOT NULL, count BIGINT NOT NULL);
+         CREATE TABLE block (id BIGINT PRIMARY KEY);
          CREATE TABLE place (message UUID PRIMARY KEY, topic TEXT NOT NULL, position BIGINT NOT NULL);",
     )],
 };
@@ -90,6 +91,8 @@ async fn sell(tx: &mut Tx, sell: Sell) -> Result<u32, Fault> {
     match sell.item.as_str() {
         "nothing" => return Err(Fault::field("item", "there is nothing to sell")),
         "later" => return Err(Fault::not_found("not yet")),
+        "block" => tx.exec("INSERT INTO block (id) VALUES (1)", ()).await.map(drop)?,
+        "unblock" => tx.exec("DELETE FROM block", ()).await.map(drop)?,
         _ => {}
     }
     tx.publish(Sold { item: sell.item.clone(), count: sell.count });
@@ -115,6 +118,9 @@ async fn total(read: &Read, _: Total) -> Result<i64, Fault> {
 }
 
 async fn placed(tx: &mut Tx, published: Vec<Published>) -> Result<(), Fault> {
+    if tx.opt::<(i64,)>("SELECT id FROM block", ()).await?.is_some() {
+        return Err(Fault::unavailable("not now"));
+    }
     for p in published {
         tx.exec(
             "INSERT INTO place (message, topic, position) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -158,6 +164,7 @@ async fn sold(tx: &mut Tx, sold: Sold) -> Result<(), Fault> {
         "poison" => return Err(Fault::invalid("this one never works")),
         "shy" => return Err(Fault::unavailable("this one never works either, though it might")),
         "panic" => panic!("the desk is on fire"),
+        "twice" => tx.exec("INSERT INTO journal (n, line) VALUES (-1, 'twice')", ()).await.map(drop)?,
         _ => {}
     }
     write_line(tx, format!("sold {} {}", sold.item, sold.count)).await

@@ -232,6 +232,32 @@ async fn the_service_learns_where_its_messages_went() {
 }
 
 #[tokio::test]
+async fn what_the_log_has_is_not_published_again_when_its_report_fails() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "block", 1).await;
+    while journal(&node).await.is_empty() {}
+    sell(&node, "unblock", 1).await;
+    node.settle().await;
+    assert_eq!(node.records("shop.sale").await.len(), 2);
+    assert_eq!(counted(&node, "repeat").await, 0);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_constraint_that_a_handler_breaks_is_its_own_failure() {
+    let place = Place::new();
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "twice", 1).await;
+    sell(&node, "twice", 2).await;
+    sell(&node, "tea", 3).await;
+    node.settle().await;
+    assert_eq!(journal(&node).await, ["twice", "sold twice 1", "sold tea 3"]);
+    assert_eq!(counted(&node, "dead").await, 1);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_full_outbox_refuses_commands_that_publish() {
     let mut place = Place::new();
     place.limits.outbox_rows = 0;
