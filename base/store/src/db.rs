@@ -2,7 +2,6 @@
 
 use crate::sql::{self, Sql};
 use crate::sqlite::{Database, Session};
-use crate::store::StoreSettings;
 use crate::{Lane, Read, StoreError, Write};
 use artel_message::Time;
 use sqlx::{AssertSqlSafe, SqlSafeStr};
@@ -38,10 +37,6 @@ impl Db {
 
     pub fn engine(&self) -> Engine {
         Engine::Sqlite
-    }
-
-    pub fn settings(&self) -> &StoreSettings {
-        &self.0.settings
     }
 
     /// A write transaction, when its turn has come: one at a time, interactive ones first.

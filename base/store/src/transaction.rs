@@ -41,9 +41,6 @@ impl Transaction {
     fn latch<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         self.running = false;
         if let Err(error) = &result {
-            if !matches!(error, StoreError::Unique { .. } | StoreError::Serialization) {
-                tracing::debug!(%error, "a statement failed; its transaction will not commit");
-            }
             self.latched.get_or_insert_with(|| error.clone());
         }
         result

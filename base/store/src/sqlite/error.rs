@@ -9,17 +9,23 @@ pub(super) struct Classified {
     pub broken: bool,
 }
 
-pub(super) fn classify(error: sqlx::Error, database: &Database) -> Classified {
-    let sqlx::Error::Database(inner) = &error else {
+/// Says what the administrator has to know to the log: on its way to a caller an error loses path and code.
+pub(super) fn classify(error: sqlx::Error, database: &Database, writer: bool) -> Classified {
+    let classified = match &error {
+        sqlx::Error::Database(inner) => {
+            let code = inner.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(1);
+            by_code(code, inner.message(), database, writer)
+        }
         // The worker's thread is gone, or sqlx itself is confused: nothing of this connection is trusted.
-        let reason = error.to_string();
-        return Classified { error: unavailable(database, reason), broken: true };
+        other => Classified { error: unavailable(database, other.to_string()), broken: true },
     };
-    let code = inner.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(1);
-    by_code(code, inner.message(), database)
+    if classified.error.is_infrastructure() {
+        tracing::warn!(database = %database.name, error = %classified.error, "the database failed");
+    }
+    classified
 }
 
-fn by_code(code: i32, message: &str, database: &Database) -> Classified {
+fn by_code(code: i32, message: &str, database: &Database, writer: bool) -> Classified {
     const SHM_SIZE: i32 = 4874; // SQLITE_IOERR_SHMSIZE: the log's index could not grow
     let (error, broken) = match code & 0xff {
         5 | 6 => (unavailable(database, "it is locked; another program holds its file".to_owned()), false),
@@ -30,13 +36,19 @@ fn by_code(code: i32, message: &str, database: &Database) -> Classified {
             true,
         ),
         19 => (constraint(code, message), false),
+        // A statement that writes, in a read transaction.
+        8 if !writer => (statement(code, message), false),
         // Out of memory, read only, I/O, can't open, locking protocol, authorisation.
         7 | 8 | 10 | 14 | 15 | 23 => (unavailable(database, format!("{message}, code {code}")), true),
         // An open transaction where none should be: an abandoned ROLLBACK never reached the connection.
         1 if message.contains("within a transaction") => (unavailable(database, message.to_owned()), true),
-        _ => (StoreError::Statement { code: format!("sqlite {code}"), message: message.to_owned() }, false),
+        _ => (statement(code, message), false),
     };
     Classified { error, broken }
+}
+
+fn statement(code: i32, message: &str) -> StoreError {
+    StoreError::Statement { code: format!("sqlite {code}"), message: message.to_owned() }
 }
 
 fn unavailable(database: &Database, reason: String) -> StoreError {

@@ -16,7 +16,7 @@ use crate::gate::{Gate, Permit, Refused};
 use crate::store::{FolderLock, StoreSettings};
 use crate::{Lane, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,9 @@ use tokio::sync::Semaphore;
 
 /// SQLite's bound on parameters of one statement (SQLITE_MAX_VARIABLE_NUMBER).
 pub(crate) const PARAMETERS: usize = 32_766;
+
+/// How often emptying the write-ahead log is tried, 50 ms each, before the writer goes on with a longer one.
+const CHECKPOINTS: u32 = 10;
 
 /// One database file.
 pub(crate) struct Database {
@@ -105,7 +108,7 @@ impl Database {
         } else {
             options = options.read_only(true);
         }
-        options.connect().await.map_err(|error| error::classify(error, self).error)
+        options.connect().await.map_err(|error| error::classify(error, self, writer).error)
     }
 
     /// The writer's turn, in a lane.
@@ -122,19 +125,35 @@ impl Database {
         StoreError::Closed { database: self.name.clone() }
     }
 
+    fn log_bytes(&self) -> u64 {
+        std::fs::metadata(self.log_path()).map_or(0, |meta| meta.len())
+    }
+
     /// Empties the write-ahead log when it has outgrown its bound: with overlapping readers SQLite alone never gets to
-    /// start it over. Called with the writer's permit held; waits for readers at most the busy time-out.
-    async fn bound_log(&self, connection: &mut SqliteConnection) {
-        let length = std::fs::metadata(self.log_path()).map_or(0, |meta| meta.len());
-        if length <= self.checkpoint_at.load(Ordering::Relaxed) {
-            return;
+    /// start it over. Called with the writer's permit held. The connection is for the bin if this future is dropped.
+    async fn bound_log(&self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        // SQLite waits for the readers of a place in its index even when a newer reader, which it needn't wait for, has
+        // taken that place meanwhile; so it waits shortly and looks anew, instead of once and long.
+        connection.execute("PRAGMA busy_timeout = 50").await?;
+        for _ in 0..CHECKPOINTS {
+            let row = connection.fetch_one("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+            if sqlx::Row::try_get::<i64, _>(&row, 0)? == 0 {
+                break;
+            }
         }
-        if let Err(error) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await {
-            tracing::warn!(database = %self.name, %error, "the write-ahead log could not be emptied");
-        }
-        let left = std::fs::metadata(self.log_path()).map_or(0, |meta| meta.len());
+        let timeout = format!("PRAGMA busy_timeout = {}", self.settings.busy_timeout.as_millis());
+        connection.execute(AssertSqlSafe(timeout)).await?; // a number
+        let left = self.log_bytes();
         let bound = self.settings.wal_bytes;
+        if left > bound {
+            tracing::warn!(database = %self.name, bytes = left, "a long read keeps the write-ahead log from being emptied");
+        }
         self.checkpoint_at.store(if left > bound { left + bound } else { bound }, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn log_is_long(&self) -> bool {
+        self.log_bytes() > self.checkpoint_at.load(Ordering::Relaxed)
     }
 
     fn log_path(&self) -> PathBuf {

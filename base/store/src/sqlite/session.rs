@@ -43,8 +43,8 @@ impl Session {
     /// A write transaction; `permit` is the gate's.
     pub async fn write(database: &Arc<Database>, permit: Permit) -> Result<Session, StoreError> {
         let mut session = Session::new(database, true, Some(permit), None);
-        if let Some(connection) = &mut session.connection {
-            database.bound_log(connection).await;
+        if database.log_is_long() {
+            session.bound_log().await;
         }
         session.begin().await?;
         Ok(session)
@@ -72,6 +72,19 @@ impl Session {
             writer,
             _turn: turn,
             _place: place,
+        }
+    }
+
+    async fn bound_log(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        self.broken = true; // until it is done
+        match self.database.bound_log(connection).await {
+            Ok(()) => self.broken = false,
+            // The connection is replaced before the transaction begins.
+            Err(error) => {
+                self.failed(error);
+                self.connection = None;
+            }
         }
     }
 
@@ -112,7 +125,7 @@ impl Session {
     }
 
     fn failed(&mut self, error: sqlx::Error) -> StoreError {
-        let classified = error::classify(error, &self.database);
+        let classified = error::classify(error, &self.database, self.writer);
         self.broken |= classified.broken;
         classified.error
     }
@@ -159,14 +172,14 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<BoxStream<'_, Result<SqliteRow, StoreError>>, StoreError> {
         let query = sqlx::query_with(sql, bind::arguments(values)?);
-        let Session { connection, database, broken, .. } = self;
+        let Session { connection, database, broken, writer, .. } = self;
         let connection = connection.as_mut().ok_or_else(|| database.closed())?;
         let items = connection.fetch_many(query).filter_map(move |item| {
             let row = match item {
                 Ok(Either::Left(_)) => None,
                 Ok(Either::Right(row)) => Some(Ok(row)),
                 Err(error) => {
-                    let classified = error::classify(error, database);
+                    let classified = error::classify(error, database, *writer);
                     *broken |= classified.broken;
                     Some(Err(classified.error))
                 }
