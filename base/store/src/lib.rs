@@ -11,6 +11,7 @@ pub mod conformance;
 mod db;
 mod error;
 mod gate;
+mod lint;
 mod migrate;
 mod row;
 mod sql;
@@ -23,6 +24,7 @@ pub use cache::{Cache, CacheClock, CacheError, KeyEntry, KeyPage, MemoryCache, o
 pub use db::{Db, Engine, PrepareProblem};
 pub use error::{ConstraintKind, StoreError};
 pub use gate::Lane;
+pub use lint::lint_sql;
 pub use migrate::{Applied, MigrationState, MigrationStatus, Migrations};
 pub use row::{Cell, Column, ColumnIndex, FromRow, Row};
 pub use sql::Sql;

@@ -23,22 +23,24 @@ impl Sql {
 /// Where the rows of `exec_rows` stand in the text.
 pub(crate) const ROWS: &str = "{rows}";
 
-#[derive(Debug, PartialEq)]
-enum Token {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Token {
     Parameter(usize),
     Rows,
     End,
     Word,
+    /// Any other character that is no space.
+    Sign,
 }
 
-/// The tokens that matter, outside of quotes and comments.
-struct Tokens<'a> {
+/// The tokens of a text, outside of quotes and comments.
+pub(crate) struct Tokens<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Tokens<'a> {
-    fn new(text: &'a str) -> Self {
+    pub fn new(text: &'a str) -> Self {
         Tokens { text, at: 0 }
     }
 
@@ -74,13 +76,16 @@ impl Iterator for Tokens<'_> {
                 }
                 b'$' => {
                     self.at = self.run(start + 1, |b| b.is_ascii_digit());
-                    if let Ok(n) = self.text[start + 1..self.at].parse() {
-                        return Some((Token::Parameter(n), start..self.at));
-                    }
+                    let token = self.text[start + 1..self.at].parse().map_or(Token::Sign, Token::Parameter);
+                    return Some((token, start..self.at));
                 }
                 b if b.is_ascii_alphabetic() || b == b'_' => {
                     self.at = self.run(start, |b| b.is_ascii_alphanumeric() || b == b'_' || b == b'$');
                     return Some((Token::Word, start..self.at));
+                }
+                b if b.is_ascii_graphic() => {
+                    self.at += 1;
+                    return Some((Token::Sign, start..self.at));
                 }
                 _ => self.at += 1,
             }
@@ -156,7 +161,7 @@ impl<'a> Template<'a> {
                     markers += 1;
                     Piece::Rows
                 }
-                Token::End | Token::Word => continue,
+                Token::End | Token::Word | Token::Sign => continue,
             };
             pieces.push(Piece::Text(&text[at..range.start]));
             pieces.push(piece);

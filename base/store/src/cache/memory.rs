@@ -9,10 +9,10 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What an entry costs beside key and value: its places in the three orders, measured roughly.
+/// What an entry is taken to cost beside key and value, for its places in the three orders (an estimate).
 const OVERHEAD: u64 = 256;
 
-/// See [`Cache`]. One lock guards it: every operation is a few look-ups in ordered maps, well below a microsecond or two.
+/// See [`Cache`]. One lock guards it, held for a few look-ups in ordered maps and never over an await.
 pub struct MemoryCache {
     entries: Mutex<Entries>,
     clock: CacheClock,
