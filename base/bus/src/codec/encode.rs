@@ -49,12 +49,13 @@ pub fn encode(
     }
     let count = i32::try_from(records.len()).map_err(|_| too_many())?;
     let base_timestamp = first.time.millis();
-    let size = check(records, base_timestamp, limits)?;
+    let (size, bodies) = check(records, base_timestamp, limits)?;
 
     let mut bytes = Vec::with_capacity(size);
     bytes.resize(HEADER_BYTES, 0);
-    for (delta, record) in (0i64..).zip(records) {
-        put_record(&mut bytes, record, base_timestamp, delta);
+    for (delta, (record, body)) in (0i64..).zip(records.iter().zip(bodies)) {
+        varint::put(&mut bytes, length(body));
+        put_body(&mut bytes, record, base_timestamp, delta);
     }
     let packed = compression.compress(&bytes[HEADER_BYTES..])?;
     let used = if packed.is_some() { compression } else { Compression::None };
@@ -97,9 +98,14 @@ impl Header<'_> {
     }
 }
 
-/// Checks every limit and returns the batch's size before compression.
-fn check(records: &[Record<'_>], base_timestamp: i64, limits: &Limits) -> Result<usize, EncodeError> {
+/// Checks every limit and returns the batch's size before compression, and that of each record after its length.
+fn check(
+    records: &[Record<'_>],
+    base_timestamp: i64,
+    limits: &Limits,
+) -> Result<(usize, Vec<usize>), EncodeError> {
     let mut size = HEADER_BYTES;
+    let mut bodies = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
         if record.time.millis() < 0 {
             return Err(EncodeError::Time { index });
@@ -116,8 +122,9 @@ fn check(records: &[Record<'_>], base_timestamp: i64, limits: &Limits) -> Result
         if size > limits.batch_bytes {
             return Err(EncodeError::BatchBytes { size, limit: limits.batch_bytes });
         }
+        bodies.push(body);
     }
-    Ok(size)
+    Ok((size, bodies))
 }
 
 /// A length as the format writes it. Saturates; `check` refuses such lengths.
@@ -157,8 +164,7 @@ fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
     }
 }
 
-fn put_record(out: &mut Vec<u8>, record: &Record<'_>, base_timestamp: i64, offset_delta: i64) {
-    varint::put(out, length(body_size(record, base_timestamp, offset_delta)));
+fn put_body(out: &mut Vec<u8>, record: &Record<'_>, base_timestamp: i64, offset_delta: i64) {
     out.push(0); // attributes: none are defined
     varint::put(out, record.time.millis() - base_timestamp);
     varint::put(out, offset_delta);

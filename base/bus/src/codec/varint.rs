@@ -8,11 +8,13 @@ fn zigzag(v: i64) -> u64 {
 }
 
 /// Bytes that `put` writes for `v`: 1 to 10.
+#[inline]
 pub(super) fn size(v: i64) -> usize {
-    let bits = 64 - (zigzag(v) | 1).leading_zeros() as usize;
-    bits.div_ceil(7)
+    let bits = 64 - (zigzag(v) | 1).leading_zeros();
+    bits.div_ceil(7) as usize
 }
 
+#[inline]
 pub(super) fn put(out: &mut Vec<u8>, v: i64) {
     let mut rest = zigzag(v);
     while rest >= 0x80 {
@@ -36,7 +38,19 @@ impl Cursor<'_> {
         Ok(byte)
     }
 
+    #[inline]
     pub fn varlong(&mut self) -> Result<i64, CodecError> {
+        match self.bytes.get(self.at) {
+            // Nearly every number of a record takes one byte.
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1))
+            }
+            _ => self.long_varlong(),
+        }
+    }
+
+    fn long_varlong(&mut self) -> Result<i64, CodecError> {
         let mut raw = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -93,8 +93,9 @@ impl OpenFiles {
         }
     }
 
-    pub fn forget_one(&self, partition: u64, base: i64, kind: Kind) {
-        lock(&self.table).open.remove(&(partition, base, kind));
+    /// Closes the files of a partition.
+    pub fn forget_all(&self, partition: u64) {
+        lock(&self.table).open.retain(|(of, ..), _| *of != partition);
     }
 
     /// Closes everything.

@@ -10,8 +10,8 @@
 //!                                     .timeindex  sparse: time to offset
 //! <root>/<topic>-<partition>/recovery-point       how far the last segment is known to be durable
 //! ```
-//! Order of one round: write all that waits, fsync every touched file once, store index entries, show it to readers, wake
-//! them, answer the callers. So whatever is readable is durable, and whatever an index points to was synced before.
+//! Order of one round: write all that waits; then for every touched file fsync, show it to readers, wake them, answer the
+//! callers, store index entries. So whatever is readable is durable, and whatever an index points to was synced before.
 //!
 //! After a failed fsync, and where a file is damaged in the middle, a partition is stopped: every call on it says why and
 //! what to do. Others go on.

@@ -1,5 +1,6 @@
 //! The port on the embedded log.
 
+use super::files::OpenFiles;
 use super::partition::Partition;
 use super::read;
 use super::sync::lock;
@@ -32,11 +33,16 @@ impl Log for Segments {
 
     async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
         let partition = self.shared.partition(topic, partition)?;
-        if let Some(fetched) = read::from_memory(&partition, from, fetch)? {
-            return Ok(fetched);
-        }
-        self.on_files(partition, move |partition, files| read::from_files(partition, files, from, fetch))
-            .await
+        let batches = match read::from_memory(&partition, from, fetch.max_bytes)? {
+            Some(batches) => batches,
+            None => {
+                let read = move |partition: &Partition, files: &OpenFiles| {
+                    read::from_files(partition, files, from, fetch.max_bytes)
+                };
+                self.on_files(partition.clone(), read).await?
+            }
+        };
+        read::decode(&partition, from, fetch, &batches)
     }
 
     async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
@@ -79,7 +85,7 @@ impl Segments {
     async fn on_files<T: Send + 'static>(
         &self,
         partition: Arc<Partition>,
-        work: impl FnOnce(&Partition, &super::files::OpenFiles) -> Result<T, BusError> + Send + 'static,
+        work: impl FnOnce(&Partition, &OpenFiles) -> Result<T, BusError> + Send + 'static,
     ) -> Result<T, BusError> {
         let shared = self.shared.clone();
         let task = tokio::task::spawn_blocking(move || work(&partition, &shared.files));

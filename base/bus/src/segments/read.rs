@@ -28,10 +28,6 @@ impl Taken {
         Taken { from, fetch, bytes: 0, fetched: Fetched { records: Vec::new(), next: from } }
     }
 
-    fn is_empty(&self) -> bool {
-        self.fetched.records.is_empty()
-    }
-
     /// Takes what fits of a batch; whether there is room for more.
     fn add(&mut self, batch: &Bytes) -> Result<bool, CodecError> {
         let mut records = Records::open(batch, &Limits::READ)?;
@@ -63,66 +59,65 @@ fn payload(record: &Received) -> usize {
     length(&record.key) + length(&record.value) + headers
 }
 
-/// Reads without touching a file; `None` when the files are needed.
+/// The batches from the one that holds `from` on, when memory has them; `None` when the files are needed.
 pub(super) fn from_memory(
     partition: &Partition,
     from: i64,
-    fetch: Fetch,
-) -> Result<Option<Fetched>, BusError> {
+    max_bytes: usize,
+) -> Result<Option<Vec<Bytes>>, BusError> {
     partition.check_open()?;
-    let (bounds, batches) =
-        partition.with_view(|view| (view.bounds(), view.tail.from(from, fetch.max_bytes)));
+    let (bounds, batches) = partition.with_view(|view| (view.bounds(), view.tail.from(from, max_bytes)));
     if from < bounds.begin || from > bounds.end {
         return Err(partition.out_of_range(from, bounds));
     }
-    let mut taken = Taken::new(from, fetch);
     if from == bounds.end {
-        return Ok(Some(taken.fetched));
+        return Ok(Some(Vec::new()));
     }
-    let Some(batches) = batches else { return Ok(None) };
-    for batch in &batches {
-        let more = taken.add(&batch.bytes).map_err(|e| BusError::Io {
-            context: format!("decoding offset {} of {}/{}", batch.base, partition.topic, partition.number),
+    Ok(batches)
+}
+
+/// The batches from the one that holds `from` on, as many as one chunk of the file holds. Blocks.
+pub(super) fn from_files(
+    partition: &Partition,
+    files: &OpenFiles,
+    from: i64,
+    max_bytes: usize,
+) -> Result<Vec<Bytes>, BusError> {
+    loop {
+        partition.check_open()?;
+        let (bounds, segment) = partition.with_view(|view| {
+            let after = view.segments.partition_point(|s| s.base <= from);
+            (view.bounds(), after.checked_sub(1).map(|i| view.segments[i]))
+        });
+        let Some(segment) = segment.filter(|_| from < bounds.end) else {
+            return Err(partition.out_of_range(from, bounds));
+        };
+        let read = Reader { partition, files, segment };
+        match read.batches(from, max_bytes) {
+            Ok(batches) => return Ok(batches),
+            Err(error) => read.explain(error)?,
+        }
+    }
+}
+
+/// The records of `batches` from `from` on that fit the fetch.
+pub(super) fn decode(
+    partition: &Partition,
+    from: i64,
+    fetch: Fetch,
+    batches: &[Bytes],
+) -> Result<Fetched, BusError> {
+    let mut taken = Taken::new(from, fetch);
+    for batch in batches {
+        let more = taken.add(batch).map_err(|e| BusError::Io {
+            context: format!("decoding {}/{} from offset {from}", partition.topic, partition.number),
             reason: e.to_string(),
         })?;
         if !more {
             break;
         }
     }
-    Ok(Some(taken.fetched))
-}
-
-/// Reads from the files. Blocks.
-pub(super) fn from_files(
-    partition: &Partition,
-    files: &OpenFiles,
-    from: i64,
-    fetch: Fetch,
-) -> Result<Fetched, BusError> {
-    let mut taken = Taken::new(from, fetch);
-    loop {
-        partition.check_open()?;
-        let at = taken.fetched.next;
-        let (bounds, segment) = partition.with_view(|view| {
-            let after = view.segments.partition_point(|s| s.base <= at);
-            (view.bounds(), after.checked_sub(1).map(|i| view.segments[i]))
-        });
-        if at < bounds.begin || at > bounds.end {
-            return Err(partition.out_of_range(at, bounds));
-        }
-        let Some(segment) = segment.filter(|_| at < bounds.end) else { return Ok(taken.fetched) };
-        let read = Reader { partition, files, segment };
-        match read.take(&mut taken) {
-            Ok(()) if taken.is_empty() => {}
-            Ok(()) => return Ok(taken.fetched),
-            // Retention removed the segment meanwhile: the bounds now say so.
-            Err(ScanError::Io(e)) if e.kind() == io::ErrorKind::NotFound && read.is_gone() => {}
-            Err(ScanError::Io(e)) => {
-                return Err(io_error("reading", &Kind::Log.path(&partition.folder, segment.base), &e));
-            }
-            Err(ScanError::Damaged(_)) => {} // the gate is shut: the next turn answers
-        }
-    }
+    Ok(taken.fetched)
 }
 
 /// The first offset whose record is of `millis` or later. Blocks.
@@ -139,11 +134,7 @@ pub(super) fn offset_at(
         let read = Reader { partition, files, segment };
         match read.offset_at(millis) {
             Ok(found) => return Ok(found),
-            Err(ScanError::Io(e)) if e.kind() == io::ErrorKind::NotFound && read.is_gone() => {}
-            Err(ScanError::Io(e)) => {
-                return Err(io_error("reading", &Kind::Log.path(&partition.folder, segment.base), &e));
-            }
-            Err(ScanError::Damaged(_)) => {}
+            Err(error) => read.explain(error)?,
         }
     }
 }
@@ -156,6 +147,20 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What a failed read means to the caller; nothing when a further look at the partition tells more.
+    fn explain(&self, error: ScanError) -> Result<(), BusError> {
+        let Reader { partition, segment, .. } = self;
+        match error {
+            // The gate is shut.
+            ScanError::Damaged(_) => Ok(()),
+            // Retention or deletion removed the segment meanwhile.
+            ScanError::Io(e) if e.kind() == io::ErrorKind::NotFound && self.is_gone() => Ok(()),
+            ScanError::Io(e) => {
+                Err(io_error("reading", &Kind::Log.path(&partition.folder, segment.base), &e))
+            }
+        }
+    }
+
     fn is_gone(&self) -> bool {
         self.partition.with_view(|view| view.bounds().begin) > self.segment.base
             || self.partition.check_open().is_err()
@@ -180,34 +185,30 @@ impl Reader<'_> {
         Ok(header.filter(|h| fits(h.last_offset())).map(|_| position))
     }
 
-    /// Takes what one chunk holds.
-    fn take(&self, taken: &mut Taken) -> Result<(), ScanError> {
-        let from = taken.fetched.next;
-        let chunk = taken.fetch.max_bytes.clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end());
+    /// The batches of one chunk, checked. The first holds `from`.
+    fn batches(&self, from: i64, max_bytes: usize) -> Result<Vec<Bytes>, ScanError> {
+        let chunk = max_bytes.clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end());
+        let mut batches = Vec::new();
         self.walk(self.position_of(from), chunk, |scan| {
-            // One chunk a call: the rest of it is not worth another read.
-            if !taken.is_empty() && !scan.is_buffered() {
+            // The rest of a batch is not worth another read.
+            if !batches.is_empty() && !scan.is_buffered() {
                 return Ok(false);
             }
             let Some(header) = scan.header()? else {
-                if taken.fetched.next == from {
-                    return Err(CodecError::Malformed("its records end early").into());
-                }
-                return Ok(false);
+                return Err(CodecError::Malformed("its records end early").into());
             };
-            if header.next_offset() <= from {
-                scan.step(&header);
-                return Ok(true);
+            if header.next_offset() > from {
+                if batches.is_empty() && header.base_offset > from {
+                    return Err(CodecError::Malformed("the offsets before it are missing").into());
+                }
+                let batch = scan.batch(&header)?;
+                check_crc(&batch)?;
+                batches.push(batch);
             }
-            if taken.is_empty() && header.base_offset > from {
-                return Err(CodecError::Malformed("the offsets before it are missing").into());
-            }
-            let batch = scan.batch(&header)?;
-            check_crc(&batch)?;
-            let more = taken.add(&batch)?;
             scan.step(&header);
-            Ok(more)
-        })
+            Ok(true)
+        })?;
+        Ok(batches)
     }
 
     fn offset_at(&self, millis: i64) -> Result<Option<i64>, ScanError> {

@@ -29,7 +29,7 @@ impl Tail {
     }
 
     /// The batches from the one that holds `offset` on, up to about `max_bytes`; `None` when it lies before the tail.
-    pub fn from(&self, offset: i64, max_bytes: usize) -> Option<Vec<Cached>> {
+    pub fn from(&self, offset: i64, max_bytes: usize) -> Option<Vec<Bytes>> {
         if self.0.front().is_none_or(|first| first.base > offset) {
             return None;
         }
@@ -40,7 +40,7 @@ impl Tail {
             bytes = bytes.saturating_add(batch.bytes.len());
             before == 0 || before < max_bytes
         });
-        Some(enough.cloned().collect())
+        Some(enough.map(|batch| batch.bytes.clone()).collect())
     }
 }
 
@@ -48,8 +48,9 @@ impl Tail {
 mod tests {
     use super::*;
 
+    /// Its bytes name it.
     fn batch(base: i64, end: i64) -> Cached {
-        Cached { base, end, bytes: Bytes::from(vec![0; 10]) }
+        Cached { base, end, bytes: Bytes::from(vec![u8::try_from(base).unwrap(); 10]) }
     }
 
     #[test]
@@ -59,8 +60,7 @@ mod tests {
         for base in [5, 7, 9] {
             tail.push(batch(base, base + 2));
         }
-        let bases =
-            |from, bytes| tail.from(from, bytes).map(|b| b.iter().map(|b| b.base).collect::<Vec<_>>());
+        let bases = |from, bytes| tail.from(from, bytes).map(|b| b.iter().map(|b| b[0]).collect::<Vec<_>>());
         assert_eq!(bases(4, 100), None);
         assert_eq!(bases(5, 100), Some(vec![5, 7, 9]));
         assert_eq!(bases(8, 100), Some(vec![7, 9]));

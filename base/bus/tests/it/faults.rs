@@ -22,8 +22,14 @@ async fn append(bus: &Segments, partition: u32, value: &[u8]) -> Result<i64, Bus
 }
 
 async fn values(bus: &Segments, partition: u32) -> Vec<Vec<u8>> {
-    let fetched = bus.read("t", partition, 0, ALL).await.expect("readable");
-    fetched.records.into_iter().map(|r| r.value.expect("a value").to_vec()).collect()
+    let end = bus.bounds("t", partition).await.expect("known").end;
+    let (mut at, mut values) = (0, Vec::new());
+    while at < end {
+        let fetched = bus.read("t", partition, at, ALL).await.expect("readable");
+        values.extend(fetched.records.into_iter().map(|r| r.value.expect("a value").to_vec()));
+        at = fetched.next;
+    }
+    values
 }
 
 #[tokio::test]
@@ -118,4 +124,43 @@ async fn a_write_that_cannot_be_cut_back_stops_the_partition_and_promises_nothin
     let stopped = append(&bus, 0, b"more").await.expect_err("it is stopped");
     assert!(matches!(stopped, BusError::Stopped { .. }), "{stopped}");
     bus.close().await;
+}
+
+/// A folder on a small file system of its own, from `./test`.
+#[tokio::test]
+async fn a_disk_that_is_really_full_is_survived() {
+    let Some(disks) = std::env::var_os("ARTEL_TEST_SMALL_DISKS") else {
+        println!(
+            "skipped: faults::a_disk_that_is_really_full_is_survived: ARTEL_TEST_SMALL_DISKS is not set (root, from ./test)"
+        );
+        return;
+    };
+    let disk = std::path::Path::new(&disks).join("log");
+    let filler = disk.join("filler");
+    std::fs::write(&filler, vec![0; 8 << 20]).expect("room for the filler");
+    let root = disk.join("data");
+    let bus = Segments::open(&root, SegmentsConfig::default()).expect("opens");
+    bus.make(TopicSpec { name: "t".into(), partitions: 1, retention_ms: None, retention_bytes: None })
+        .await
+        .expect("made");
+    let value = vec![7; 1 << 20];
+    let mut stored = 0;
+    let refused = loop {
+        match append(&bus, 0, &value).await {
+            Ok(offset) => stored = offset + 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, BusError::DiskFull { .. }) && stored > 8, "{refused} after {stored}");
+    std::fs::remove_file(&filler).expect("removed");
+    for _ in 0..4 {
+        assert_eq!(append(&bus, 0, &value).await.expect("there is room again"), stored);
+        stored += 1;
+    }
+    bus.close().await;
+    let bus = Segments::open(&root, SegmentsConfig::default()).expect("opens again");
+    let held = values(&bus, 0).await;
+    assert!(held.len() as i64 == stored && held.iter().all(|v| *v == value), "{} of {stored}", held.len());
+    bus.close().await;
+    std::fs::remove_dir_all(&root).expect("removed");
 }

@@ -55,6 +55,11 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     files
 }
 
+/// The first offset of a segment, which is its name.
+fn base(file: &Path) -> i64 {
+    file.file_stem().and_then(|name| name.to_str()?.parse().ok()).expect("a segment's name")
+}
+
 /// Writes several segments of batches of all sizes with each compression, appended to one partition one after the other.
 async fn write(root: &Path) {
     for (turn, compression) in
@@ -179,7 +184,17 @@ async fn kafkas_own_tools_agree_on_every_record_and_index() {
         let count = batches.iter().filter(|line| line.contains(&format!("compresscodec: {codec} "))).count();
         assert!(count > 100, "{count} batches with {codec}");
     }
-    assert_eq!(complaints(&dumped), Vec::<&str>::new());
+    // The tool misses the offset before the first of every file, and nothing else.
+    let bases: Vec<i64> = logs.iter().map(|log| base(log)).filter(|base| *base > 0).collect();
+    let gaps = dumped.lines().filter(|line| line.contains("is followed by"));
+    let mut gaps: Vec<&str> = gaps.map(str::trim).collect();
+    gaps.sort_unstable();
+    let mut expected: Vec<String> = bases.iter().map(|base| format!("-1 is followed by {base}")).collect();
+    expected.sort_unstable();
+    assert_eq!(gaps, expected);
+    let mut others = complaints(&dumped);
+    others.retain(|line| !line.starts_with("Non-consecutive offsets in"));
+    assert_eq!(others, Vec::<&str>::new());
 
     let exact = java(&libs, &[concat!(env!("CARGO_MANIFEST_DIR"), "/tests/java/Dump.java")], &logs);
     for (line, record) in exact.lines().zip(&records) {

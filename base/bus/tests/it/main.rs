@@ -1,5 +1,7 @@
 //! The embedded log as a whole: the port's suite, faults, recovery, retention, and Kafka's own tools.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod conformance;
 mod crash;
 mod faults;

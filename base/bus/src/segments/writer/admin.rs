@@ -1,7 +1,6 @@
 //! Topics and groups, changed in the same thread as the records.
 
 use super::{Start, Writer, disk};
-use crate::segments::files::Kind;
 use crate::segments::meta::{TopicMeta, check_name, io_error, topics_folder};
 use crate::segments::open::{open_topic, remove_topic_folders};
 use crate::segments::partition::Gate;
@@ -72,18 +71,15 @@ impl Writer {
         self.shared.remove(name);
         for partition in &topic.partitions {
             partition.shut(Gate::Deleted);
-            let bases: Vec<i64> = partition.change_view(|view| {
-                view.tail.clear();
-                view.segments.iter().map(|s| s.base).collect()
-            });
-            bases.into_iter().for_each(|base| self.shared.files.forget(partition.id, base));
-            self.shared.files.forget_one(partition.id, 0, Kind::RecoveryPoint);
+            partition.change_view(|view| view.tail.clear());
         }
         lock(&shared.groups).remove_topic(name);
         self.store_advised();
         if let Err(error) = remove_topic_folders(disk, root, &meta) {
             tracing::warn!(topic = name, %error, "a deleted topic's files remain; removed at the next start");
         }
+        // After the names are gone, so that no reader opens the files once more.
+        topic.partitions.iter().for_each(|partition| shared.files.forget_all(partition.id));
         Ok(())
     }
 

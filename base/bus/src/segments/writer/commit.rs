@@ -137,10 +137,10 @@ impl Writer {
             }
             return;
         }
-        let segment = self.store_indexes(&partition);
+        let written = partition.appender().segment;
         partition.change_view(|view| {
             if let Some(last) = view.segments.last_mut() {
-                *last = segment;
+                *last = written;
             }
             for batch in &batches {
                 let end = batch.base + i64::from(batch.count);
@@ -154,6 +154,7 @@ impl Writer {
             answer(batch.reply, Ok(Appended { base: batch.base, count: batch.count }));
         }
         self.evict();
+        self.store_indexes(&partition);
     }
 
     /// Keeps all tails together within their bytes: the oldest batch goes first.
@@ -165,15 +166,21 @@ impl Writer {
         }
     }
 
-    /// Stores the index entries of what was just synced, and how far that is. Both only save time at the next start: a
+    /// Stores the index entries of what was just synced, and how far that is, while the callers go on. Both only save time: a
     /// failure leaves them for later.
-    fn store_indexes(&self, partition: &Partition) -> Segment {
+    fn store_indexes(&self, partition: &Partition) {
         let mut appender = partition.appender();
         let stored = self.store_due(partition, &mut appender);
         if let Err(error) = stored {
             tracing::warn!(%error, folder = %partition.folder.display(), "index entries are not stored yet");
         }
-        appender.segment
+        let Segment { index_entries, time_entries, .. } = appender.segment;
+        drop(appender);
+        partition.change_view(|view| {
+            if let Some(last) = view.segments.last_mut() {
+                (last.index_entries, last.time_entries) = (index_entries, time_entries);
+            }
+        });
     }
 
     fn store_due(&self, partition: &Partition, appender: &mut Appender) -> io::Result<()> {

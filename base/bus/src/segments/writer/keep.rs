@@ -3,6 +3,7 @@
 use super::{Writer, disk};
 use crate::BusError;
 use crate::segments::files::Kind;
+use crate::segments::meta::io_error;
 use crate::segments::partition::Partition;
 use crate::segments::retention::{Keep, Plan, plan};
 use crate::segments::sync::{lock, read};
@@ -41,7 +42,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.remove_oldest(partition, plan) {
-            tracing::warn!(%error, folder = %partition.folder.display(), "retention could not remove a segment; tried again later");
+            tracing::warn!(%error, folder = %partition.folder.display(), "a segment could not be removed; tried again after the next start");
         }
     }
 
@@ -52,10 +53,10 @@ impl Writer {
         for _ in 0..plan.remove {
             // Out of sight first: a reader that is too late finds its offset out of range.
             let removed = partition.change_view(|view| view.segments.remove(0));
+            let gone = remove_segment(self, &partition.folder, removed.base);
+            // After the names are gone, so that no reader opens the files once more.
             self.shared.files.forget(partition.id, removed.base);
-            remove_segment(self, &partition.folder, removed.base).map_err(|e| {
-                crate::segments::meta::io_error("removing a segment of", &partition.folder, &e)
-            })?;
+            gone.map_err(|e| io_error("removing a segment of", &partition.folder, &e))?;
             tracing::info!(topic = %partition.topic, partition = partition.number, from = removed.base,
                 to = removed.end, bytes = removed.bytes, "segment removed by retention");
         }
