@@ -59,7 +59,8 @@ pub fn lint_sql(text: &str) -> Vec<&'static str> {
                 found.extend(WORDS.iter().filter(|(bad, _)| bad == word).map(|(_, why)| *why));
                 let pair = |(first, second, _): &&(&str, &str, &str)| second == word && *first == before(1);
                 found.extend(PAIRS.iter().filter(pair).map(|(_, _, why)| *why));
-                if matches!(word.as_str(), "SUM" | "AVG") && !(before(1) == "(" && before(2) == "CAST") {
+                let cast = before(2) == "CAST" || (before(2) == "COALESCE" && before(4) == "CAST");
+                if matches!(word.as_str(), "SUM" | "AVG") && !cast {
                     found.push("its result is NUMERIC on PostgreSQL; write CAST(sum(x) AS BIGINT)");
                 }
             }
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn portable_texts_pass() {
         for text in [
-            "SELECT count(*), CAST(sum(n) AS BIGINT), a -> 'x' ->> 'y' FROM t WHERE (a, b) < ($1, $2) AND a IS NOT DISTINCT FROM $1",
+            "SELECT count(*), CAST(sum(n) AS BIGINT), CAST(coalesce(sum(n), 0) AS BIGINT), a -> 'x' ->> 'y' FROM t WHERE (a, b) < ($1, $2) AND a IS NOT DISTINCT FROM $1",
             "INSERT INTO t (a, b) VALUES ($1, $2) ON CONFLICT (a) DO UPDATE SET b = excluded.b RETURNING a, b * 2",
             "SELECT 'now() ? ILIKE ::' -- SELECT *",
             "CREATE TABLE t (a BIGINT PRIMARY KEY, b BYTEA, c UUID, d DOUBLE PRECISION, e JSONB)",
