@@ -108,10 +108,14 @@ pub trait Log: Send + Sync + 'static {
     /// Appends `batch` to one partition, all of it or nothing, and returns when it is durable. Batches of one caller that
     /// awaits each land in that order; concurrent calls land in some order, never interleaved. An error other than
     /// `Unavailable` means that nothing of the batch will ever be readable; after `Unavailable` it may be.
+    ///
+    /// One call is one record batch of the format, so that it is atomic: a record or a batch above the adapter's limit is
+    /// `TooLarge` with the setting's name, and the caller splits it (`segments`: `max_message_bytes`, `max_batch_bytes`). An
+    /// empty batch writes nothing and returns the present end.
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError>;
 
     /// Reads from `from` on, durable records only, without waiting. `from` below `begin` or above `end` is `OutOfRange`:
-    /// nothing jumps silently.
+    /// nothing jumps silently. It may bring less than there is and than `fetch` allows: read on at `next`.
     async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError>;
 
     /// Returns when a record at or above `from` is readable (at once when it is already), or with an error when there will
@@ -120,7 +124,7 @@ pub trait Log: Send + Sync + 'static {
 
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError>;
 
-    /// The first offset whose record's time is at or after `time`, or `None` when there is none.
+    /// The first offset whose record's time is at or after `time`, both at milliseconds, or `None` when there is none.
     async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError>;
 
     /// Stops taking appends, finishes those that run, wakes all waiters with `Closed`. Idempotent.
@@ -146,7 +150,7 @@ pub trait Groups: Send + Sync + 'static {
     /// Makes the group known on a topic with its start point, if it is not yet; durable on return.
     async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError>;
     /// Says that the group has taken in everything below `next`; never ahead of its own commit. May be lost in a crash:
-    /// it then stands lower than the truth, never higher. Moves both ways.
+    /// it then stands lower than the truth, never higher. Moves both ways. `UnknownGroup` when it is not registered.
     async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError>;
     async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError>;
     /// Every registered group, by name, topic and partition.

@@ -109,6 +109,10 @@ impl SegmentsConfig {
                 "index_max_bytes must be 1 KiB to 2 GiB - 1",
                 (1 << 10..=largest).contains(&self.index_max_bytes),
             ),
+            (
+                "retention_interval must be at least 10 ms",
+                self.retention_interval >= Duration::from_millis(10),
+            ),
             ("queue_bytes must be positive", self.queue_bytes > 0),
             ("round_bytes must be positive", self.round_bytes > 0),
             ("open_files must be at least 8", self.open_files >= 8),

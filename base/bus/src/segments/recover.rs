@@ -96,8 +96,8 @@ impl Recovery<'_> {
     fn sealed(&self, base: i64, next: i64) -> Result<Segment, Damage> {
         let files = self.files(base)?;
         let length = files.log.size()?;
-        if let Some(start) = from_indexes(&files, base, length)? {
-            let (found, stop) = self.walk(&files, start, length)?;
+        if let Some(Indexed { appender, .. }) = from_indexes(&files, base, length)? {
+            let (found, stop) = self.walk(&files, appender, length)?;
             let is_whole = stop.is_none() && found.segment.end == next;
             // The last entry of a finished time index is its segment's greatest time.
             if is_whole && found.index.is_empty() && found.segment.max_timestamp == found.last_time {
@@ -129,16 +129,21 @@ impl Recovery<'_> {
         let point = self.disk.open(&Kind::RecoveryPoint.path(self.folder, 0), true)?;
         let known = RecoveryPoint::load(point.as_ref())?.filter(|p| p.base == base).map_or(0, |p| p.position);
 
-        let start = from_indexes(&files, base, length)?;
-        let is_indexed = start.is_some();
-        let start = start.unwrap_or_else(|| Appender::new(base));
-        let indexed = start.segment.bytes;
+        let indexed = from_indexes(&files, base, length)?;
+        let is_indexed = indexed.is_some();
+        let (start, durable) = match indexed {
+            Some(Indexed { appender, durable }) => (appender, durable.max(known)),
+            None => (Appender::new(base), known),
+        };
         let (mut found, stop) = self.walk(&files, start, length)?;
+        let position = found.segment.bytes;
         if let Some(error) = stop {
-            let position = found.segment.bytes;
-            let tail =
-                Tail { name: Kind::Log.name(base), length, position, durable: known.max(indexed), error };
+            let tail = Tail { name: Kind::Log.name(base), length, position, durable, error };
             self.cut(&files, &found, tail)?;
+        }
+        if position < durable {
+            tracing::warn!(folder = %self.folder.display(), offset = found.segment.end, bytes = durable - position,
+                "records that had been durable are missing at the end of the log: its file was cut or damaged");
             RecoveryPoint { base, position }.store(point.as_ref())?;
             point.sync()?;
         }
@@ -161,7 +166,7 @@ impl Recovery<'_> {
         let file = self.folder.join(&name);
         tracing::warn!(
             file = %file.display(), offset, position, bytes_cut = length - position, %error,
-            was_durable = position < durable, "the end of the log was torn; cut back to the last whole batch"
+            "the end of the log was torn; cut back to the last whole batch"
         );
         files.log.set_len(position)?;
         files.log.sync()?;
@@ -230,9 +235,15 @@ fn next_batch(scan: &mut Scan<'_>, expected: i64) -> Result<Option<Placed>, Scan
     Ok(Some(Placed { last_offset: header.last_offset(), max_timestamp: header.max_timestamp, size }))
 }
 
-/// The state at the batch of the last index entry, which was durable before the entry was written. `None` when there is
-/// no entry, or the indexes do not fit the log.
-fn from_indexes(files: &Files, base: i64, length: u64) -> io::Result<Option<Appender>> {
+/// The state at the batch of the last index entry, which was durable before the entry was written.
+struct Indexed {
+    appender: Appender,
+    /// The end of that batch.
+    durable: u64,
+}
+
+/// `None` when there is no entry, or the indexes do not fit the log.
+fn from_indexes(files: &Files, base: i64, length: u64) -> io::Result<Option<Indexed>> {
     let (Some(index_entries), Some(time_entries)) =
         (entries::<OffsetEntry>(&files.index)?, entries::<TimeEntry>(&files.times)?)
     else {
@@ -264,7 +275,7 @@ fn from_indexes(files: &Files, base: i64, length: u64) -> io::Result<Option<Appe
         max_timestamp: time.timestamp,
         max_timestamp_offset: base + i64::from(time.relative),
     };
-    Ok(Some(appender))
+    Ok(Some(Indexed { appender, durable: position + header.size as u64 }))
 }
 
 /// How many entries an index file holds; `None` when its length is not a multiple of one, or the order is broken at the end.
