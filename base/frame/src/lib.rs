@@ -1,5 +1,15 @@
-//! What every process needs: configuration, telemetry and the HTTP edge. No business words, no statics.
+//! What every process needs: configuration, telemetry, the HTTP edge, the administration, and [`Node`], which puts them
+//! together. No business words, no statics.
 
+mod admin;
+pub mod client;
 pub mod config;
 pub mod edge;
+mod node;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 pub mod telemetry;
+
+pub use node::{Node, Overrides, StartFailure, check_services, open_store};
+#[cfg(feature = "sandbox")]
+pub use sandbox::{Sandbox, SandboxOptions};

@@ -1,0 +1,112 @@
+//! Groups with their lag: those the services declare, and those made at run time.
+
+use super::Admin;
+use crate::edge::{Json, Needs, Operate, Problem, Routes};
+use artel_flow::{GroupInfo, GroupLag, GroupState};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Every group that runs here.
+#[derive(Serialize, JsonSchema)]
+struct Groups {
+    items: Vec<GroupRow>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct GroupRow {
+    service: String,
+    group: String,
+    topic: String,
+    /// Made at run time, and not declared by the service.
+    run_time: bool,
+    state: Doing,
+    /// Messages not taken in yet; absent where the log does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<i64>,
+    /// Why it is not running, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Of declared groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    partitions: Vec<PartitionRow>,
+}
+
+/// What a group is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Doing {
+    Running,
+    /// It does not run, or not everywhere; it is tried again.
+    Failed,
+    Stopped,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct PartitionRow {
+    partition: u32,
+    /// The next offset it takes in.
+    next: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<String>,
+}
+
+pub(super) fn routes() -> Routes<Admin> {
+    Routes::new().get("/api/admin/groups", list, |op| {
+        op.summary("List groups with their lag").answers::<Groups>(200, "groups by service, group and topic")
+    })
+}
+
+async fn list(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Groups>, Problem> {
+    let mut items = declared(admin.0.runtime.lags().await);
+    for service in admin.0.facts.running(&admin.0.runtime) {
+        let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
+        items.extend(ctx.groups().list().await?.into_iter().map(|info| run_time(&service, info)));
+    }
+    items.sort_by(|a, b| (&a.service, &a.group, &a.topic).cmp(&(&b.service, &b.group, &b.topic)));
+    Ok(Json(Groups { items }))
+}
+
+/// One row per group and topic out of one per partition.
+fn declared(lags: Vec<GroupLag>) -> Vec<GroupRow> {
+    let mut rows: BTreeMap<(String, String), GroupRow> = BTreeMap::new();
+    for lag in lags {
+        let row = rows.entry((lag.group.clone(), lag.topic.clone())).or_insert_with(|| GroupRow {
+            service: lag.service,
+            group: lag.group,
+            topic: lag.topic,
+            run_time: false,
+            state: Doing::Running,
+            lag: Some(0),
+            error: None,
+            partitions: Vec::new(),
+        });
+        row.lag = row.lag.zip(lag.lag).map(|(sum, one)| sum + one);
+        if let Some(reason) = &lag.stopped {
+            (row.state, row.error) = (Doing::Failed, Some(reason.clone()));
+        }
+        let (partition, next) = (lag.partition, lag.next);
+        row.partitions.push(PartitionRow { partition, next, lag: lag.lag, stopped: lag.stopped });
+    }
+    rows.into_values().collect()
+}
+
+fn run_time(service: &str, info: GroupInfo) -> GroupRow {
+    GroupRow {
+        service: service.to_owned(),
+        group: info.full_name,
+        topic: info.topic,
+        run_time: true,
+        state: match info.state {
+            GroupState::Running => Doing::Running,
+            GroupState::Failed => Doing::Failed,
+            GroupState::Stopped => Doing::Stopped,
+        },
+        lag: info.lag,
+        error: info.error,
+        partitions: Vec::new(),
+    }
+}

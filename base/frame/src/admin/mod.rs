@@ -1,0 +1,76 @@
+//! What operators see and do, under `/api/admin`: topics and their messages, groups, dead letters, the cache, topology,
+//! migrations. Every route needs the scope `operate`. Lists are pages, scans are bounded and say how far they came.
+
+mod cache;
+mod dead;
+mod groups;
+mod live;
+mod messages;
+mod record;
+mod start;
+mod state;
+mod topics;
+mod topology;
+
+pub(crate) use state::Facts;
+
+use crate::edge::Routes;
+use artel_bus::Bus;
+use artel_flow::Runtime;
+use artel_store::{Cache, Store};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+/// Streams of messages at the same time.
+const LIVE_STREAMS: usize = 64;
+
+/// What the handlers look at.
+#[derive(Clone)]
+pub(crate) struct Admin(Arc<Inner>);
+
+struct Inner {
+    runtime: Arc<Runtime>,
+    bus: Arc<dyn Bus>,
+    store: Store,
+    cache: Arc<dyn Cache>,
+    facts: Facts,
+    /// Ends the streams when the node stops.
+    closing: CancellationToken,
+    live: Arc<Semaphore>,
+}
+
+impl Admin {
+    pub(crate) fn new(
+        runtime: Arc<Runtime>,
+        bus: Arc<dyn Bus>,
+        store: Store,
+        cache: Arc<dyn Cache>,
+        facts: Facts,
+        closing: CancellationToken,
+    ) -> Admin {
+        let live = Arc::new(Semaphore::new(LIVE_STREAMS));
+        Admin(Arc::new(Inner { runtime, bus, store, cache, facts, closing, live }))
+    }
+
+    pub(crate) fn routes(self) -> Routes {
+        let all = [
+            topics::routes(),
+            messages::routes(),
+            live::routes(),
+            groups::routes(),
+            dead::routes(),
+            cache::routes(),
+            topology::routes(),
+            state::routes(),
+        ];
+        all.into_iter().fold(Routes::new(), Routes::merge).with_state(self)
+    }
+
+    /// The service that a topic belongs to.
+    fn owner(&self, topic: &str) -> Option<String> {
+        let (runtime, facts) = (&self.0.runtime, &self.0.facts);
+        let ctx = facts.running(runtime).into_iter().find_map(|name| runtime.ctx(&name))?;
+        ctx.topics().owner(topic).map(str::to_owned)
+    }
+}

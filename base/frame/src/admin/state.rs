@@ -1,0 +1,145 @@
+//! What this node is: version, roles, adapters, readiness; and how its migrations stand.
+
+use super::Admin;
+use crate::config::Config;
+use crate::edge::{Json, Needs, Operate, Problem, Routes};
+use artel_flow::{Runtime, Service};
+use artel_message::{Fault, Time};
+use artel_store::{MigrationState, Migrations};
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// What is known of a node from its start.
+#[derive(Clone)]
+pub(crate) struct Facts(Arc<Known>);
+
+struct Known {
+    node: String,
+    data_dir: String,
+    bus_url: String,
+    db_url: String,
+    cache_url: String,
+    started: Time,
+    /// The whole table of services with their migrations.
+    services: Vec<(String, Vec<Migrations>)>,
+}
+
+impl Facts {
+    pub(crate) fn new(config: &Config, services: &[Service], started: Time) -> Facts {
+        let services = services.iter().map(|s| (s.name().to_owned(), s.migration_sets())).collect();
+        Facts(Arc::new(Known {
+            node: config.node.name.clone(),
+            data_dir: config.node.data_dir.display().to_string(),
+            bus_url: config.bus.url.to_string(),
+            db_url: config.db.url.to_string(),
+            cache_url: config.cache.url.to_string(),
+            started,
+            services,
+        }))
+    }
+
+    /// The services that run here.
+    pub(crate) fn running(&self, runtime: &Runtime) -> Vec<String> {
+        let names = self.0.services.iter().map(|(name, _)| name);
+        names.filter(|name| runtime.ctx(name).is_some()).cloned().collect()
+    }
+}
+
+/// A node.
+#[derive(Serialize, JsonSchema)]
+struct NodeState {
+    node: String,
+    version: &'static str,
+    started_at: Time,
+    uptime_ms: u64,
+    data_dir: String,
+    /// The adapters by their URLs, without passwords.
+    urls: Urls,
+    services: Vec<ServiceRow>,
+    /// Why something does not run; empty = all is well.
+    troubles: Vec<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Urls {
+    bus: String,
+    db: String,
+    cache: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct ServiceRow {
+    name: String,
+    /// Whether it runs on this node.
+    here: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct MigrationRows {
+    items: Vec<MigrationRow>,
+}
+
+/// One file of a service's migrations.
+#[derive(Serialize, JsonSchema)]
+struct MigrationRow {
+    service: String,
+    component: String,
+    version: u32,
+    file: String,
+    /// `applied`, `pending`, `changed` (applied with another text), or `unknown` (applied by a newer program)
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<Time>,
+}
+
+pub(super) fn routes() -> Routes<Admin> {
+    Routes::new()
+        .get("/api/admin/status", status, |op| {
+            op.summary("Show what this node is").answers::<NodeState>(200, "the node")
+        })
+        .get("/api/admin/migrations", migrations, |op| {
+            op.summary("List migrations and how they stand").answers::<MigrationRows>(200, "by service")
+        })
+}
+
+async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Json<NodeState> {
+    let known = &admin.0.facts.0;
+    let runtime = &admin.0.runtime;
+    let now = known.services.iter().find_map(|(name, _)| Some(runtime.ctx(name)?.now()));
+    let uptime = now.map_or(0, |now| now.since(known.started).as_millis());
+    let service =
+        |(name, _): &(String, _)| ServiceRow { name: name.clone(), here: runtime.ctx(name).is_some() };
+    Json(NodeState {
+        node: known.node.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        started_at: known.started,
+        uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
+        data_dir: known.data_dir.clone(),
+        urls: Urls { bus: known.bus_url.clone(), db: known.db_url.clone(), cache: known.cache_url.clone() },
+        services: known.services.iter().map(service).collect(),
+        troubles: runtime.troubles(),
+    })
+}
+
+async fn migrations(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<MigrationRows>, Problem> {
+    let mut items = Vec::new();
+    for (service, sets) in &admin.0.facts.0.services {
+        if admin.0.runtime.ctx(service).is_none() {
+            continue;
+        }
+        let db = admin.0.store.db(service).await.map_err(Fault::from)?;
+        for line in db.migration_status(sets).await.map_err(Fault::from)? {
+            let (state, at) = match line.state {
+                MigrationState::Applied { at } => ("applied", Some(at)),
+                MigrationState::Pending => ("pending", None),
+                MigrationState::Changed { at } => ("changed", Some(at)),
+                MigrationState::Unknown { at } => ("unknown", Some(at)),
+            };
+            let (component, version, file) = (line.component, line.version, line.file);
+            items.push(MigrationRow { service: service.clone(), component, version, file, state, at });
+        }
+    }
+    Ok(Json(MigrationRows { items }))
+}

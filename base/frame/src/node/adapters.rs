@@ -1,0 +1,107 @@
+//! From URLs and settings to adapters and bounds.
+
+use super::StartFailure;
+use crate::config::{BusAdapter, CacheAdapter, Compression, Config, DbAdapter};
+use artel_bus::segments::Compression as Stored;
+use artel_bus::{Bus, BusError, Segments, SegmentsConfig};
+use artel_flow::{Clock, Limits};
+use artel_store::{Cache, MemoryCache, Store, StoreSettings};
+use std::sync::Arc;
+
+/// What a record may need beside its value: key, headers, framing.
+const AROUND_A_VALUE: usize = 64 << 10;
+
+/// The adapters that this version has are checked with the configuration; what passes here is one of them.
+fn not_here(config: &Config, path: &str) -> StartFailure {
+    let reason = "no adapter of this program serves this URL; see config/artel.toml";
+    StartFailure::Config(vec![config.problem(path, reason)])
+}
+
+fn wrong(config: &Config, path: &str, reason: String) -> StartFailure {
+    StartFailure::Config(vec![config.problem(path, reason)])
+}
+
+/// Opens the log that `bus.url` names.
+pub(super) async fn open_bus(config: &Config, clock: &Clock) -> Result<Arc<dyn Bus>, StartFailure> {
+    let adapter = config.bus_adapter().map_err(|reason| wrong(config, "bus.url", reason))?;
+    let BusAdapter::Segments(folder) = adapter else { return Err(not_here(config, "bus.url")) };
+    let settings = segments(config, clock);
+    // Opening reads files.
+    let opened = tokio::task::spawn_blocking(move || Segments::open(folder, settings)).await;
+    match opened {
+        Ok(opened) => Ok(opened?),
+        Err(error) => Err(StartFailure::Log(BusError::Unavailable(error.to_string()))),
+    }
+}
+
+fn segments(config: &Config, clock: &Clock) -> SegmentsConfig {
+    let bus = &config.bus;
+    let (defaults, clock) = (SegmentsConfig::default(), clock.clone());
+    let max_message_bytes = bus.max_message_bytes.len();
+    SegmentsConfig {
+        segment_bytes: bus.segment_bytes.get(),
+        max_message_bytes,
+        max_batch_bytes: defaults.max_batch_bytes.max(max_message_bytes),
+        compression: match bus.compression {
+            Compression::None => Stored::None,
+            Compression::Lz4 => Stored::Lz4,
+            Compression::Zstd => Stored::Zstd,
+        },
+        hard_bytes: bus.hard_bytes.get(),
+        clock: Arc::new(move || clock.now()),
+        ..defaults
+    }
+}
+
+/// Opens the databases that `db.url` names. A folder that another process has is refused.
+pub async fn open_store(config: &Config) -> Result<Store, StartFailure> {
+    let adapter = config.db_adapter().map_err(|reason| wrong(config, "db.url", reason))?;
+    let DbAdapter::Sqlite(folder) = adapter else { return Err(not_here(config, "db.url")) };
+    let settings = StoreSettings {
+        readers: usize::try_from(config.db.readers).unwrap_or(usize::MAX),
+        slice: config.db.background_slice.get(),
+        ..StoreSettings::default()
+    };
+    Ok(Store::open(&format!("sqlite:{}", folder.display()), settings).await?)
+}
+
+/// Opens the cache that `cache.url` names.
+pub(super) fn open_cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, StartFailure> {
+    let adapter = config.cache_adapter().map_err(|reason| wrong(config, "cache.url", reason))?;
+    let CacheAdapter::Memory = adapter else { return Err(not_here(config, "cache.url")) };
+    let clock = clock.clone();
+    Ok(Arc::new(MemoryCache::new(config.cache.bytes.get(), Arc::new(move || clock.now()))))
+}
+
+/// The flow's bounds; those without a setting of their own have the flow's defaults.
+pub(super) fn limits(config: &Config) -> Limits {
+    let (bus, flow) = (&config.bus, &config.flow);
+    Limits {
+        partitions: bus.partitions,
+        retention: Some(bus.retention.get()),
+        retention_bytes: bus.retention_bytes.map(|size| size.get()),
+        batch_records: flow.batch_records,
+        batch_bytes: flow.batch_bytes.len(),
+        tries: flow.tries,
+        outbox_rows: flow.outbox_limit,
+        message_bytes: value_bytes(bus.max_message_bytes.len()),
+        answered: flow.answered_for.get(),
+        ..Limits::default()
+    }
+}
+
+/// How large a value may be, so that its record fits.
+fn value_bytes(record: usize) -> usize {
+    record.saturating_sub(AROUND_A_VALUE).max(record / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_leaves_room_for_its_headers() {
+        assert_eq!(value_bytes(2 << 20), (2 << 20) - (64 << 10));
+        assert_eq!(value_bytes(1024), 512);
+    }
+}

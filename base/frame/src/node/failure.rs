@@ -1,0 +1,50 @@
+//! Why a node does not start: each a sentence that says what to do.
+
+use crate::config::Problem;
+use artel_bus::BusError;
+use artel_flow::StartError;
+use artel_store::StoreError;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailure {
+    /// Every problem of the configuration.
+    #[error("{}", lines(.0))]
+    Config(Vec<Problem>),
+    #[error(
+        "the data folder '{}' is in use by another process{}; stop that one, or choose another folder with --data-dir",
+        path.display(), pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    InUse { path: PathBuf, pid: Option<u32> },
+    #[error("the data folder '{}' can't be used: {reason}; mend that, or choose another with --data-dir", path.display())]
+    Folder { path: PathBuf, reason: String },
+    #[error(
+        "can't listen on {address}: {reason}; stop what listens there, or choose another address with --listen"
+    )]
+    Listen { address: SocketAddr, reason: String },
+    #[error("no randomness for the operator token: {0}; set auth.operator_token")]
+    Random(String),
+    #[error("the log: {0}")]
+    Log(#[from] BusError),
+    #[error("the database: {0}")]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Flow(#[from] StartError),
+}
+
+impl StartFailure {
+    /// Whether another process, or one that is just ending, holds a folder.
+    pub fn is_in_use(&self) -> bool {
+        matches!(
+            self,
+            StartFailure::InUse { .. }
+                | StartFailure::Log(BusError::Unavailable(_))
+                | StartFailure::Store(StoreError::InUse { .. })
+        )
+    }
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

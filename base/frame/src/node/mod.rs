@@ -1,0 +1,215 @@
+//! A node: one running process with its data folder, adapters, services, and listener. Several run in one process when
+//! their folders differ; nothing here is global.
+
+mod adapters;
+mod failure;
+mod folder;
+mod ready;
+mod settings;
+
+pub use adapters::open_store;
+pub use failure::StartFailure;
+pub use settings::check_services;
+
+use crate::admin::{Admin, Facts};
+use crate::config::{Config, Secret};
+use crate::edge::{Access, Edge, Info, Readiness, Routes, operator_token, serve};
+use crate::telemetry::Metrics;
+use artel_bus::Bus;
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Parts, Runtime, Service};
+use artel_message::Described;
+use artel_store::Store;
+use folder::FolderLock;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often the lag of the groups is measured for `/metrics`.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
+
+/// What a node takes from outside its configuration; the default is the real thing.
+pub struct Overrides {
+    pub clock: Clock,
+    pub ids: Ids,
+    /// What the API's document says of itself.
+    pub info: Info,
+}
+
+impl Default for Overrides {
+    fn default() -> Overrides {
+        let info = Info {
+            title: "Artel".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            description:
+                "Messages in, stored, carried on, and followed. Errors are problem documents (RFC 9457)."
+                    .to_owned(),
+        };
+        Overrides { clock: Clock::system(), ids: Ids::system(), info }
+    }
+}
+
+/// A running node. Dropping it without [`Node::stop`] leaves its tasks to the runtime they run on.
+pub struct Node {
+    address: SocketAddr,
+    operator: Secret,
+    data_dir: PathBuf,
+    runtime: Arc<Runtime>,
+    bus: Arc<dyn Bus>,
+    store: Store,
+    clock: Clock,
+    stop_within: Duration,
+    /// Ends the listener and the streams of events.
+    closing: CancellationToken,
+    served: JoinHandle<usize>,
+    lock: FolderLock,
+}
+
+impl Node {
+    /// Starts a node: its folder, the adapters that the URLs name, all services, the listener. On an error nothing runs.
+    pub async fn start(
+        config: Config,
+        services: Vec<Service>,
+        catalogue: Vec<Described>,
+        overrides: Overrides,
+    ) -> Result<Node, StartFailure> {
+        let tables = settings::tables(&config, &services).map_err(StartFailure::Config)?;
+        let data_dir = config.node.data_dir.clone();
+        let lock = FolderLock::take(&data_dir)?;
+        let listener = bind(config.http.listen).await?;
+        let operator =
+            operator_token(&config.auth).map_err(|error| StartFailure::Random(error.to_string()))?;
+        let clock = overrides.clock.clone();
+        let bus = adapters::open_bus(&config, &clock).await?;
+        let store = open_store(&config).await?;
+        let cache = adapters::open_cache(&config, &clock)?;
+        let flow_metrics = FlowMetrics::default();
+        let facts = Facts::new(&config, &services, clock.now());
+        let parts = Parts {
+            services,
+            roles: (!config.node.roles.is_empty()).then(|| config.node.roles.clone()),
+            catalogue,
+            settings: tables,
+            bus: bus.clone(),
+            store: store.clone(),
+            cache: cache.clone(),
+            limits: adapters::limits(&config),
+            clock: clock.clone(),
+            ids: overrides.ids.clone(),
+            metrics: flow_metrics.clone(),
+        };
+        let runtime = Arc::new(Runtime::start(parts).await?);
+        let address = listener.local_addr().map_err(|error| StartFailure::Listen {
+            address: config.http.listen,
+            reason: error.to_string(),
+        })?;
+        let closing = CancellationToken::new();
+        let time = clock.clone();
+        let readiness = Readiness::new(Arc::new(move || time.now()));
+        ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
+        let metrics = Metrics::with_process();
+        metrics.register(|registry| flow_metrics.register(registry));
+        let admin = Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, closing.clone());
+        let (ids, time) = (overrides.ids, clock.clone());
+        let edge = Edge {
+            http: config.http.clone(),
+            access: Access::new(&config.auth, &operator, address.ip().is_loopback()),
+            metrics,
+            readiness,
+            new_id: Arc::new(move || ids.fresh(time.now())),
+            trace_ratio: config.telemetry.trace_ratio,
+            info: overrides.info,
+        };
+        let routes =
+            runtime.routes().into_iter().fold(admin.routes(), |all: Routes, (_, own)| all.merge(own));
+        let router = edge.router(routes);
+        tokio::spawn(measure(runtime.clone(), closing.clone()));
+        let (http, stop, stop_within) = (config.http, closing.clone(), config.node.stop_within.get());
+        let served = tokio::spawn(async move { serve(listener, router, &http, stop, stop_within / 2).await });
+        Ok(Node {
+            address,
+            operator,
+            data_dir,
+            runtime,
+            bus,
+            store,
+            clock,
+            stop_within,
+            closing,
+            served,
+            lock,
+        })
+    }
+
+    /// Where to reach it, such as `http://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        if self.address.ip().is_unspecified() {
+            format!("http://localhost:{}", self.address.port())
+        } else {
+            format!("http://{}", self.address)
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The configured one, or the one made at this start.
+    pub fn operator_token(&self) -> &Secret {
+        &self.operator
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// What a service that runs here is given.
+    pub fn ctx(&self, service: &str) -> Option<&Ctx> {
+        self.runtime.ctx(service)
+    }
+
+    pub fn bus(&self) -> &Arc<dyn Bus> {
+        &self.bus
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Stops in order within `node.stop_within`: no new requests, running ones end, groups and relays end, files close.
+    pub async fn stop(self) {
+        let until = Instant::now() + self.stop_within;
+        self.closing.cancel();
+        // Fails only when serving has panicked, which the log has.
+        let _ = self.served.await;
+        let left = until.saturating_duration_since(Instant::now());
+        self.runtime.stop(left.max(Duration::from_millis(100))).await;
+        self.store.close().await;
+        drop(self.lock);
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartFailure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartFailure::Listen { address, reason: error.to_string().to_lowercase() })
+}
+
+/// Keeps the gauges of lag fresh.
+async fn measure(runtime: Arc<Runtime>, closing: CancellationToken) {
+    let mut ticks = tokio::time::interval(MEASURE_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => { runtime.lags().await; }
+            () = closing.cancelled() => return,
+        }
+    }
+}

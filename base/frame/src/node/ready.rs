@@ -1,0 +1,68 @@
+//! What `/readyz` asks: the log, each database, the groups, and room on the disk.
+
+use crate::admin::Facts;
+use crate::edge::Readiness;
+use artel_bus::{Bus, BusError};
+use artel_flow::Runtime;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Less room than this is reported before writes fail.
+const LEAST_ROOM: u64 = 16 << 20;
+
+pub(super) fn register(
+    readiness: &Readiness,
+    runtime: &Arc<Runtime>,
+    bus: &Arc<dyn Bus>,
+    facts: &Facts,
+    data_dir: &Path,
+) {
+    let bus = bus.clone();
+    readiness.register("log", Arc::new(move || log(bus.clone())));
+    for name in facts.running(runtime) {
+        let (check, service) = (runtime.clone(), name.clone());
+        readiness.register(
+            &format!("database {name}"),
+            Arc::new(move || database(check.clone(), service.clone())),
+        );
+    }
+    let groups = runtime.clone();
+    readiness.register("groups", Arc::new(move || self::groups(groups.clone())));
+    let folder: Arc<Path> = Arc::from(data_dir);
+    readiness.register("disk", Arc::new(move || disk(folder.clone())));
+}
+
+/// Every partition can be read and written, as far as the log knows.
+async fn log(bus: Arc<dyn Bus>) -> Result<(), String> {
+    let mut stopped = Vec::new();
+    for topic in bus.list().await.map_err(|error| error.to_string())? {
+        for partition in 0..topic.partitions {
+            match bus.bounds(&topic.name, partition).await {
+                // A topic may be deleted meanwhile.
+                Ok(_) | Err(BusError::UnknownTopic(_)) => {}
+                Err(error) => stopped.push(error.to_string()),
+            }
+        }
+    }
+    if stopped.is_empty() { Ok(()) } else { Err(stopped.join("\n")) }
+}
+
+async fn database(runtime: Arc<Runtime>, service: String) -> Result<(), String> {
+    let Some(ctx) = runtime.ctx(&service) else { return Ok(()) };
+    ctx.read().await.map(drop).map_err(|fault| fault.reason)
+}
+
+async fn groups(runtime: Arc<Runtime>) -> Result<(), String> {
+    let troubles = runtime.troubles();
+    if troubles.is_empty() { Ok(()) } else { Err(troubles.join("\n")) }
+}
+
+async fn disk(folder: Arc<Path>) -> Result<(), String> {
+    let looked = rustix::fs::statvfs(&*folder);
+    let found = looked.map_err(|error| format!("'{}' can't be looked at: {error}", folder.display()))?;
+    let room = found.f_bavail.saturating_mul(found.f_frsize);
+    if room >= LEAST_ROOM {
+        return Ok(());
+    }
+    Err(format!("only {} KiB are left on the disk of '{}'; free some", room >> 10, folder.display()))
+}
