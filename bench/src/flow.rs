@@ -4,7 +4,9 @@
 
 use anyhow::{Context, Result};
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Msg, Parts, Produce, Raw, Read, Runtime, Service, Tx};
+use artel_flow::{
+    Clock, Ctx, FlowMetrics, Ids, Limits, Msg, Parts, Produce, Raw, Read, Runtime, Service, Tx,
+};
 use artel_message::{Command, Described, Fault, Query};
 use artel_store::{Args, Lane, MemoryCache, Migrations, Store, StoreSettings};
 use schemars::JsonSchema;
@@ -73,7 +75,13 @@ async fn make(tx: &mut Tx, make: Make) -> Result<(), Fault> {
         let (id, key) = (tx.new_id(), format!("k{}", i % 1000));
         rows.push((id, key.clone(), value.clone(), "new").values());
         let value = Some(format!("\"{value}\"").into());
-        let to = Produce { topic: "load".into(), key: Some(key.into()), value, id: Some(id), ..Produce::default() };
+        let to = Produce {
+            topic: "load".into(),
+            key: Some(key.into()),
+            value,
+            id: Some(id),
+            ..Produce::default()
+        };
         tx.produce("load.message", to);
     }
     tx.exec_rows(INSERT, (), rows).await?;
@@ -123,7 +131,11 @@ async fn flow(dir: &Path, arguments: &Arguments) -> Result<Duration> {
     let runtime = Runtime::start(Parts {
         services: vec![service()],
         roles: None,
-        catalogue: vec![Described::command::<Make>(), Described::command::<Mark>(), Described::query::<Done>()],
+        catalogue: vec![
+            Described::command::<Make>(),
+            Described::command::<Mark>(),
+            Described::query::<Done>(),
+        ],
         settings: BTreeMap::new(),
         bus: Segments::open(dir.join("log"), SegmentsConfig::default())?,
         store: Store::open(&format!("sqlite:{}", dir.join("db").display()), StoreSettings::default()).await?,

@@ -2,12 +2,17 @@
 
 mod flow;
 mod log;
+mod pipeline;
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("log") => log::run(&args.collect::<Vec<_>>()),
         Some("flow") => flow::run(&args.collect::<Vec<_>>()),
-        other => anyhow::bail!("'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES]", other.unwrap_or_default()),
+        Some("pipeline") => pipeline::run(&args.collect::<Vec<_>>()),
+        other => anyhow::bail!(
+            "'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES], pipeline URL [MESSAGES]",
+            other.unwrap_or_default()
+        ),
     }
 }
