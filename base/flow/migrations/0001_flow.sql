@@ -68,6 +68,7 @@ CREATE INDEX flow_answered_until ON flow_answered (until);
 -- Groups made at run time.
 CREATE TABLE flow_group (
     name TEXT PRIMARY KEY,
+    id UUID NOT NULL,
     topic TEXT NOT NULL,
     start_at TEXT NOT NULL,
     wanted TEXT NOT NULL,
@@ -83,6 +84,7 @@ CREATE TABLE flow_topic (
 CREATE TABLE flow_timer (
     name TEXT NOT NULL,
     key TEXT NOT NULL,
+    ordered_by TEXT,
     due BIGINT NOT NULL,
     body BYTEA NOT NULL,
     cause UUID NOT NULL,
@@ -107,6 +109,7 @@ CREATE TABLE flow_effect (
     result BYTEA
 );
 CREATE INDEX flow_effect_due ON flow_effect (name, due);
+CREATE INDEX flow_effect_key ON flow_effect (name, key, made_at, id);
 
 CREATE TABLE flow_schedule (
     name TEXT PRIMARY KEY,

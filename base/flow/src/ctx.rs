@@ -5,13 +5,14 @@ use crate::limits::Limits;
 use crate::mediator::{Asked, Mediator};
 use crate::metrics::FlowMetrics;
 use crate::service::{AnySettings, Service};
-use crate::storage::outbox::{LastSent, Sent};
+use crate::storage::outbox::Sent;
 use crate::topics::Topics;
 use crate::{Groups, Read};
 use artel_message::{Command, Fault, Query, Time};
 use artel_store::{Cache, Db};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,12 +30,12 @@ pub(crate) struct Shared {
     pub metrics: Arc<FlowMetrics>,
     /// The owner of this node's claims.
     pub node: Uuid,
-    /// The epoch this node took all of the service's partitions with.
-    pub epoch: i64,
     /// Rows in the outbox, as far as committed.
     pub outbox_rows: AtomicI64,
-    /// The last seq given per partition, as far as committed; `None` = must be read again.
-    pub sent: Mutex<Option<Arc<LastSent>>>,
+    /// Topics that this service made at run time: its numbers count there.
+    pub adopted: RwLock<BTreeSet<String>>,
+    /// Partitions that the log refuses, with the reason; the relay's.
+    pub stuck: Mutex<BTreeMap<(String, u32), String>>,
     pub wake: Wake,
     pub shutdown: CancellationToken,
 }
@@ -82,6 +83,9 @@ impl Shared {
             self.metrics.outbox(self.name(), self.outbox_rows.load(Ordering::Relaxed));
             self.wake.relay.notify_one();
         }
+        if !sent.adopted.is_empty() {
+            self.adopted.write().unwrap_or_else(PoisonError::into_inner).extend(sent.adopted);
+        }
         if sent.timers {
             self.wake.timers.notify_one();
         }
@@ -92,6 +96,20 @@ impl Shared {
             self.wake.groups.notify_one();
         }
         self.progressed();
+    }
+
+    /// An epoch that no earlier row of the same place had.
+    pub fn fresh_epoch(&self) -> i64 {
+        let bits = self.ids.fresh(self.now()).as_u128() as u64;
+        i64::try_from(bits >> 2).unwrap_or(1)
+    }
+
+    /// Whether `source` may write to `topic` with numbers that count.
+    pub fn trusts(&self, topic: &str, source: &str) -> bool {
+        self.topics.may_write(topic, source).unwrap_or_else(|| {
+            source.strip_prefix("artel/") == Some(self.name())
+                && self.adopted.read().unwrap_or_else(PoisonError::into_inner).contains(topic)
+        })
     }
 
     pub fn progressed(&self) {

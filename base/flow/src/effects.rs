@@ -8,14 +8,16 @@ use crate::service::EffectEntry;
 use crate::storage::effects::{self, Effect};
 use crate::{Failure, Tx};
 use artel_message::{Cause, Fault};
-use artel_store::Lane;
+use artel_store::{Lane, StoreError};
 use bytes::Bytes;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_secs(5);
@@ -40,7 +42,7 @@ pub(crate) async fn run(ctx: Ctx, name: &'static str, stop: CancellationToken) {
         let free = entry.options.width.unwrap_or(WIDTH).saturating_sub(running.load(Ordering::Relaxed));
         let claimed = if free == 0 { Ok(Vec::new()) } else { claim(&shared, name, entry, free).await };
         match claimed {
-            Ok(claimed) if claimed.is_empty() => idle(&shared, &mut woken, &stop).await,
+            Ok(claimed) if claimed.is_empty() => idle(&shared, name, &mut woken, &stop).await,
             Ok(claimed) => {
                 for effect in claimed {
                     running.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +58,7 @@ pub(crate) async fn run(ctx: Ctx, name: &'static str, stop: CancellationToken) {
             }
             Err(failure) => {
                 tracing::warn!(effect = name, error = %failure, "effects wait for the infrastructure");
-                idle(&shared, &mut woken, &stop).await;
+                idle(&shared, name, &mut woken, &stop).await;
             }
         }
     }
@@ -65,9 +67,9 @@ pub(crate) async fn run(ctx: Ctx, name: &'static str, stop: CancellationToken) {
 }
 
 /// Waits until something may be due.
-async fn idle(shared: &Shared, woken: &mut watch::Receiver<u64>, stop: &CancellationToken) {
+async fn idle(shared: &Shared, name: &str, woken: &mut watch::Receiver<u64>, stop: &CancellationToken) {
     let next = match shared.db.read().await {
-        Ok(mut read) => effects::next(&mut read).await.ok().flatten(),
+        Ok(mut read) => effects::next(&mut read, name).await.ok().flatten(),
         Err(_) => None,
     };
     let poll = shared.now() + POLL;
@@ -151,18 +153,26 @@ async fn renewed(
     let call = Call { service: shared.name(), kind: "effect", name, trace: effect.trace.as_deref() };
     let work =
         around(call, &shared.metrics, shared.limits.effect_time, (entry.handler)(&ctx, effect.body.clone()));
-    tokio::pin!(work);
+    tokio::select! {
+        result = work => result,
+        never = renew(shared, name, effect.id) => match never {},
+    }
+}
+
+/// Renews the claim for as long as the call runs beside it; trouble with that is none of the call's.
+async fn renew(shared: &Shared, name: &str, id: Uuid) -> Infallible {
     loop {
-        tokio::select! {
-            result = &mut work => return result,
-            () = tokio::time::sleep(LEASE / 3) => {
-                let mut write = shared.db.begin(Lane::Background).await?;
-                let ours = effects::renew(&mut write, effect.id, shared.node, shared.now() + LEASE).await?;
-                write.commit().await?;
-                if !ours {
-                    tracing::warn!(effect = name, id = %effect.id, "the claim was lost while the call ran");
-                }
-            }
+        tokio::time::sleep(LEASE / 3).await;
+        let renewed = async {
+            let mut write = shared.db.begin(Lane::Background).await?;
+            let ours = effects::renew(&mut write, id, shared.node, shared.now() + LEASE).await?;
+            write.commit().await?;
+            Ok::<_, StoreError>(ours)
+        };
+        match renewed.await {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(effect = name, %id, "the claim was lost while the call ran"),
+            Err(error) => tracing::warn!(effect = name, %id, %error, "the claim could not be renewed"),
         }
     }
 }
@@ -196,8 +206,8 @@ async fn finish(
         let ended = Ended { id: effect.id, input: effect.body.clone(), result, attempts: effect.attempts };
         let call = Call { service: shared.name(), kind: "done", name, trace: effect.trace.as_deref() };
         let handled = done(&mut tx, ended);
-        if let Err(failure) = around(call, &shared.metrics, shared.limits.handler_time, handled).await {
-            let failure = tx.latched().unwrap_or(failure);
+        let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
+        if let Err(failure) = tx.verdict(result) {
             tx.rollback().await;
             tracing::warn!(effect = name, id = %effect.id, error = %failure, "done handler failed; it is tried again");
             return put_off(shared, effect).await;

@@ -74,9 +74,13 @@ where
     Arc::new(move |tx: &mut Tx, bodies: Vec<(Cause, Bytes)>| -> BoxFuture<'_, Result<(), Failure>> {
         let function = function.clone();
         Box::pin(async move {
+            let namespace: Arc<str> = Arc::from(format!("{}#message", tx.namespace()));
             let messages: Result<Vec<Msg<M>>, Failure> = bodies
                 .into_iter()
-                .map(|(cause, body)| Ok(Msg { body: read_message::<M>(&body)?, cause, ordinal: 0 }))
+                .map(|(cause, body)| {
+                    let namespace = namespace.clone();
+                    Ok(Msg { body: read_message::<M>(&body)?, cause, ordinal: 0, namespace })
+                })
                 .collect();
             function.call(tx, messages?).await.map_err(refused)
         })
@@ -92,7 +96,8 @@ where
     Arc::new(move |tx: &mut Tx, body: Bytes| -> BoxFuture<'_, Result<Bytes, Failure>> {
         let function = function.clone();
         Box::pin(async move {
-            let message = Msg { body: read_message::<C>(&body)?, cause: tx.cause(), ordinal: 0 };
+            let namespace = Arc::from(format!("{}#message", tx.namespace()));
+            let message = Msg { body: read_message::<C>(&body)?, cause: tx.cause(), ordinal: 0, namespace };
             function.call(tx, vec![message]).await.map_err(refused)?;
             encode(C::NAME, &())
         })

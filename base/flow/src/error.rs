@@ -17,7 +17,7 @@ pub enum StartError {
     #[error("{0}")]
     Flow(crate::Failure),
     #[error(
-        "the clock of service '{service}' is more than a day ahead of the database's and the log's; set it right"
+        "service '{service}' has given numbers that lie more than a day ahead of this machine's clock; set the clock right"
     )]
     Clock { service: String },
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_secs(5);
@@ -38,6 +39,7 @@ pub struct GroupInfo {
 }
 
 struct Running {
+    id: Uuid,
     status: SharedStatus,
     stop: CancellationToken,
 }
@@ -86,7 +88,7 @@ impl Groups {
     fn start_and_stop(&self, stored: Vec<Stored>, tasks: &TaskTracker, stop: &CancellationToken) {
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|name, task| {
-            let keep = stored.iter().any(|s| s.name == *name && s.running);
+            let keep = stored.iter().any(|s| s.name == *name && s.id == task.id && s.running);
             if !keep {
                 task.stop.cancel();
             }
@@ -114,7 +116,7 @@ impl Groups {
     fn start(&self, group: &Stored, tasks: &TaskTracker, stop: &CancellationToken) -> Running {
         let shared = self.0.shared.clone();
         let stop = stop.child_token();
-        let kind = GroupKind::RunTime { name: Arc::from(group.name.as_str()) };
+        let kind = GroupKind::RunTime { name: Arc::from(group.name.as_str()), id: group.id };
         let topics = std::slice::from_ref(&group.topic);
         let task = GroupTask::new(
             shared,
@@ -126,7 +128,7 @@ impl Groups {
         );
         let status = task.status.clone();
         tasks.spawn(task.run());
-        Running { status, stop }
+        Running { id: group.id, status, stop }
     }
 
     fn full_name(&self, name: &str) -> String {

@@ -76,13 +76,15 @@ pub struct Msg<M> {
     pub(crate) body: M,
     pub(crate) cause: Cause,
     pub(crate) ordinal: u32,
+    /// The handler's, told apart from the ids of its transaction.
+    pub(crate) namespace: Arc<str>,
 }
 
 impl<M: Message> Msg<M> {
     /// An id born of this message: the same one when the handler runs again.
     pub fn new_id(&mut self) -> Uuid {
         self.ordinal += 1;
-        self.cause.derive(M::NAME, self.ordinal - 1)
+        self.cause.derive(&self.namespace, self.ordinal - 1)
     }
     pub fn into_inner(self) -> M {
         self.body

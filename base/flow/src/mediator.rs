@@ -9,6 +9,7 @@ use crate::{Failure, Read, Tx};
 use artel_message::{Cause, Code, Command, Fault, Query, Time, service_of};
 use artel_store::Lane;
 use bytes::Bytes;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -113,14 +114,29 @@ fn missing(kind: &str, name: &str) -> Fault {
 
 /// SHA-256 over the name and the canonical JSON (RFC 8785).
 fn hash_of(name: &str, body: &[u8]) -> Result<[u8; 32], Fault> {
-    let canonical = serde_json::from_slice::<serde_json::Value>(body)
-        .and_then(|value| serde_jcs::to_vec(&value))
+    let canonical = serde_json::from_slice::<Value>(body)
+        .and_then(|value| serde_jcs::to_vec(&exact(value)))
         .map_err(|e| Fault::invalid(format!("{name} has no canonical form: {e}")))?;
     let mut hash = Sha256::new();
     hash.update(name.as_bytes());
     hash.update([0]);
     hash.update(&canonical);
     Ok(hash.finalize().into())
+}
+
+/// RFC 8785 writes numbers as doubles; whole numbers that a double can't hold stand as text, so that they stay apart.
+fn exact(value: Value) -> Value {
+    const EXACT: u64 = 1 << 53;
+    match value {
+        Value::Number(n) if n.as_u64().or(n.as_i64().map(i64::unsigned_abs)).is_some_and(|n| n > EXACT) => {
+            Value::String(format!("number {n}"))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(exact).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (name, exact(value))).collect())
+        }
+        other => other,
+    }
 }
 
 async fn run_command(
@@ -136,12 +152,12 @@ async fn run_command(
         None => Cause::message(shared.ids.fresh(now), now),
     };
     let call = Call { service: shared.name(), kind: "command", name, trace: trace.as_deref() };
-    let attempt = around(call, &shared.metrics, shared.limits.handler_time, async {
+    let attempt = async {
         let mut tx = Tx::begin(&shared, Lane::Interactive).await?;
         tx.enter(name, cause, false, trace.clone());
         tx.at(now);
-        attempt(tx, &shared, name, body, asking.as_ref()).await
-    });
+        attempt(tx, &shared, call, name, body, asking.as_ref()).await
+    };
     match attempt.await {
         Ok(reply) => Ok(reply),
         Err(Failure::Refused(fault)) => {
@@ -158,6 +174,7 @@ async fn run_command(
 async fn attempt(
     mut tx: Tx,
     shared: &Shared,
+    call: Call<'_>,
     name: &'static str,
     body: Bytes,
     asking: Option<&Asking>,
@@ -170,10 +187,12 @@ async fn attempt(
     }
     let handler =
         shared.service.commands.get(name).ok_or_else(|| Failure::Refused(missing("command", name)))?;
-    let reply = match (handler.handler)(&mut tx, body).await {
+    // The limit holds for the handler: a commit that has begun is waited for, or its outcome would be unknown.
+    let work = (handler.handler)(&mut tx, body);
+    let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+    let reply = match tx.verdict(result) {
         Ok(reply) => reply,
         Err(failure) => {
-            let failure = tx.latched().unwrap_or(failure);
             tx.rollback().await;
             return Err(failure);
         }

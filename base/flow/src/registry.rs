@@ -24,6 +24,13 @@ pub fn check(services: &[Service], catalogue: &[Described]) -> Vec<String> {
             Kind::Effect => handled(&|s| s.effects.contains_key(message.name)),
             Kind::Event => true,
         };
+        if message.topic.is_some_and(|topic| service_of(topic) != service_of(message.name)) {
+            mistakes.push(format!(
+                "event '{}' goes to topic '{}', which by its name belongs to another service",
+                message.name,
+                message.topic.unwrap_or_default()
+            ));
+        }
         if !ok {
             let (kind, service) = (message.kind.as_str(), service_of(message.name));
             mistakes.push(format!(
@@ -53,12 +60,12 @@ fn is_command(services: &[Service], name: &str) -> bool {
     services.iter().any(|s| s.commands.contains_key(name))
 }
 
-/// Every topic of the table with its owner and who may write there.
-pub(crate) fn topics(services: &[Service], catalogue: &[Described]) -> BTreeMap<String, (String, Writers)> {
+/// Every topic of the table with who may write there.
+pub(crate) fn topics(services: &[Service], catalogue: &[Described]) -> BTreeMap<String, Writers> {
     let mut topics = BTreeMap::new();
     let mut event_topic = |topic: &str| {
         let service = service_of(topic).to_owned();
-        topics.insert(topic.to_owned(), (service.clone(), Writers::One(service)));
+        topics.insert(topic.to_owned(), Writers::One(service));
     };
     catalogue.iter().filter_map(|message| message.topic).for_each(&mut event_topic);
     for service in services {
@@ -66,10 +73,10 @@ pub(crate) fn topics(services: &[Service], catalogue: &[Described]) -> BTreeMap<
     }
     for service in services {
         if !service.commands.is_empty() {
-            topics.insert(commands_topic(service.name), (service.name.to_owned(), Writers::Services));
+            topics.insert(commands_topic(service.name), Writers::Services);
         }
         if !service.replies.is_empty() {
-            topics.insert(replies_topic(service.name), (service.name.to_owned(), Writers::Services));
+            topics.insert(replies_topic(service.name), Writers::Services);
         }
     }
     topics

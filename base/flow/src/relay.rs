@@ -1,19 +1,20 @@
 //! The relay: carries committed messages from the outbox to the log, in seq order per partition, and confirms them.
 
+use crate::around::{Call, around};
 use crate::clock::Clock;
 use crate::ctx::Shared;
 use crate::handler::Published;
 use crate::storage::outbox::{self, Waiting};
 use crate::{Failure, StartError, Tx, wire};
 use artel_bus::{Appended, Bounds, Bus, BusError, Fetch, Record};
-use artel_message::{Cause, Envelope, Headers};
+use artel_message::{Cause, Envelope, Headers, Time};
 use artel_store::{Db, Engine, Lane};
 use bytes::Bytes;
 use futures::future::join_all;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The poll that backs up the waking.
@@ -25,6 +26,12 @@ const LOOK_BACK: i64 = 1_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// The most bytes in one append.
 const APPEND_BYTES: usize = 768 << 10;
+/// The most bytes in one round.
+const ROUND_BYTES: usize = 8 << 20;
+/// Rows of a partition that refused, tried at once.
+const STUCK_ROWS: usize = 200;
+/// How often the service's own handler of reports may fail before messages are confirmed without it.
+const REPORTS: u32 = 10;
 
 /// Raises the service's counter above every number it may have given before: a database that went back, or a lagging clock,
 /// never gives one twice. Runs before anything is written.
@@ -45,7 +52,8 @@ pub(crate) async fn jump(
         highest = highest.max(own.saturating_add(1)).max(seq.saturating_add(1));
     }
     let next = outbox::jump(&mut write, clock.micros().max(highest)).await?;
-    if next > clock.micros().saturating_add(DAY_MICROS) && next > highest.saturating_add(DAY_MICROS) {
+    // Consumers don't believe numbers that lie more than a day ahead of their clock.
+    if next > clock.micros().saturating_add(DAY_MICROS) {
         write.rollback().await?;
         return Err(StartError::Clock { service: service.to_owned() });
     }
@@ -86,8 +94,8 @@ async fn highest_own_seq(
     Ok(highest)
 }
 
-/// Rows of one partition that go into one append.
-struct Load {
+/// Rows of one partition, in order.
+struct Batch {
     topic: String,
     partition: u32,
     rows: Vec<Waiting>,
@@ -100,19 +108,36 @@ struct Relay {
     read_to: i64,
     /// Partitions that refused: their rows up to the id wait there.
     stuck: BTreeMap<(String, u32), i64>,
+    /// When those are tried again.
+    try_stuck_at: Instant,
     /// In the log, with their offsets, and not yet deleted here.
     unconfirmed: Vec<(Waiting, i64)>,
+    /// How often the service's own handler of reports failed for them.
+    unreported: u32,
 }
 
-/// Runs until stopped.
+/// Runs until stopped, then empties the outbox as far as the log takes it.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut relay = Relay { shared, stop, read_to: -1, stuck: BTreeMap::new(), unconfirmed: Vec::new() };
-    while !relay.stop.is_cancelled() {
+    let mut relay = Relay {
+        shared,
+        stop,
+        read_to: -1,
+        stuck: BTreeMap::new(),
+        try_stuck_at: Instant::now(),
+        unconfirmed: Vec::new(),
+        unreported: 0,
+    };
+    loop {
+        let stopping = relay.stop.is_cancelled();
         match relay.round().await {
             Ok(true) => {}
+            Ok(false) if stopping => return,
             Ok(false) => relay.idle().await,
             Err(failure) => {
                 tracing::warn!(service = relay.shared.name(), error = %failure, "the relay waits and tries again");
+                if stopping {
+                    return;
+                }
                 relay.pause(relay.shared.limits.outage_pause).await;
             }
         }
@@ -121,11 +146,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 impl Relay {
     async fn idle(&self) {
-        let wait = if self.stuck.is_empty() { POLL } else { STUCK_PAUSE };
         tokio::select! {
             () = self.shared.wake.relay.notified() => {}
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(POLL) => {}
         }
     }
 
@@ -136,21 +160,18 @@ impl Relay {
         }
     }
 
-    /// One round: rows after the last one read, and again those of partitions that refused. False = nothing got away.
+    /// One round: rows after the last one read, and now and then those of partitions that refused. False = nothing got away.
     async fn round(&mut self) -> Result<bool, Failure> {
         self.confirm().await?;
-        let limit = self.shared.limits.relay_rows;
+        let load = outbox::Load { rows: self.shared.limits.relay_rows.max(1), bytes: ROUND_BYTES };
         let mut read = self.shared.db.read().await?;
-        let mut rows = Vec::new();
-        for ((topic, partition), until) in &self.stuck {
-            rows.extend(outbox::of_partition(&mut read, topic, *partition, *until, limit).await?);
-        }
-        let fresh = outbox::after(&mut read, self.read_to, limit).await?;
+        let mut rows = self.stuck_rows(&mut read).await?;
+        let fresh = outbox::after(&mut read, self.read_to, load).await?;
         drop(read);
         if let Some(last) = fresh.last() {
             self.read_to = last.id;
         }
-        let full = fresh.len() == limit;
+        let more = !fresh.is_empty();
         for row in fresh {
             let place = (row.message.topic.clone(), row.message.partition);
             match self.stuck.get_mut(&place) {
@@ -159,16 +180,30 @@ impl Relay {
             }
         }
         if rows.is_empty() {
-            if self.stuck.is_empty() {
+            if self.stuck.is_empty() && !more {
                 // The count is kept by hand; where a commit's outcome was unknown, the empty table sets it right.
                 self.shared.outbox_rows.store(0, Ordering::Relaxed);
             }
-            return Ok(full);
+            return Ok(more);
         }
         self.unconfirmed = self.append(rows).await;
         let any = !self.unconfirmed.is_empty();
         self.confirm().await?;
-        Ok(any || full)
+        Ok(any || more)
+    }
+
+    /// The first rows of each partition that refused, when it is time to try again.
+    async fn stuck_rows(&mut self, read: &mut artel_store::Read) -> Result<Vec<Waiting>, Failure> {
+        let mut rows = Vec::new();
+        if self.stuck.is_empty() || Instant::now() < self.try_stuck_at {
+            return Ok(rows);
+        }
+        self.try_stuck_at = Instant::now() + STUCK_PAUSE;
+        let load = outbox::Load { rows: STUCK_ROWS, bytes: APPEND_BYTES };
+        for ((topic, partition), until) in &self.stuck {
+            rows.extend(outbox::of_partition(read, topic, *partition, *until, load).await?);
+        }
+        Ok(rows)
     }
 
     /// Appends each partition's rows in order, partitions side by side; returns what the log has confirmed.
@@ -178,93 +213,133 @@ impl Relay {
             partitions.entry((row.message.topic.clone(), row.message.partition)).or_default().push(row);
         }
         let bus = self.shared.topics.bus().clone();
-        let appends = partitions
-            .into_iter()
-            .map(|((topic, partition), rows)| append_partition(bus.clone(), Load { topic, partition, rows }));
+        let appends = partitions.into_iter().map(|((topic, partition), rows)| {
+            append_partition(bus.clone(), Batch { topic, partition, rows })
+        });
         let mut confirmed = Vec::new();
         for (place, mut done, rest) in join_all(appends).await {
             confirmed.append(&mut done);
             match rest {
-                Some((last, error)) => {
-                    if !self.stuck.contains_key(&place) {
-                        tracing::warn!(
-                            service = self.shared.name(), topic = %place.0, partition = place.1, %error,
-                            "the log refuses a partition; its messages wait in the outbox, others go on"
-                        );
-                    }
-                    if matches!(error, BusError::UnknownTopic(_)) {
-                        self.shared.topics.unlearn(&place.0);
-                    }
-                    let until = self.stuck.entry(place).or_insert(last);
-                    *until = last.max(*until);
-                }
-                None => {
-                    if self.stuck.remove(&place).is_some() {
-                        // Rows behind the last one tried may have been passed over: read again from the start.
-                        self.read_to = -1;
-                    }
-                }
+                Some((last, error)) => self.refused(place, last, &error),
+                None => self.accepted(&place),
             }
         }
         confirmed
     }
 
+    fn refused(&mut self, place: (String, u32), last: i64, error: &BusError) {
+        if self.stuck.is_empty() {
+            self.try_stuck_at = Instant::now() + STUCK_PAUSE;
+        }
+        if !self.stuck.contains_key(&place) {
+            tracing::warn!(
+                service = self.shared.name(), topic = %place.0, partition = place.1, %error,
+                "the log refuses a partition; its messages wait in the outbox, others go on"
+            );
+        }
+        let reason = format!(
+            "messages of {} for {}/{} wait in the outbox: {error}",
+            self.shared.name(),
+            place.0,
+            place.1
+        );
+        self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), reason);
+        let until = self.stuck.entry(place).or_insert(last);
+        *until = last.max(*until);
+    }
+
+    fn accepted(&mut self, place: &(String, u32)) {
+        if self.stuck.remove(place).is_some() {
+            self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+            // Rows behind the last one tried were passed over: read again from the start.
+            self.read_to = -1;
+        }
+    }
+
     /// Deletes what the log has and tells the service where it went, in one transaction. What fails here is tried again
-    /// without being published again.
+    /// without being published again; a handler of reports that goes on failing is left out in the end.
     async fn confirm(&mut self) -> Result<(), Failure> {
-        let confirmed = &self.unconfirmed;
-        if confirmed.is_empty() {
+        if self.unconfirmed.is_empty() {
             return Ok(());
         }
+        let result = self.confirm_once().await;
+        match &result {
+            Ok(()) => {
+                self.unconfirmed.clear();
+                self.unreported = 0;
+                self.shared.progressed();
+            }
+            Err(Failure::Infrastructure(_)) => {}
+            Err(failure) => {
+                self.unreported += 1;
+                if self.unreported == REPORTS {
+                    tracing::error!(
+                        service = self.shared.name(), error = %failure, messages = self.unconfirmed.len(),
+                        "the handler of published messages goes on failing; these are confirmed without it"
+                    );
+                }
+            }
+        }
+        result
+    }
+
+    async fn confirm_once(&self) -> Result<(), Failure> {
         let shared = &self.shared;
         let mut tx = Tx::begin(shared, Lane::Background).await?.unbounded();
-        let ids: Vec<i64> = confirmed.iter().map(|(row, _)| row.id).collect();
-        let deleted = outbox::confirm(tx.write(), &ids).await?;
-        if let Some(handler) = &shared.service.published {
-            let first = &confirmed[0].0.message;
-            tx.enter("published", Cause::message(first.message, first.at), false, None);
-            let now = shared.now();
-            let published = confirmed
-                .iter()
-                .map(|(row, offset)| Published {
-                    id: row.message.message,
-                    name: row.message.name.clone(),
-                    topic: row.message.topic.clone(),
-                    partition: row.message.partition,
-                    offset: *offset,
-                    at: now,
-                })
-                .collect();
-            if let Err(failure) = handler(&mut tx, published).await {
-                let failure = tx.latched().unwrap_or(failure);
+        let gone: HashSet<i64> = outbox::confirm(tx.write(), self.unconfirmed.iter().map(|(row, _)| row.id))
+            .await?
+            .into_iter()
+            .collect();
+        let confirmed: Vec<_> = self.unconfirmed.iter().filter(|(row, _)| gone.contains(&row.id)).collect();
+        if let (Some(handler), Some((first, _))) = (&shared.service.published, confirmed.first())
+            && self.unreported < REPORTS
+        {
+            tx.enter("published", Cause::message(first.message.message, first.message.at), false, None);
+            let now = tx.now();
+            let published = confirmed.iter().map(|(row, offset)| report(row, *offset, now)).collect();
+            let call = Call { service: shared.name(), kind: "published", name: "*", trace: None };
+            let work = handler(&mut tx, published);
+            let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+            if let Err(failure) = tx.verdict(result) {
                 tx.rollback().await;
                 return Err(failure);
             }
         }
+        let deleted = i64::try_from(confirmed.len()).unwrap_or(0);
         tx.commit().await?;
-        let deleted = i64::try_from(deleted).unwrap_or(0);
         let left = shared.outbox_rows.fetch_sub(deleted, Ordering::Relaxed) - deleted;
         shared.metrics.outbox(shared.name(), left);
         shared.metrics.published(shared.name(), u64::try_from(deleted).unwrap_or(0));
-        self.unconfirmed.clear();
-        self.shared.progressed();
         Ok(())
+    }
+}
+
+fn report(row: &Waiting, offset: i64, at: Time) -> Published {
+    Published {
+        id: row.message.message,
+        name: row.message.name.clone(),
+        topic: row.message.topic.clone(),
+        partition: row.message.partition,
+        offset,
+        at,
     }
 }
 
 /// What became of a partition's rows: its place, those confirmed, and the last one with the error when some were not.
 type Outcome = ((String, u32), Vec<(Waiting, i64)>, Option<(i64, BusError)>);
 
-async fn append_partition(bus: Arc<dyn Bus>, load: Load) -> Outcome {
-    let Load { topic, partition, rows } = load;
+async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome {
+    let Batch { topic, partition, rows } = batch;
     let last = rows.last().map_or(0, |row| row.id);
     let mut confirmed = Vec::with_capacity(rows.len());
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         let mut chunk = Vec::new();
         let mut bytes = 0;
-        while let Some(row) = rows.next_if(|row| chunk.is_empty() || bytes + size_of(row) <= APPEND_BYTES) {
-            bytes += size_of(&row);
+        while let Some(row) =
+            rows.next_if(|row| chunk.is_empty() || bytes + row.message.size() <= APPEND_BYTES)
+        {
+            bytes += row.message.size();
             chunk.push(row);
         }
         match append_chunk(bus.as_ref(), &topic, partition, &chunk).await {
@@ -273,11 +348,6 @@ async fn append_partition(bus: Arc<dyn Bus>, load: Load) -> Outcome {
         }
     }
     ((topic, partition), confirmed, None)
-}
-
-fn size_of(row: &Waiting) -> usize {
-    let m = &row.message;
-    m.headers.len() + m.key.as_ref().map_or(0, Bytes::len) + m.value.as_ref().map_or(0, Bytes::len) + 64
 }
 
 async fn append_chunk(

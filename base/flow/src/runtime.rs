@@ -17,7 +17,7 @@ use artel_message::{Described, Time};
 use artel_store::{Cache, Lane, Store};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -79,13 +79,20 @@ pub struct GroupLag {
 impl Runtime {
     /// Checks the table, opens everything and starts. On an error nothing runs.
     pub async fn start(parts: Parts) -> Result<Runtime, StartError> {
-        let mistakes = registry::check(&parts.services, &parts.catalogue);
+        let mut mistakes = registry::check(&parts.services, &parts.catalogue);
+        let known = |role: &&String| parts.services.iter().any(|s| s.name == role.as_str());
+        for role in parts.roles.iter().flatten().filter(|role| !known(role)) {
+            mistakes.push(format!(
+                "role '{role}' is no service; there is: {}",
+                names(&parts.services).join(", ")
+            ));
+        }
         if !mistakes.is_empty() {
             return Err(StartError::Registry(mistakes));
         }
         let topology = registry::topology(&parts.services);
         let owners = registry::topics(&parts.services, &parts.catalogue);
-        let names: Vec<String> = parts.services.iter().map(|s| s.name.to_owned()).collect();
+        let names = names(&parts.services);
         let topics = Topics::new(parts.bus.clone(), &parts.limits, names.clone(), owners);
         topics.make_all().await?;
         register_all(&parts.bus, &parts.services).await?;
@@ -172,7 +179,10 @@ impl Runtime {
     pub fn troubles(&self) -> Vec<String> {
         let declared = self.readings.iter().flat_map(|r| troubles_of(&r.status));
         let run_time = self.services.values().flat_map(|ctx| ctx.groups.troubles());
-        declared.chain(run_time).collect()
+        let stuck = |ctx: &Ctx| -> Vec<String> {
+            ctx.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        };
+        declared.chain(run_time).chain(self.services.values().flat_map(stuck)).collect()
     }
 
     /// Where every declared group is.
@@ -247,6 +257,10 @@ impl Runtime {
     }
 }
 
+fn names(services: &[Service]) -> Vec<String> {
+    services.iter().map(|s| s.name.to_owned()).collect()
+}
+
 /// Registers all groups of the table, also those of roles that are off: retention must not pass them.
 async fn register_all(bus: &Arc<dyn Bus>, services: &[Service]) -> Result<(), StartError> {
     for service in services {
@@ -264,10 +278,11 @@ async fn idle(shared: &Shared) -> bool {
         let mut read = shared.db.read().await?;
         let timer = storage::timers::next(&mut read).await?;
         let due = timer.is_some_and(|due: Time| due <= shared.now());
-        let effect = effects::next(&mut read).await?.is_some_and(|due| due <= shared.now());
+        let effect = effects::due(&mut read, shared.now()).await?;
         let running = effects::claimed(&mut read).await? > 0;
         let waiting = outbox::any(&mut read).await?;
-        Ok::<_, artel_store::StoreError>(!due && !effect && !running && !waiting)
+        let schedule = storage::schedules::list(&mut read).await?.iter().any(|(_, due)| *due <= shared.now());
+        Ok::<_, artel_store::StoreError>(!due && !effect && !running && !waiting && !schedule)
     };
     look.await.unwrap_or(false)
 }
@@ -297,13 +312,13 @@ impl Opening {
         db.migrate(&service.migration_sets()).await?;
         relay::jump(&db, self.topics.bus(), name, &self.clock).await?;
         let mut write = db.begin(Lane::Interactive).await?;
-        let epoch = offsets::take_all(&mut write).await?;
+        offsets::take_all(&mut write).await?;
         effects::release_all(&mut write).await?;
         let waiting = outbox::count(&mut write).await?;
         let made = storage::groups::topics(&mut write).await?;
         write.commit().await?;
-        for topic in made {
-            self.topics.ensure(&topic).await?;
+        for topic in &made {
+            self.topics.ensure(topic).await?;
         }
         let now = self.clock.now();
         let shared = Arc::new(Shared {
@@ -316,9 +331,9 @@ impl Opening {
             ids: self.ids.clone(),
             metrics: self.metrics.clone(),
             node: self.ids.fresh(now),
-            epoch,
             outbox_rows: AtomicI64::new(waiting),
-            sent: Mutex::new(None),
+            adopted: RwLock::new(made.into_iter().collect()),
+            stuck: Mutex::default(),
             wake: Wake::new(self.progress.clone()),
             shutdown: self.intake.clone(),
             service,

@@ -77,13 +77,21 @@ async fn round(shared: &Arc<Shared>) -> Result<Time, Failure> {
         tx.enter(schedule.name, Cause::keyed("schedule", schedule.name, &due.to_string(), due), false, None);
         let call = Call { service: shared.name(), kind: "schedule", name: schedule.name, trace: None };
         let handled = (schedule.handler)(&mut tx, ());
-        if let Err(failure) = around(call, &shared.metrics, shared.limits.handler_time, handled).await {
-            let failure = tx.latched().unwrap_or(failure);
-            tx.rollback().await;
-            return Err(failure);
+        let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
+        let ended = match tx.verdict(result) {
+            Ok(()) => tx.commit().await,
+            Err(failure) => {
+                tx.rollback().await;
+                Err(failure)
+            }
+        };
+        match ended {
+            Ok(()) => earliest = earliest.min(next),
+            Err(failure) => {
+                tracing::warn!(service = shared.name(), schedule = name, error = %failure, "a schedule failed; it is tried again");
+                earliest = earliest.min(shared.now() + shared.limits.outage_pause * 4);
+            }
         }
-        tx.commit().await?;
-        earliest = earliest.min(next);
     }
     Ok(earliest)
 }

@@ -7,7 +7,7 @@ use crate::storage::outbox::Outgoing;
 use crate::storage::timers::{self, Timer};
 use crate::storage::{answered, dead};
 use crate::{Failure, Tx};
-use artel_message::{Cause, Envelope, Fault, Time, commands_topic, service_of};
+use artel_message::{Cause, Envelope, Time, commands_topic, service_of};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ async fn fire(shared: &Arc<Shared>, timer: Timer) -> Result<(), Failure> {
         let effect = Effect {
             id: tx.new_id(),
             name: timer.name.clone(),
-            key: Some(timer.key.clone()),
+            key: timer.order.clone(),
             body: timer.body.clone(),
             trace: timer.trace.clone(),
             made_at: now,
@@ -99,21 +99,20 @@ async fn fire(shared: &Arc<Shared>, timer: Timer) -> Result<(), Failure> {
     } else {
         send(&mut tx, &timer, cause)
     };
-    let failure = match result {
-        Ok(()) => match tx.latched() {
-            None => {
-                tx.commit().await?;
-                shared.wake.effects();
-                return Ok(());
-            }
-            Some(failure) => failure,
-        },
-        Err(failure) => tx.latched().unwrap_or(failure),
+    let ended = match tx.verdict(result) {
+        Ok(()) => tx.commit().await,
+        Err(failure) => {
+            tx.rollback().await;
+            Err(failure)
+        }
     };
-    tx.rollback().await;
-    match failure {
-        Failure::Infrastructure(_) => Err(failure),
-        _ => put_off(shared, timer, &failure).await,
+    match ended {
+        Ok(()) => {
+            shared.wake.effects();
+            Ok(())
+        }
+        Err(failure @ Failure::Infrastructure(_)) => Err(failure),
+        Err(failure) => put_off(shared, timer, &failure).await,
     }
 }
 
@@ -121,11 +120,11 @@ async fn fire(shared: &Arc<Shared>, timer: Timer) -> Result<(), Failure> {
 fn send(tx: &mut Tx, timer: &Timer, cause: Cause) -> Result<(), Failure> {
     let topic = commands_topic(service_of(&timer.name));
     let Some(known) = tx.shared.topics.known(&topic) else {
-        return Err(Failure::Refused(Fault::invalid(format!("timer '{}': no service takes it", timer.name))));
+        return Err(Failure::Refused(tx.shared.topics.absent(&timer.name, &topic)));
     };
     tx.enter("timer", cause, false, timer.trace.clone());
     let id = tx.new_id();
-    let key = Bytes::from(id.to_string());
+    let key = Bytes::from(timer.order.clone().unwrap_or_else(|| id.to_string()));
     let envelope = Envelope {
         id,
         name: timer.name.clone(),

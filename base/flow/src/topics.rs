@@ -2,7 +2,7 @@
 
 use crate::limits::Limits;
 use artel_bus::{Bus, BusError, Topic, TopicSpec};
-use artel_message::{Envelope, dead_letter_topic};
+use artel_message::{Envelope, Fault, dead_letter_topic};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
@@ -33,8 +33,8 @@ struct Inner {
     retention_ms: Option<i64>,
     retention_bytes: Option<u64>,
     services: Vec<String>,
-    /// Topic → the service it belongs to; dead-letter topics too.
-    owners: BTreeMap<String, (String, Writers)>,
+    /// Topics of the table → who may write there.
+    writers: BTreeMap<String, Writers>,
     known: RwLock<HashMap<String, Known>>,
 }
 
@@ -43,7 +43,7 @@ impl Topics {
         bus: Arc<dyn Bus>,
         limits: &Limits,
         services: Vec<String>,
-        owners: BTreeMap<String, (String, Writers)>,
+        writers: BTreeMap<String, Writers>,
     ) -> Topics {
         let retention = limits.retention.map(|time| i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
         Topics(Arc::new(Inner {
@@ -52,15 +52,21 @@ impl Topics {
             retention_ms: retention,
             retention_bytes: limits.retention_bytes,
             services,
-            owners,
+            writers,
             known: RwLock::default(),
         }))
     }
 
-    /// The service a topic belongs to: only that service's messages go there.
+    /// The service a topic belongs to, by the first part of its name: only that service's messages go there.
     pub fn owner(&self, topic: &str) -> Option<&str> {
-        let of = |name: &str| self.0.owners.get(name).map(|(service, _)| service.as_str());
-        of(topic).or_else(|| of(topic.strip_suffix(".dlq")?))
+        let (first, _) = topic.split_once('.')?;
+        self.0.services.iter().find(|service| *service == first).map(String::as_str)
+    }
+
+    /// Why a message can't be for a topic that is not known: one of ours comes back, another was never made.
+    pub(crate) fn absent(&self, message: &str, topic: &str) -> Fault {
+        let reason = format!("{message}: topic '{topic}' does not exist");
+        if self.owner(topic).is_some() { Fault::unavailable(reason) } else { Fault::invalid(reason) }
     }
 
     /// Makes the topic with the configured number of partitions, unless it exists.
@@ -82,20 +88,27 @@ impl Topics {
         Ok(())
     }
 
-    /// Makes the topic that messages given up on in `topic` go to; one partition, kept for ever.
-    pub(crate) async fn ensure_dead_letters(&self, topic: &str) -> Result<String, BusError> {
+    /// Makes the topic that messages given up on in `topic` go to, unless it exists; one partition, kept for ever.
+    pub(crate) async fn ensure_dead_letters(&self, topic: &str) -> Result<(String, Known), BusError> {
         let name = dead_letter_topic(topic);
-        if self.known(&name).is_none() {
-            let (retention_ms, retention_bytes) = (None, None);
-            let spec = TopicSpec { name: name.clone(), partitions: 1, retention_ms, retention_bytes };
-            self.learn(&self.0.bus.make(spec).await?);
+        if let Some(known) = self.known(&name) {
+            return Ok((name, known));
         }
-        Ok(name)
+        let found = match self.0.bus.describe(&name).await {
+            Err(BusError::UnknownTopic(_)) => {
+                let (retention_ms, retention_bytes) = (None, None);
+                let spec = TopicSpec { name: name.clone(), partitions: 1, retention_ms, retention_bytes };
+                self.0.bus.make(spec).await?
+            }
+            found => found?,
+        };
+        self.learn(&found);
+        Ok((name, Known { id: found.id, partitions: found.partitions }))
     }
 
     /// Makes every topic of the registry; one that exists with another number of partitions keeps its own.
     pub(crate) async fn make_all(&self) -> Result<(), BusError> {
-        for topic in self.0.owners.keys() {
+        for topic in self.0.writers.keys() {
             self.ensure(topic).await?;
         }
         Ok(())
@@ -111,11 +124,6 @@ impl Topics {
         self.0.known.read().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
-    /// Forgets what is cached, after the topic went away behind our back.
-    pub(crate) fn unlearn(&self, topic: &str) {
-        self.0.known.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
-    }
-
     fn learn(&self, topic: &Topic) {
         let known = Known { id: topic.id, partitions: topic.partitions };
         self.0.known.write().unwrap_or_else(PoisonError::into_inner).insert(topic.name.clone(), known);
@@ -123,8 +131,7 @@ impl Topics {
 
     /// Whether `source` may write to `topic` with a seq, as far as the registry says; `None` = it says nothing.
     pub(crate) fn may_write(&self, topic: &str, source: &str) -> Option<bool> {
-        let (_, writers) = self.0.owners.get(topic)?;
-        Some(match writers {
+        Some(match self.0.writers.get(topic)? {
             Writers::One(service) => source == Envelope::source_of(service),
             Writers::Services => self.0.services.iter().any(|s| source == Envelope::source_of(s)),
         })

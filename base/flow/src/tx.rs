@@ -16,8 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Room in a message for its headers, beside the limit of the value.
-const HEADER_BYTES: usize = 64 << 10;
+/// Room in a message for its headers and its key, beside the limit of the value.
+pub(crate) const HEADER_BYTES: usize = 32 << 10;
+const KEY_BYTES: usize = 8 << 10;
+/// Headers of one message; the log takes a few more, which dead letters need.
+const HEADERS: usize = 200;
 
 /// One attempt of one transaction. It latches on the first SQL error: later statements and the commit fail.
 pub struct Tx {
@@ -30,6 +33,8 @@ pub struct Tx {
     trace: Option<String>,
     ordinal: u32,
     now: Time,
+    /// The group that reads, where it is not the service's own: two groups of a service give different ids.
+    scope: Option<Arc<str>>,
     /// The relay's own: it takes more out of the outbox than it puts in.
     unbounded: bool,
     out: Out,
@@ -41,6 +46,7 @@ pub(crate) struct Out {
     pub messages: Vec<Outgoing>,
     pub timers: Vec<storage::timers::Timer>,
     pub groups: bool,
+    pub adopted: Vec<String>,
     /// The first thing that cannot leave; fails the commit.
     pub refused: Option<Fault>,
 }
@@ -65,6 +71,7 @@ impl Tx {
             trace: None,
             ordinal: 0,
             now,
+            scope: None,
             unbounded: false,
             out: Out::default(),
         })
@@ -101,7 +108,20 @@ impl Tx {
     /// An id that is the same when the handler runs again for the same message.
     pub fn new_id(&mut self) -> Uuid {
         self.ordinal += 1;
-        self.cause.derive(self.handler, self.ordinal - 1)
+        self.cause.derive(&self.namespace(), self.ordinal - 1)
+    }
+
+    /// Names the group whose handlers run.
+    pub(crate) fn scope(&mut self, grp: &str) {
+        self.scope = (grp != self.shared.name()).then(|| Arc::from(grp));
+    }
+
+    /// What ids of the running handler derive from, beside its message.
+    pub(crate) fn namespace(&self) -> String {
+        match &self.scope {
+            Some(grp) => format!("{grp}/{}", self.handler),
+            None => self.handler.to_owned(),
+        }
     }
 
     /// A number that is the same when the handler runs again for the same message.
@@ -227,6 +247,7 @@ impl Tx {
             self.out.timers.push(storage::timers::Timer {
                 name: M::NAME.to_owned(),
                 key: key.into(),
+                order: message.order(),
                 due: self.now + wait,
                 body,
                 cause: self.cause.id(),
@@ -244,10 +265,30 @@ impl Tx {
         Ok(stored || self.out.timers.len() < before)
     }
 
-    /// Starts a group made at run time (or starts it again where it stopped). Its messages come to `.on_raw`.
-    pub async fn start_group(&mut self, name: &str, topic: &str, from: StartAt) -> Result<(), StoreError> {
+    /// Starts a group made at run time (or starts it again where it stopped). Its messages come to `.on_raw`. A group of that
+    /// name on another topic is a conflict. `Latest` is where the topic ends when the group is first taken up.
+    pub async fn start_group(&mut self, name: &str, topic: &str, from: StartAt) -> Result<(), Fault> {
+        let service = &self.shared.service;
+        if service.raw.is_none() {
+            return Err(Fault::internal(format!(
+                "service '{}' has no handler for raw messages",
+                service.name
+            )));
+        }
+        if service.events.contains_key(name) {
+            return Err(Fault::conflict(format!(
+                "'{name}' is a group of the service itself; take another name"
+            )));
+        }
+        let id = self.new_id();
+        let there = storage::groups::start(&mut self.write, id, name, topic, from, self.now).await?;
+        if there != topic {
+            return Err(Fault::conflict(format!(
+                "group '{name}' reads topic '{there}'; forget it first, or take another name"
+            )));
+        }
         self.out.groups = true;
-        storage::groups::start(&mut self.write, name, topic, from, self.now).await
+        Ok(())
     }
 
     /// Stops a group made at run time; it keeps its place. False when there is none.
@@ -265,6 +306,7 @@ impl Tx {
 
     /// Records that this service made a topic at run time: from then on its seqs count there.
     pub async fn adopt_topic(&mut self, topic: &str) -> Result<(), StoreError> {
+        self.out.adopted.push(topic.to_owned());
         storage::groups::adopt_topic(&mut self.write, topic, self.now).await
     }
 
@@ -308,7 +350,8 @@ impl Tx {
             ));
         }
         let Some(known) = self.shared.topics.known(&draft.topic) else {
-            self.refuse(Fault::invalid(format!("{}: topic '{}' does not exist", draft.name, draft.topic)));
+            let absent = self.shared.topics.absent(draft.name, &draft.topic);
+            self.refuse(absent);
             return id;
         };
         let key = draft.key.or_else(|| draft.keyed.then(|| Bytes::from(id.to_string())));
@@ -326,7 +369,14 @@ impl Tx {
             reply: draft.reply,
             extra: draft.extra,
         };
-        let headers = crate::wire::encode(&envelope.to_headers());
+        let list = envelope.to_headers();
+        let headers = crate::wire::encode(&list);
+        if list.len() > HEADERS {
+            self.refuse(Fault::field("headers", format!("there are {}; the limit is {HEADERS}", list.len())));
+        }
+        if key.as_ref().is_some_and(|key| key.len() > KEY_BYTES) {
+            self.refuse(Fault::field("key", format!("it is longer than {KEY_BYTES} bytes")));
+        }
         if headers.len() > HEADER_BYTES {
             self.refuse(Fault::field(
                 "headers",
@@ -368,10 +418,19 @@ impl Tx {
         }
     }
 
-    /// The database's own error, when there was one: then the attempt failed for want of infrastructure, whatever the
-    /// handler made of it.
+    /// The database's own error, when there was one; the transaction can't be committed any more.
     pub(crate) fn latched(&self) -> Option<Failure> {
         self.write.latched().map(|error| Failure::from(error.clone()))
+    }
+
+    /// What a handler's end counts as: trouble of the infrastructure goes over the handler's own word, and a handler that
+    /// passed over a database error has failed.
+    pub(crate) fn verdict<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        match (self.latched(), result) {
+            (Some(failure), Ok(_)) => Err(failure),
+            (Some(failure @ Failure::Infrastructure(_)), Err(_)) => Err(failure),
+            (_, result) => result,
+        }
     }
 
     /// Writes what leaves with the transaction and commits. On success the loops that have something to do are woken.
@@ -388,15 +447,10 @@ impl Tx {
         }
         let Tx { mut write, shared, .. } = self;
         storage::timers::insert(&mut write, &out.timers).await?;
-        let mut sent = Sent::default();
-        (sent.timers, sent.groups) = (!out.timers.is_empty(), out.groups);
-        storage::outbox::insert(&mut write, &shared, out.messages, &mut sent).await?;
-        // From here on the outcome is unknown until the commit returns, also when it never does.
-        if sent.outbox > 0 {
-            storage::outbox::forget_sent(&shared);
-        }
+        let mut sent = Sent { timers: !out.timers.is_empty(), groups: out.groups, ..Sent::default() };
+        sent.adopted = out.adopted;
+        storage::outbox::insert(&mut write, out.messages, &mut sent).await?;
         write.commit().await?;
-        storage::outbox::remember_sent(&shared, &mut sent);
         shared.committed(sent);
         Ok(())
     }

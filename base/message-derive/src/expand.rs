@@ -11,7 +11,11 @@ pub(crate) fn command(input: &DeriveInput) -> syn::Result<TokenStream> {
     let (ident, reply, key) = (&input.ident, unit(options.reply), optional_key(options.key.as_ref()));
     Ok(quote! {
         #message
-        impl ::artel_message::Later for #ident {}
+        impl ::artel_message::Later for #ident {
+            fn order(&self) -> ::core::option::Option<::std::string::String> {
+                ::artel_message::Command::key(self)
+            }
+        }
         impl ::artel_message::Command for #ident { type Reply = #reply; #key }
     })
 }
@@ -48,7 +52,11 @@ pub(crate) fn effect(input: &DeriveInput) -> syn::Result<TokenStream> {
     let (ident, done, key) = (&input.ident, unit(options.done), optional_key(options.key.as_ref()));
     Ok(quote! {
         #message
-        impl ::artel_message::Later for #ident {}
+        impl ::artel_message::Later for #ident {
+            fn order(&self) -> ::core::option::Option<::std::string::String> {
+                ::artel_message::Effect::key(self)
+            }
+        }
         impl ::artel_message::Effect for #ident { type Done = #done; #key }
     })
 }

@@ -51,7 +51,10 @@ pub trait Effect: Message {
 }
 
 /// A message that can be put off by a durable timer: a command or an effect. The derives implement it.
-pub trait Later: Message {}
+pub trait Later: Message {
+    /// The key of the command or effect itself, which orders it among others of its name.
+    fn order(&self) -> Option<String>;
+}
 
 /// The service a message name belongs to: `notify` of `notify.accept`.
 pub fn service_of(name: &str) -> &str {

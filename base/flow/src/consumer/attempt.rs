@@ -7,7 +7,7 @@ use crate::handler::Raw;
 use crate::service::EventKind;
 use crate::storage::{counts, offsets, offsets::Offset};
 use crate::{Failure, Tx};
-use artel_message::{Envelope, commands_topic, replies_topic};
+use artel_message::{Envelope, Fault, commands_topic, replies_topic};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -75,6 +75,7 @@ fn advanced(task: &GroupTask, index: usize, count: usize) -> Offset {
 /// Opens the transaction and writes the fences.
 pub(crate) async fn open(task: &GroupTask, plan: &Plan) -> Result<Tx, Broken> {
     let mut tx = Tx::begin(&task.shared, Lane::Background).await?;
+    tx.scope(&task.grp);
     for (index, count) in plan {
         let old = &task.partitions[*index].offset;
         let new = advanced(task, *index, *count);
@@ -126,7 +127,6 @@ pub(crate) async fn run(task: &GroupTask, plan: &Plan) -> Result<(Done, Overlay)
             let taken = match step(task, &mut tx, *index, position, *count, &mut overlay).await {
                 Ok(taken) => taken,
                 Err((failure, span)) => {
-                    let failure = tx.latched().unwrap_or(failure);
                     tx.rollback().await;
                     return Err(Broken { failure, at: Some((*index, position)), span });
                 }
@@ -156,25 +156,30 @@ async fn step(
         return Ok(1);
     }
     if let Some(batch) = task.batch_of(&partition.topic, sorted) {
-        let same = |s: &&Sorted| s.seen != Seen::Repeat && name_of(s) == name_of(sorted) && !task.expired(s);
+        let fits = |s: &&Sorted| task.batch_of(&partition.topic, s).is_some();
+        let same = |s: &&Sorted| {
+            s.seen != Seen::Repeat && name_of(s) == name_of(sorted) && !task.expired(s) && fits(s)
+        };
         let records: Vec<&Sorted> =
             partition.buffer.iter().take(count).skip(position).take_while(same).collect();
         if !records.is_empty() {
             run_batch(task, tx, batch, &records).await.map_err(|failure| (failure, records.len()))?;
-            records.iter().for_each(|s| overlay.taken(index, s, "run"));
+            records.iter().for_each(|s| overlay.taken(index, s, ran(s)));
             return Ok(records.len());
         }
     }
     let mark = tx.mark();
     let alone = |failure| (failure, 1);
-    let outcome = run_one(task, tx, &partition.topic, partition.number(), sorted).await.map_err(alone)?;
+    let result = run_one(task, tx, &partition.topic, partition.number(), sorted).await;
+    let outcome = tx.verdict(result).map_err(alone)?;
     tx.check(mark).map_err(alone)?;
-    if outcome == "run" && sorted.seen == Seen::Foreign {
-        overlay.taken(index, sorted, "foreign");
-    } else {
-        overlay.taken(index, sorted, outcome);
-    }
+    overlay.taken(index, sorted, if outcome == "run" { ran(sorted) } else { outcome });
     Ok(1)
+}
+
+/// How a message counts that a handler took in.
+fn ran(sorted: &Sorted) -> &'static str {
+    if sorted.seen == Seen::Foreign { "foreign" } else { "run" }
 }
 
 fn name_of(sorted: &Sorted) -> Option<&str> {
@@ -197,7 +202,9 @@ async fn run_batch(
     tx.enter(task.stored_name(name), first.cause, true, trace_of(first.envelope.as_ref()));
     let mark = tx.mark();
     let bodies = records.iter().map(|s| (s.cause, body_of(s))).collect();
-    around(call, &task.shared.metrics, task.shared.limits.handler_time, handler(tx, bodies)).await?;
+    let result =
+        around(call, &task.shared.metrics, task.shared.limits.handler_time, handler(tx, bodies)).await;
+    tx.verdict(result)?;
     tx.check(mark)
 }
 
@@ -217,7 +224,7 @@ async fn run_one(
         tx.enter(stored, sorted.cause, true, trace_of(envelope));
     };
     match &task.kind {
-        GroupKind::RunTime { name: group } => {
+        GroupKind::RunTime { name: group, .. } => {
             let Some(handler) = &shared.service.raw else { return Ok("unhandled") };
             enter(tx, "raw");
             let raw = raw_of(group, topic, partition, sorted);
@@ -226,13 +233,19 @@ async fn run_one(
         }
         GroupKind::Declared { .. } if **topic == *commands_topic(shared.name()) => {
             let Some((stored, entry)) = shared.service.commands.get_key_value(name) else {
+                if let Some(envelope) = envelope.filter(|e| e.reply) {
+                    enter(tx, "unhandled");
+                    let fault =
+                        Fault::not_found(format!("service '{}' has no command '{name}'", shared.name()));
+                    super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Err(fault))?;
+                }
                 return Ok("unhandled");
             };
             enter(tx, stored);
             let call = task.call("command", name, envelope);
             let reply = around(call, &shared.metrics, limit, (entry.handler)(tx, body_of(sorted))).await?;
             if let Some(envelope) = envelope.filter(|e| e.reply) {
-                super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Ok(reply)).await?;
+                super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Ok(reply))?;
             }
             Ok("run")
         }
@@ -270,7 +283,8 @@ fn trace_of(envelope: Option<&Envelope>) -> Option<String> {
 
 fn raw_of(group: &Arc<str>, topic: &Arc<str>, partition: u32, sorted: &Sorted) -> Raw {
     let record = &sorted.record;
-    let id: Uuid = sorted.envelope.as_ref().map_or_else(|| sorted.cause.id(), |e| e.id);
+    // An id that nobody vouches for is not believed: a copy must not pass for the message it copies.
+    let id: Uuid = sorted.cause.id();
     Raw {
         group: group.clone(),
         topic: topic.clone(),

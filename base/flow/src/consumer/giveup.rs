@@ -4,11 +4,17 @@ use super::GroupTask;
 use super::attempt::{self, Broken, Overlay};
 use crate::storage::dead::{self, DeadLetter};
 use crate::storage::outbox::Outgoing;
+use crate::tx::HEADER_BYTES;
 use crate::{Failure, Tx};
-use artel_message::{Envelope, Fault, dead_letter_topic, replies_topic, service_of};
+use artel_message::{Envelope, Fault, replies_topic, service_of};
 use bytes::Bytes;
 
-/// Takes in the first record of a partition as given up on.
+/// The longest reason that is kept, in characters.
+const REASON: usize = 2_000;
+/// A copy in the dead-letter topic has at most so many of the original headers.
+const HEADERS: usize = 200;
+
+/// Takes in the first record of a partition as given up on. The letter is kept even where its copy can't be published.
 pub(crate) async fn give_up(
     task: &GroupTask,
     index: usize,
@@ -16,20 +22,27 @@ pub(crate) async fn give_up(
     attempts: u32,
 ) -> Result<Overlay, Broken> {
     let partition = &task.partitions[index];
-    let topics = &task.shared.topics;
-    let dlq = topics.ensure_dead_letters(&partition.topic).await.map_err(Failure::from)?;
+    let dlq = task.shared.topics.ensure_dead_letters(&partition.topic).await;
     let plan = vec![(index, 1)];
     let mut tx = attempt::open(task, &plan).await?;
     let sorted = &partition.buffer[0];
     tx.enter("dead-letter", sorted.cause, true, None);
     let letter = letter(task, index, failure, attempts, &mut tx);
     let (id, code) = (letter.id, letter.code.clone());
-    tx.put_raw(dead_message(&letter, dlq, sorted.envelope.as_ref().and_then(|e| e.seq)));
+    match dlq {
+        Ok((topic, known)) => {
+            let key = letter.key.clone().unwrap_or_default();
+            let place = artel_bus::partition::of_key(&key, known.partitions);
+            let seq = sorted.envelope.as_ref().and_then(|e| e.seq);
+            tx.put_raw(dead_message(&letter, topic, place, seq, task.shared.limits.message_bytes));
+        }
+        Err(error) => tracing::warn!(group = %task.grp, %error, "a dead letter is kept but not published"),
+    }
     dead::insert(tx.write(), letter).await?;
     let is_command = task.is_command(&partition.topic);
     if let Some(envelope) = sorted.envelope.as_ref().filter(|e| e.reply && is_command) {
         let fault = failure.clone().into_fault();
-        answer(&mut tx, envelope, sorted.record.key.clone(), &Err(fault)).await?;
+        answer(&mut tx, envelope, sorted.record.key.clone(), &Err(fault))?;
     }
     let mut overlay = Overlay::default();
     overlay.taken(index, sorted, "dead");
@@ -39,6 +52,11 @@ pub(crate) async fn give_up(
         error = %failure, "message given up"
     );
     Ok(overlay)
+}
+
+/// Text that any database takes, not longer than a person reads.
+fn tame(text: &str) -> String {
+    text.chars().take(REASON).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
 fn letter(task: &GroupTask, index: usize, failure: &Failure, attempts: u32, tx: &mut Tx) -> DeadLetter {
@@ -51,22 +69,34 @@ fn letter(task: &GroupTask, index: usize, failure: &Failure, attempts: u32, tx: 
         partition: partition.number(),
         offset: sorted.record.offset,
         message: sorted.envelope.as_ref().map_or_else(|| sorted.cause.id(), |e| e.id),
-        name: sorted.envelope.as_ref().map(|e| e.name.clone()),
+        name: sorted.envelope.as_ref().map(|e| tame(&e.name)),
         key: sorted.record.key.clone(),
         headers: crate::wire::encode(&sorted.record.headers),
         value: sorted.record.value.clone(),
         code: failure.code().as_str().to_owned(),
-        reason: failure.to_string(),
+        reason: tame(&failure.to_string()),
         attempts,
         at: tx.now(),
     }
 }
 
 /// The copy in the dead-letter topic: the original headers but its seq, which is kept as `artel_origin_seq`, and the cause.
-fn dead_message(letter: &DeadLetter, topic: String, seq: Option<i64>) -> Outgoing {
-    debug_assert_eq!(topic, dead_letter_topic(&letter.topic));
+/// What would be too large for the log goes without its value and headers; the letter itself has them.
+fn dead_message(
+    letter: &DeadLetter,
+    topic: String,
+    partition: u32,
+    seq: Option<i64>,
+    limit: usize,
+) -> Outgoing {
     let mut headers = crate::wire::decode(letter.headers.clone()).unwrap_or_default();
     headers.retain(|(name, _)| name != "artel_seq" && name != "artel_prev");
+    let large = headers.len() > HEADERS
+        || letter.headers.len() > HEADER_BYTES
+        || letter.value.as_ref().map_or(0, Bytes::len) + letter.key.as_ref().map_or(0, Bytes::len) > limit;
+    if large {
+        headers.clear();
+    }
     let mut put = |name: &str, value: String| headers.push((name.to_owned(), Some(Bytes::from(value))));
     if let Some(seq) = seq {
         put("artel_origin_seq", seq.to_string());
@@ -76,21 +106,24 @@ fn dead_message(letter: &DeadLetter, topic: String, seq: Option<i64>) -> Outgoin
     put("artel_dead_origin", format!("{}/{}@{}", letter.topic, letter.partition, letter.offset));
     put("artel_dead_code", letter.code.clone());
     put("artel_dead_reason", letter.reason.clone());
+    if large {
+        put("artel_dead_cut", "true".to_owned());
+    }
     Outgoing {
         topic,
-        partition: 0,
+        partition,
         message: letter.id,
         name: letter.name.clone().unwrap_or_default(),
-        key: letter.key.clone(),
+        key: letter.key.clone().filter(|_| !large),
         headers: crate::wire::encode(&headers),
-        value: letter.value.clone(),
+        value: letter.value.clone().filter(|_| !large),
         at: letter.at,
         numbered: false,
     }
 }
 
 /// Sends the answer of a command to who sent it: `<caller>.replies`, under the command's own key.
-pub(crate) async fn answer(
+pub(crate) fn answer(
     tx: &mut Tx,
     command: &Envelope,
     key: Option<Bytes>,
@@ -99,6 +132,10 @@ pub(crate) async fn answer(
     let Some(caller) = command.source.strip_prefix("artel/") else { return Ok(()) };
     let topic = replies_topic(service_of(caller));
     let Some(known) = tx.shared.topics.known(&topic) else { return Ok(()) };
+    let limit = tx.shared.limits.message_bytes;
+    let too_large = result.as_ref().is_ok_and(|reply| reply.len() + 16 > limit);
+    let large = Err(Fault::internal(format!("the reply to {} is larger than {limit} bytes", command.name)));
+    let result = if too_large { &large } else { result };
     let body = match result {
         Ok(reply) => serde_json::from_slice::<&serde_json::value::RawValue>(reply)
             .and_then(|reply| serde_json::to_vec(&Result::<_, &Fault>::Ok(reply))),

@@ -11,30 +11,34 @@ use crate::erase::Erased;
 use crate::failure::Class;
 use crate::handler::Options;
 use crate::service::{EventEntry, EventKind};
-use crate::storage::{offsets, offsets::Offset};
-use artel_bus::From as StartAt;
+use crate::storage::{groups, offsets, offsets::Offset};
+use artel_bus::{BusError, From as StartAt};
 use artel_message::{Cause, commands_topic};
 use artel_store::Lane;
 use attempt::{Broken, Done, Overlay, Plan};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::select_all;
-use partition::Partition;
+use partition::{Partition, is_lost};
 use sort::Sorted;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Stopped partitions are looked at again this often.
 const RECHECK: Duration = Duration::from_secs(30);
+/// The longest pause between tries in place.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whose handlers a group runs.
 pub(crate) enum GroupKind {
     /// Events registered under this group name ("" = the service's own, which also has its commands and replies).
     Declared { events: &'static str },
     /// The raw handler, for a group made at run time.
-    RunTime { name: Arc<str> },
+    RunTime { name: Arc<str>, id: Uuid },
 }
 
 /// What others see of a group.
@@ -60,6 +64,10 @@ pub(crate) struct GroupTask {
     pub status: SharedStatus,
     pub stop: CancellationToken,
     pub(crate) partitions: Vec<Partition>,
+    /// What the log has lost: (topic, partition) and why.
+    lost: Vec<((String, u32), String)>,
+    /// When stopped partitions are looked at again.
+    recheck_at: Instant,
 }
 
 impl GroupTask {
@@ -81,6 +89,8 @@ impl GroupTask {
             status: SharedStatus::default(),
             stop,
             partitions: Vec::new(),
+            lost: Vec::new(),
+            recheck_at: Instant::now() + RECHECK,
         }
     }
 
@@ -123,47 +133,81 @@ impl GroupTask {
         Ok(())
     }
 
-    /// Reads every place again; nothing in memory is trusted any more.
+    /// Reads every place again; nothing in memory is trusted any more. A topic or partition that the log has lost stops
+    /// alone.
     async fn assign(&mut self) -> Result<(), Failure> {
-        let mut tx = self.shared.db.begin(Lane::Background).await?;
-        let stored = offsets::of_group(&mut tx, &self.grp).await?;
-        let mut partitions = Vec::new();
+        let mut read = self.shared.db.read().await?;
+        if let GroupKind::RunTime { name, id } = &self.kind
+            && !groups::is_wanted(&mut read, name, *id).await?
+        {
+            // Stopped or forgotten meanwhile: nothing of it may come back.
+            self.stop.cancel();
+            return Ok(());
+        }
+        let stored = offsets::of_group(&mut read, &self.grp).await?;
+        drop(read);
+        let mut places = Vec::new();
+        self.lost.clear();
         for topic in self.topics.clone() {
-            let known = self.shared.topics.describe(&topic).await?;
-            let from = if stored.iter().any(|o| *o.topic == *topic) { StartAt::Earliest } else { self.from };
+            let known = match self.shared.topics.describe(&topic).await {
+                Ok(known) => known,
+                Err(error) if is_lost(&error) && self.topics.len() > 1 => {
+                    self.lost.push(((topic.to_string(), 0), error.to_string()));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             for number in 0..known.partitions {
-                let found = stored.iter().find(|o| *o.topic == *topic && o.partition == number).cloned();
-                let offset = match found {
-                    Some(offset) => offset,
-                    None => {
-                        let next = partition::start(self, &topic, number, from).await?;
-                        let offset = Offset {
-                            topic: topic.to_string(),
-                            partition: number,
-                            next,
-                            epoch: self.shared.epoch,
-                            log: known.id,
-                            last_offset: None,
-                            last_id: None,
-                        };
-                        offsets::begin(&mut tx, &self.grp, &offset).await?;
-                        offset
+                match self.place(&stored, &topic, number, known.id).await {
+                    Ok(place) => places.push((topic.clone(), place)),
+                    Err(error) if is_lost(&error) => {
+                        self.lost.push(((topic.to_string(), number), error.to_string()));
                     }
-                };
-                let stopped = partition::mismatch(self, &offset, known.id).await?;
-                let mut partition = Partition::load(self, &mut tx, &topic, offset).await?;
-                partition.stopped = stopped;
-                partitions.push(partition);
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
-        tx.commit().await?;
-        for topic in &self.topics {
-            self.shared.topics.bus().register(&self.grp, topic, self.from).await?;
+        let mut write = self.shared.db.begin(Lane::Background).await?;
+        let mut partitions = Vec::new();
+        for (topic, (offset, stopped)) in places {
+            offsets::begin(&mut write, &self.grp, &offset).await?;
+            let mut partition = Partition::load(self, &mut write, &topic, offset).await?;
+            partition.stopped = stopped;
+            partitions.push(partition);
         }
+        write.commit().await?;
         self.partitions = partitions;
-        self.advise(&(0..self.partitions.len()).map(|index| (index, 1)).collect()).await;
+        for topic in &self.topics {
+            match self.shared.topics.bus().register(&self.grp, topic, self.from).await {
+                Err(error) if !is_lost(&error) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        let going = (0..self.partitions.len()).filter(|index| self.partitions[*index].stopped.is_none());
+        self.advise(&going.map(|index| (index, 1)).collect()).await;
         self.report();
         Ok(())
+    }
+
+    /// Where the group is in a partition, and why it must not go on from there, if so.
+    async fn place(
+        &self,
+        stored: &[Offset],
+        topic: &str,
+        number: u32,
+        log: Uuid,
+    ) -> Result<(Offset, Option<String>), BusError> {
+        if let Some(offset) = stored.iter().find(|o| o.topic == topic && o.partition == number) {
+            let mismatch = partition::mismatch(self, offset, log).await?;
+            return Ok((offset.clone(), mismatch));
+        }
+        // A partition that came later is read from its beginning.
+        let known_topic = stored.iter().any(|o| o.topic == topic);
+        let from = if known_topic { StartAt::Earliest } else { self.from };
+        let next = partition::start(self, topic, number, from).await?;
+        let epoch = self.shared.fresh_epoch();
+        let (topic, last_offset, last_id) = (topic.to_owned(), None, None);
+        Ok((Offset { topic, partition: number, next, epoch, log, last_offset, last_id }, None))
     }
 
     /// Takes in what is there; false when nothing was.
@@ -179,8 +223,9 @@ impl GroupTask {
             if partition.buffer.is_empty()
                 && let Err(failure) = partition.fetch(self).await
             {
+                // The others go on; the error counts only where nothing else is to be done.
                 result = Err(failure);
-                break;
+                continue;
             }
             let count = partition.ready(left.min(shared.limits.batch_records));
             if count > 0 {
@@ -189,9 +234,8 @@ impl GroupTask {
             }
         }
         self.partitions = partitions;
-        result?;
         if plan.is_empty() {
-            return Ok(false);
+            return result.map(|()| false);
         }
         // The partition that came first goes last in the next round, so that none starves the others.
         self.take_in(plan).await?;
@@ -206,8 +250,8 @@ impl GroupTask {
                 self.advise(&done).await;
                 Ok(())
             }
-            Err(Broken { failure, at: None, .. }) => Err(failure),
             Err(Broken { failure, .. }) if failure.class() == Class::Infrastructure => Err(failure),
+            Err(Broken { failure, at: None, .. }) => self.halved(plan, failure).await,
             Err(Broken { failure, at: Some((index, position)), span }) => {
                 self.without(plan, index, position, span, failure).await
             }
@@ -239,6 +283,25 @@ impl GroupTask {
         self.alone(index, failure).await
     }
 
+    /// The commit itself was refused, and no message is known to be to blame: half of them, down to one.
+    async fn halved(&mut self, plan: Plan, failure: Failure) -> Result<(), Failure> {
+        let total: usize = plan.iter().map(|(_, count)| count).sum();
+        if total <= 1 {
+            let index = plan.iter().find(|(_, count)| *count > 0).map_or(0, |(index, _)| *index);
+            return self.alone(index, failure).await;
+        }
+        let mut left = total / 2;
+        let mut half = Plan::new();
+        for (index, count) in plan {
+            let taken = count.min(left);
+            left -= taken;
+            if taken > 0 {
+                half.push((index, taken));
+            }
+        }
+        Box::pin(self.take_in(half)).await
+    }
+
     /// The first message of a partition, on its own: a few tries in place, then it is given up.
     async fn alone(&mut self, index: usize, mut failure: Failure) -> Result<(), Failure> {
         let mut attempts = 1u32;
@@ -256,7 +319,8 @@ impl GroupTask {
                 self.advise(&plan).await;
                 return Ok(());
             }
-            let pause = self.shared.limits.retry_pause * 2u32.saturating_pow(attempts - 1);
+            let growing = self.shared.limits.retry_pause.saturating_mul(2u32.saturating_pow(attempts - 1));
+            let pause = growing.min(LONGEST_PAUSE);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => return Ok(()),
@@ -336,12 +400,21 @@ impl GroupTask {
             .filter(|p| p.stopped.is_none())
             .map(|p| bus.wait(&p.topic, p.number(), p.fetch_from).boxed())
             .collect();
-        let any_stopped = waits.len() < self.partitions.len();
+        let any_stopped = waits.len() < self.partitions.len() || !self.lost.is_empty();
+        if any_stopped && Instant::now() >= self.recheck_at {
+            self.recheck_at = Instant::now() + RECHECK;
+            return false;
+        }
+        let recheck_at = self.recheck_at;
         self.report();
         let more =
             async { if waits.is_empty() { std::future::pending().await } else { select_all(waits).await.0 } };
         let recheck = async {
-            if any_stopped { tokio::time::sleep(RECHECK).await } else { std::future::pending().await }
+            if any_stopped {
+                tokio::time::sleep_until(recheck_at).await
+            } else {
+                std::future::pending().await
+            }
         };
         tokio::select! {
             woken = more => woken.is_ok(),
@@ -366,6 +439,9 @@ impl GroupTask {
     fn report(&self) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         status.assigned = true;
+        for (place, reason) in &self.lost {
+            status.partitions.insert(place.clone(), (0, Some(reason.clone())));
+        }
         for p in &self.partitions {
             let place = (p.topic.to_string(), p.number());
             if status.partitions.get(&place).is_none_or(|(_, stopped)| *stopped != p.stopped) {

@@ -3,7 +3,7 @@
 use super::GroupTask;
 use super::sort::{Place, Seen, Sorted, sort};
 use crate::Failure;
-use crate::storage::{groups, offsets, offsets::Offset};
+use crate::storage::{offsets, offsets::Offset};
 use artel_bus::{Bounds, BusError, Fetch, From as StartAt};
 use artel_message::Envelope;
 use artel_store::Write;
@@ -23,8 +23,6 @@ pub(crate) struct Partition {
     pub fetch_from: i64,
     /// The high water behind the last fetched record.
     ahead: HashMap<String, i64>,
-    /// Whether this service made the topic at run time.
-    adopted: bool,
     /// Why nothing is taken in any more, for a person.
     pub stopped: Option<String>,
 }
@@ -45,7 +43,6 @@ impl Partition {
             ahead: high.clone(),
             high,
             buffer: VecDeque::new(),
-            adopted: groups::has_topic(write, topic).await?,
             stopped: None,
             offset,
         })
@@ -63,8 +60,11 @@ impl Partition {
         let fetched = match bus.read(&self.topic, self.number(), self.fetch_from, fetch).await {
             Ok(fetched) => fetched,
             Err(error) => {
-                self.lost(&error);
-                return if self.stopped.is_some() { Ok(false) } else { Err(error.into()) };
+                if !is_lost(&error) {
+                    return Err(error.into());
+                }
+                self.stopped = Some(error.to_string());
+                return Ok(false);
             }
         };
         let place = Place {
@@ -73,11 +73,7 @@ impl Partition {
             log: self.offset.log,
             now: shared.now(),
         };
-        let own = Envelope::source_of(shared.name());
-        let trusted = |source: &str| {
-            let adopted = self.adopted && source == own;
-            shared.topics.may_write(&self.topic, source).unwrap_or(adopted)
-        };
+        let trusted = |source: &str| shared.trusts(&self.topic, source);
         for record in fetched.records {
             self.buffer.push_back(sort(record, &place, trusted, &mut self.ahead));
         }
@@ -99,19 +95,17 @@ impl Partition {
         }
         gap.unwrap_or_else(|| self.buffer.len().min(most))
     }
+}
 
-    /// An error of the log that waiting will not mend.
-    fn lost(&mut self, error: &BusError) {
-        if matches!(
-            error,
-            BusError::UnknownTopic(_)
-                | BusError::UnknownPartition { .. }
-                | BusError::OutOfRange { .. }
-                | BusError::Stopped { .. }
-        ) {
-            self.stopped = Some(error.to_string());
-        }
-    }
+/// Whether waiting will not mend an error of the log: only this partition stops.
+pub(crate) fn is_lost(error: &BusError) -> bool {
+    matches!(
+        error,
+        BusError::UnknownTopic(_)
+            | BusError::UnknownPartition { .. }
+            | BusError::OutOfRange { .. }
+            | BusError::Stopped { .. }
+    )
 }
 
 /// The place a group starts at in a partition that it has not read before.

@@ -127,11 +127,23 @@ pub(crate) async fn release_all(write: &mut Write) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// When the next unclaimed one is due.
-pub(crate) async fn next(read: &mut Read) -> Result<Option<Time>, StoreError> {
-    let row: Option<(Time,)> =
-        read.opt("SELECT due FROM flow_effect WHERE claimed_until IS NULL ORDER BY due LIMIT 1", ()).await?;
+/// When the next unclaimed one of a name is due.
+pub(crate) async fn next(read: &mut Read, name: &str) -> Result<Option<Time>, StoreError> {
+    let row: Option<(Time,)> = read
+        .opt(
+            "SELECT due FROM flow_effect WHERE name = $1 AND claimed_until IS NULL ORDER BY due LIMIT 1",
+            (name,),
+        )
+        .await?;
     Ok(row.map(|(due,)| due))
+}
+
+/// Whether any unclaimed one is due.
+pub(crate) async fn due(read: &mut Read, now: Time) -> Result<bool, StoreError> {
+    let row: Option<(Uuid,)> = read
+        .opt("SELECT id FROM flow_effect WHERE claimed_until IS NULL AND due <= $1 LIMIT 1", (now,))
+        .await?;
+    Ok(row.is_some())
 }
 
 /// How many are claimed now.

@@ -4,11 +4,14 @@ use super::offsets::start_text;
 use artel_bus::From as StartAt;
 use artel_message::Time;
 use artel_store::{FromRow, Read, Row, StoreError, Write};
+use uuid::Uuid;
 
 /// A group made at run time, as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub name: String,
+    /// Another one after the group was forgotten and made again.
+    pub id: Uuid,
     pub topic: String,
     pub start_at: String,
     pub running: bool,
@@ -19,6 +22,7 @@ impl FromRow for Stored {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Stored {
             name: row.get("name")?,
+            id: row.get("id")?,
             topic: row.get("topic")?,
             start_at: row.get("start_at")?,
             running: row.get::<String>("wanted")? == "running",
@@ -27,22 +31,23 @@ impl FromRow for Stored {
     }
 }
 
-/// A group that exists keeps its topic and its place.
+/// A group that exists keeps its id, its topic and its place. Returns the topic it reads.
 pub(crate) async fn start(
     write: &mut Write,
+    id: Uuid,
     name: &str,
     topic: &str,
     from: StartAt,
     now: Time,
-) -> Result<(), StoreError> {
-    write
-        .exec(
-            "INSERT INTO flow_group (name, topic, start_at, wanted, made_at) VALUES ($1, $2, $3, 'running', $4)
-             ON CONFLICT (name) DO UPDATE SET wanted = 'running'",
-            (name, topic, start_text(from), now),
+) -> Result<String, StoreError> {
+    let (there,): (String,) = write
+        .one(
+            "INSERT INTO flow_group (name, id, topic, start_at, wanted, made_at) VALUES ($1, $2, $3, $4, 'running', $5)
+             ON CONFLICT (name) DO UPDATE SET wanted = 'running' RETURNING topic",
+            (name, id, topic, start_text(from), now),
         )
         .await?;
-    Ok(())
+    Ok(there)
 }
 
 pub(crate) async fn stop(write: &mut Write, name: &str) -> Result<bool, StoreError> {
@@ -51,14 +56,16 @@ pub(crate) async fn stop(write: &mut Write, name: &str) -> Result<bool, StoreErr
 
 /// Deletes the group and its place. Its consumer finds its fence gone.
 pub(crate) async fn forget(write: &mut Write, name: &str, grp: &str) -> Result<bool, StoreError> {
-    let found = write.exec("DELETE FROM flow_group WHERE name = $1", (name,)).await? == 1;
+    if write.exec("DELETE FROM flow_group WHERE name = $1", (name,)).await? == 0 {
+        return Ok(false);
+    }
     write.exec("DELETE FROM flow_offset WHERE grp = $1", (grp,)).await?;
     write.exec("DELETE FROM flow_high WHERE grp = $1", (grp,)).await?;
-    Ok(found)
+    Ok(true)
 }
 
 pub(crate) async fn list(read: &mut Read) -> Result<Vec<Stored>, StoreError> {
-    read.all("SELECT name, topic, start_at, wanted, made_at FROM flow_group ORDER BY name", ()).await
+    read.all("SELECT name, id, topic, start_at, wanted, made_at FROM flow_group ORDER BY name", ()).await
 }
 
 pub(crate) async fn adopt_topic(write: &mut Write, topic: &str, now: Time) -> Result<(), StoreError> {
@@ -74,7 +81,10 @@ pub(crate) async fn topics(write: &mut Write) -> Result<Vec<String>, StoreError>
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
-pub(crate) async fn has_topic(write: &mut Write, topic: &str) -> Result<bool, StoreError> {
-    let row: Option<(String,)> = write.opt("SELECT name FROM flow_topic WHERE name = $1", (topic,)).await?;
+/// Whether the group is still the one that was started, and wanted.
+pub(crate) async fn is_wanted(read: &mut Read, name: &str, id: Uuid) -> Result<bool, StoreError> {
+    let row: Option<(String,)> = read
+        .opt("SELECT name FROM flow_group WHERE name = $1 AND id = $2 AND wanted = 'running'", (name, id))
+        .await?;
     Ok(row.is_some())
 }

@@ -1,7 +1,7 @@
 //! Offsets, fences and high water: what makes each message taken in once.
 
 use artel_bus::From as StartAt;
-use artel_store::{Args, FromRow, Row, StoreError, Values, Write};
+use artel_store::{Args, FromRow, Read, Row, StoreError, Values, Write};
 use uuid::Uuid;
 
 /// How far a group is in one partition.
@@ -31,21 +31,18 @@ impl FromRow for Offset {
 }
 
 /// Takes every partition at open: the folder's lock proves that no other owner lives. A new epoch makes sure of it.
-pub(crate) async fn take_all(write: &mut Write) -> Result<i64, StoreError> {
+pub(crate) async fn take_all(write: &mut Write) -> Result<(), StoreError> {
     write.exec("UPDATE flow_offset SET epoch = epoch + 1", ()).await?;
-    let (epoch,): (i64,) =
-        write.one("SELECT CAST(coalesce(max(epoch), 1) AS BIGINT) FROM flow_offset", ()).await?;
-    Ok(epoch)
+    Ok(())
 }
 
-pub(crate) async fn of_group(write: &mut Write, grp: &str) -> Result<Vec<Offset>, StoreError> {
-    write
-        .all(
-            "SELECT topic, partition, next, epoch, log, last_offset, last_id FROM flow_offset
+pub(crate) async fn of_group(read: &mut Read, grp: &str) -> Result<Vec<Offset>, StoreError> {
+    read.all(
+        "SELECT topic, partition, next, epoch, log, last_offset, last_id FROM flow_offset
              WHERE grp = $1 ORDER BY topic, partition",
-            (grp,),
-        )
-        .await
+        (grp,),
+    )
+    .await
 }
 
 /// Makes the row of a partition that the group has not read before.

@@ -3,11 +3,10 @@
 use crate::Failure;
 use crate::ctx::Shared;
 use artel_message::{Fault, Time};
-use artel_store::{Args, FromRow, Read, Row, StoreError, Values, Write};
+use artel_store::{Args, FromRow, Read, Row, RowStream, StoreError, Values, Write};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use uuid::Uuid;
 
 /// A message on its way out.
@@ -26,6 +25,14 @@ pub(crate) struct Outgoing {
     pub numbered: bool,
 }
 
+impl Outgoing {
+    /// About how many bytes it takes in the log.
+    pub fn size(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        self.headers.len() + of(&self.key) + of(&self.value) + 64
+    }
+}
+
 /// A row of the outbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiting {
@@ -35,9 +42,6 @@ pub(crate) struct Waiting {
     pub message: Outgoing,
 }
 
-/// The last seq given, per (topic, partition).
-pub(crate) type LastSent = HashMap<(String, u32), i64>;
-
 /// What a transaction let go; known only after its commit.
 #[derive(Default)]
 pub(crate) struct Sent {
@@ -45,7 +49,8 @@ pub(crate) struct Sent {
     pub timers: bool,
     pub effects: bool,
     pub groups: bool,
-    last: Option<LastSent>,
+    /// Topics adopted.
+    pub adopted: Vec<String>,
 }
 
 /// Refuses more rows than the outbox may hold.
@@ -65,7 +70,6 @@ pub(crate) fn bound(shared: &Shared, more: usize) -> Result<(), Failure> {
 /// ids serve as seqs here.
 pub(crate) async fn insert(
     write: &mut Write,
-    shared: &Shared,
     messages: Vec<Outgoing>,
     sent: &mut Sent,
 ) -> Result<(), Failure> {
@@ -75,20 +79,15 @@ pub(crate) async fn insert(
     let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let (next,): (i64,) =
         write.one("UPDATE flow_seq SET next = next + $1 WHERE id = 1 RETURNING next", (count,)).await?;
-    let before = last_sent(write, shared).await?;
-    let mut touched: BTreeMap<(String, u32), i64> = BTreeMap::new();
+    let numbered = messages.iter().filter(|m| m.numbered);
+    let places = numbered.map(|m| (m.topic.clone(), m.partition)).collect();
+    let mut last = last_sent(write, &places).await?;
     let rows: Vec<Values> = messages
         .into_iter()
         .zip(next - count..)
         .map(|(m, id)| {
             let place = (m.topic.clone(), m.partition);
-            let (seq, prev) = if m.numbered {
-                let prev = touched.get(&place).or_else(|| before.get(&place)).copied();
-                touched.insert(place, id);
-                (Some(id), prev)
-            } else {
-                (None, None)
-            };
+            let (seq, prev) = if m.numbered { (Some(id), last.insert(place, id)) } else { (None, None) };
             (id, m.topic, m.partition, seq, prev, m.message, m.name, m.key, m.headers, m.value, m.at).values()
         })
         .collect();
@@ -101,7 +100,7 @@ pub(crate) async fn insert(
         )
         .await?;
     let marks =
-        touched.iter().map(|((topic, partition), seq)| (topic.clone(), *partition, *seq).values()).collect();
+        last.iter().map(|((topic, partition), seq)| (topic.clone(), *partition, *seq).values()).collect();
     write
         .exec_rows(
             "INSERT INTO flow_sent (topic, partition, seq) VALUES {rows}
@@ -110,31 +109,23 @@ pub(crate) async fn insert(
             marks,
         )
         .await?;
-    let mut last = before.as_ref().clone();
-    last.extend(touched);
-    sent.last = Some(last);
     Ok(())
 }
 
-/// The committed marks: from memory, or from the table where memory was given up. Only the holder of the writer calls it.
-async fn last_sent(write: &mut Write, shared: &Shared) -> Result<Arc<LastSent>, Failure> {
-    if let Some(known) = shared.sent.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-        return Ok(known);
-    }
-    let rows: Vec<(String, u32, i64)> = write.all("SELECT topic, partition, seq FROM flow_sent", ()).await?;
-    Ok(Arc::new(rows.into_iter().map(|(topic, partition, seq)| ((topic, partition), seq)).collect()))
-}
-
-/// Merges what a commit that succeeded gave.
-pub(crate) fn remember_sent(shared: &Shared, sent: &mut Sent) {
-    if let Some(last) = sent.last.take() {
-        *shared.sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(last));
-    }
-}
-
-/// After an error from COMMIT the marks are read again.
-pub(crate) fn forget_sent(shared: &Shared) {
-    *shared.sent.lock().unwrap_or_else(PoisonError::into_inner) = None;
+/// The last numbers given in the partitions that this transaction writes to.
+async fn last_sent(
+    write: &mut Write,
+    places: &BTreeSet<(String, u32)>,
+) -> Result<BTreeMap<(String, u32), i64>, Failure> {
+    let keys = places.iter().map(|(topic, partition)| (topic.as_str(), *partition).values()).collect();
+    let rows: Vec<(String, u32, i64)> = write
+        .all_rows(
+            "SELECT topic, partition, seq FROM flow_sent WHERE (topic, partition) IN (VALUES {rows})",
+            (),
+            keys,
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(topic, partition, seq)| ((topic, partition), seq)).collect())
 }
 
 impl FromRow for Waiting {
@@ -158,14 +149,21 @@ impl FromRow for Waiting {
     }
 }
 
+/// How much of the outbox is read at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
 /// Rows after `id`, oldest first.
-pub(crate) async fn after(read: &mut Read, id: i64, limit: usize) -> Result<Vec<Waiting>, StoreError> {
-    read.all(
+pub(crate) async fn after(read: &mut Read, id: i64, load: Load) -> Result<Vec<Waiting>, StoreError> {
+    let rows = read.stream(
         "SELECT id, topic, partition, seq, prev, message, name, key, headers, value, at
          FROM flow_outbox WHERE id > $1 ORDER BY id LIMIT $2",
-        (id, i64::try_from(limit).unwrap_or(i64::MAX)),
-    )
-    .await
+        (id, i64::try_from(load.rows).unwrap_or(i64::MAX)),
+    )?;
+    bounded(rows, load.bytes).await
 }
 
 /// The oldest rows of one partition up to `until`.
@@ -174,20 +172,36 @@ pub(crate) async fn of_partition(
     topic: &str,
     partition: u32,
     until: i64,
-    limit: usize,
+    load: Load,
 ) -> Result<Vec<Waiting>, StoreError> {
-    read.all(
+    let rows = read.stream(
         "SELECT id, topic, partition, seq, prev, message, name, key, headers, value, at
          FROM flow_outbox WHERE topic = $1 AND partition = $2 AND id <= $3 ORDER BY id LIMIT $4",
-        (topic, partition, until, i64::try_from(limit).unwrap_or(i64::MAX)),
-    )
-    .await
+        (topic, partition, until, i64::try_from(load.rows).unwrap_or(i64::MAX)),
+    )?;
+    bounded(rows, load.bytes).await
 }
 
-/// Deletes what the log has confirmed.
-pub(crate) async fn confirm(write: &mut Write, ids: &[i64]) -> Result<u64, StoreError> {
-    let rows = ids.iter().map(|id| (*id,).values()).collect();
-    write.exec_rows("DELETE FROM flow_outbox WHERE id IN (VALUES {rows})", (), rows).await
+async fn bounded(mut rows: RowStream<'_, Waiting>, bytes: usize) -> Result<Vec<Waiting>, StoreError> {
+    let (mut all, mut size) = (Vec::new(), 0);
+    while size < bytes
+        && let Some(row) = rows.next().await?
+    {
+        size += row.message.size();
+        all.push(row);
+    }
+    Ok(all)
+}
+
+/// Deletes what the log has confirmed; returns the rows that were still there.
+pub(crate) async fn confirm(
+    write: &mut Write,
+    ids: impl Iterator<Item = i64>,
+) -> Result<Vec<i64>, StoreError> {
+    let rows = ids.map(|id| (id,).values()).collect();
+    let gone: Vec<(i64,)> =
+        write.all_rows("DELETE FROM flow_outbox WHERE id IN (VALUES {rows}) RETURNING id", (), rows).await?;
+    Ok(gone.into_iter().map(|(id,)| id).collect())
 }
 
 /// Whether any row waits.

@@ -10,6 +10,8 @@ use uuid::Uuid;
 pub(crate) struct Timer {
     pub name: String,
     pub key: String,
+    /// What orders it among others of its name: the message's own key.
+    pub order: Option<String>,
     pub due: Time,
     pub body: Bytes,
     /// What set it: the ids born when it fires derive from it.
@@ -23,6 +25,7 @@ impl FromRow for Timer {
         Ok(Timer {
             name: row.get("name")?,
             key: row.get("key")?,
+            order: row.get("ordered_by")?,
             due: row.get("due")?,
             body: row.get("body")?,
             cause: row.get("cause")?,
@@ -39,14 +42,23 @@ pub(crate) async fn insert(write: &mut Write, timers: &[Timer]) -> Result<(), St
     let rows = last
         .into_values()
         .map(|t| {
-            (t.name.as_str(), t.key.as_str(), t.due, t.body.clone(), t.cause, t.trace.clone(), t.attempts)
+            (
+                t.name.as_str(),
+                t.key.as_str(),
+                t.order.clone(),
+                t.due,
+                t.body.clone(),
+                t.cause,
+                t.trace.clone(),
+                t.attempts,
+            )
                 .values()
         })
         .collect();
     write
         .exec_rows(
-            "INSERT INTO flow_timer (name, key, due, body, cause, trace, attempts) VALUES {rows}
-             ON CONFLICT (name, key) DO UPDATE SET due = excluded.due, body = excluded.body,
+            "INSERT INTO flow_timer (name, key, ordered_by, due, body, cause, trace, attempts) VALUES {rows}
+             ON CONFLICT (name, key) DO UPDATE SET ordered_by = excluded.ordered_by, due = excluded.due, body = excluded.body,
                  cause = excluded.cause, trace = excluded.trace, attempts = excluded.attempts",
             (),
             rows,
@@ -69,7 +81,7 @@ pub(crate) async fn next(read: &mut Read) -> Result<Option<Time>, StoreError> {
 /// What is due, oldest first.
 pub(crate) async fn due(read: &mut Read, now: Time, limit: i64) -> Result<Vec<Timer>, StoreError> {
     read.all(
-        "SELECT name, key, due, body, cause, trace, attempts FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2",
+        "SELECT name, key, ordered_by, due, body, cause, trace, attempts FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2",
         (now, limit),
     )
     .await
