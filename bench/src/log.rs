@@ -1,8 +1,9 @@
 //! The embedded log beside plain file operations on the same bytes.
 //!
 //! **Append.** The log: callers that each append a batch, wait until it is durable, and append the next; without
-//! compression. Its twin: one thread that writes the very same bytes (the log's files afterwards) to as many files with as
-//! many fdatasyncs as the log made, evenly spread, and nothing else: no encoding, no checksum, no hand-over, no index.
+//! compression. Its twin: one thread that writes the very same bytes (the log's files afterwards), one write for each append,
+//! to as many files with as many fdatasyncs as the log made, evenly spread, and nothing else: no encoding, no checksum, no
+//! hand-over, no index.
 //!
 //! **Read.** The log: `read` from the first offset to the last, 1 MiB at a time, from the page cache, into records with owned
 //! header names. Three twins over the same file in the same chunks: `pread` alone; `pread` and the CRC-32C of each batch;
@@ -105,7 +106,8 @@ fn append(runtime: &tokio::runtime::Runtime, folder: &Path, load: &Load) -> Resu
         std::fs::remove_dir_all(&root)?;
         let bytes: usize = content.iter().map(Vec::len).sum();
         log.push(bytes as f64 / took.as_secs_f64());
-        raw.push(bytes as f64 / write_raw(&folder.join("raw"), &content, synced)?.as_secs_f64());
+        let one = bytes.div_ceil(load.appends);
+        raw.push(bytes as f64 / write_raw(&folder.join("raw"), &content, one, synced)?.as_secs_f64());
         syncs.push(synced as f64);
     }
     let (log, raw, syncs) = (median(log), median(raw), median(syncs));
@@ -170,8 +172,8 @@ fn log_file(root: &Path, partition: u32) -> PathBuf {
     root.join(format!("t-{partition}")).join("00000000000000000000.log")
 }
 
-/// Writes the same bytes to as many files with as many fdatasyncs.
-fn write_raw(folder: &Path, content: &[Vec<u8>], syncs: u64) -> Result<Duration> {
+/// Writes the same bytes, `one` append's at a time, to as many files with as many fdatasyncs.
+fn write_raw(folder: &Path, content: &[Vec<u8>], one: usize, syncs: u64) -> Result<Duration> {
     std::fs::create_dir(folder)?;
     let files = (0..content.len())
         .map(|i| File::create(folder.join(i.to_string())).context("a raw file"))
@@ -182,7 +184,11 @@ fn write_raw(folder: &Path, content: &[Vec<u8>], syncs: u64) -> Result<Duration>
         let part = |bytes: &[u8]| bytes.len() * round / rounds..bytes.len() * (round + 1) / rounds;
         for (file, bytes) in files.iter().zip(content) {
             let range = part(bytes);
-            file.write_all_at(&bytes[range.clone()], range.start as u64)?;
+            let mut at = range.start as u64;
+            for append in bytes[range].chunks(one) {
+                file.write_all_at(append, at)?;
+                at += append.len() as u64;
+            }
         }
         for file in &files {
             file.sync_data()?;

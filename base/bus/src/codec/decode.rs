@@ -152,4 +152,10 @@ impl Iterator for Records {
         }
         Some(record)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        // A malformed record ends it early.
+        (0, Some(left))
+    }
 }

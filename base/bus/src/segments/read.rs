@@ -34,6 +34,7 @@ impl Taken {
         let next = records.header().next_offset();
         if !records.header().is_control() {
             records.skip_below(self.from)?;
+            self.fetched.records.reserve(records.size_hint().1.unwrap_or(0).min(self.fetch.max_records));
             for record in records {
                 let record = record?;
                 let size = payload(&record);

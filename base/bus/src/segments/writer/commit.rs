@@ -17,7 +17,9 @@ use std::io;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Batches up to this size are gathered into one write.
+/// Batches up to this size are gathered into one write; copying larger ones costs more than another call.
+const GATHER_BATCH: usize = 16 << 10;
+/// How much is gathered.
 const GATHER_BYTES: usize = 256 << 10;
 
 /// A batch with its place.
@@ -279,12 +281,13 @@ fn stage(append: Append, appender: &mut Appender, interval: u64) -> Staged {
 fn gather(buffer: &mut Vec<u8>, file: &dyn LogFile, batches: &[Staged], mut at: u64) -> io::Result<()> {
     buffer.clear();
     for batch in batches {
-        if buffer.len() + batch.bytes.len() > GATHER_BYTES {
+        let is_large = batch.bytes.len() > GATHER_BATCH;
+        if is_large || buffer.len() + batch.bytes.len() > GATHER_BYTES {
             write_all(file, buffer, at)?;
             at += buffer.len() as u64;
             buffer.clear();
         }
-        if batch.bytes.len() > GATHER_BYTES {
+        if is_large {
             write_all(file, &batch.bytes, at)?;
             at += batch.bytes.len() as u64;
         } else {
