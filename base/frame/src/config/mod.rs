@@ -116,6 +116,14 @@ pub struct Config {
 impl Config {
     /// Reads, lays over each other and checks; or says everything that is wrong.
     pub fn load(sources: Sources) -> Result<Config, Vec<Problem>> {
+        Config::load_with(sources, |_| Vec::new())
+    }
+
+    /// The same with further checks, whose problems are said together with the others.
+    pub fn load_with(
+        sources: Sources,
+        further: impl Fn(&Config) -> Vec<Problem>,
+    ) -> Result<Config, Vec<Problem>> {
         let mut problems = Vec::new();
         let defaults = defaults(&sources, &mut problems);
         let mut tree = defaults.clone();
@@ -125,6 +133,7 @@ impl Config {
         let config = read_all(tree, defaults, sources.compiled, &mut problems);
         if let Some(config) = &config {
             check::check(config, &config.tree, &mut problems);
+            problems.extend(further(config));
         }
         // What was left of an unreadable line is no second problem.
         let mut index = 0;

@@ -7,6 +7,7 @@ use crate::{Node, Overrides, StartFailure};
 use artel_bus::{Bus, Fetch};
 use artel_flow::{Clock, Ctx, Ids, Service};
 use artel_message::{Described, Envelope, Event, Time};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -153,15 +154,18 @@ impl Sandbox {
         self.options.clock.now()
     }
 
-    /// Every event of this type in its topic, partition by partition in order.
+    /// Every event of this type in its topic, partition by partition in order; what a crash had published twice is
+    /// there once.
     ///
     /// # Panics
     /// When the topic can't be read, or holds what is no `E`.
     #[allow(clippy::expect_used, reason = "for tests")]
     pub async fn published<E: Event>(&self) -> Vec<E> {
         let records = read_all(self.node().bus().as_ref(), E::TOPIC).await;
+        let mut seen = HashSet::new();
         let ours = records.into_iter().filter(|record| {
-            Envelope::from_headers(&record.headers).is_ok_and(|envelope| envelope.name == E::NAME)
+            Envelope::from_headers(&record.headers)
+                .is_ok_and(|envelope| envelope.name == E::NAME && seen.insert(envelope.id))
         });
         let decode = |value: &[u8]| serde_json::from_slice(value).expect("a value of its type");
         ours.map(|record| decode(record.value.as_deref().unwrap_or_default())).collect()

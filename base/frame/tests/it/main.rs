@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod access;
+mod admin;
 mod api;
 mod config;
 mod edge;
 mod node;
+mod sandbox;
+mod stall;
 mod telemetry;
