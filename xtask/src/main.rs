@@ -1,6 +1,7 @@
 //! Checks and generators for this workspace: `cargo xtask --help`.
 
 mod licenses;
+mod new;
 mod spdx;
 mod tidy;
 
@@ -22,6 +23,21 @@ enum Task {
     Tidy,
     /// Check the licence of every dependency against the list in deny.toml; needs no network
     Licenses,
+    /// Write what is new, ready to compile
+    #[command(subcommand)]
+    New(New),
+}
+
+#[derive(Subcommand)]
+enum New {
+    /// A service: its files, its messages in the contract, its line in the table of services, its settings
+    Service {
+        /// Lowercase letters and digits, such as notify
+        name: String,
+        /// Put it below products/ instead of services/
+        #[arg(long)]
+        product: bool,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -29,6 +45,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let passed = match Args::parse().command {
         Task::Tidy => tidy::run(&root)?,
         Task::Licenses => licenses::run(&root)?,
+        Task::New(New::Service { name, product }) => new::service(&root, &name, product).map(|()| true)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
