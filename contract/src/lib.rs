@@ -1,10 +1,24 @@
 //! What services say to each other: one file per service with its commands, queries, events and topics. This page is the
 //! table of contents of the platform.
 
+pub mod bridge;
+
 use artel_message::Described;
 
 /// Every message of the contract. Start-up refuses a command or query here without a handler, and the JSON Schemas of all
 /// of them are kept as snapshots in `schemas/`.
 pub fn catalogue() -> Vec<Described> {
-    Vec::new()
+    vec![
+        Described::command::<bridge::ProduceMessage>(),
+        Described::command::<bridge::ProduceMany>(),
+        Described::command::<bridge::ConsumeMessage>(),
+        Described::command::<bridge::StartConsumer>(),
+        Described::command::<bridge::StopConsumer>(),
+        Described::command::<bridge::SetTimer>(),
+        Described::command::<bridge::Tick>(),
+        Described::query::<bridge::GetMessage>(),
+        Described::query::<bridge::ListMessages>(),
+        Described::query::<bridge::GetStats>(),
+        Described::query::<bridge::GetTimer>(),
+    ]
 }

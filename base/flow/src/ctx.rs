@@ -174,6 +174,11 @@ impl Ctx {
         &self.groups
     }
 
+    /// The largest value of a message, in bytes.
+    pub fn message_bytes(&self) -> usize {
+        self.shared.limits.message_bytes
+    }
+
     /// Cancelled when the node stops.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shared.shutdown

@@ -1,0 +1,230 @@
+//! Every SQL text of the bridge.
+
+use crate::domain::{self, Fact};
+use artel_contract::bridge::{
+    ConsumeMessage, ListMessages, MessageId, NewMessage, Stats, Status, Timer, Tracked,
+};
+use artel_flow::{Published, Read, Tx};
+use artel_message::Time;
+use artel_store::{Args, FromRow, Row, StoreError, Values};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+struct Stored(Tracked);
+
+impl FromRow for Stored {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let json = |column: &'static str, e: serde_json::Error| StoreError::decode(column, e.to_string());
+        let status: i64 = row.get("status")?;
+        let headers: String = row.get("headers")?;
+        Ok(Stored(Tracked {
+            id: row.get("id")?,
+            topic: row.get("topic")?,
+            key: row.get("key")?,
+            value: RawValue::from_string(row.get("value")?).map_err(|e| json("value", e))?,
+            headers: serde_json::from_str(&headers).map_err(|e| json("headers", e))?,
+            status: domain::status(status)
+                .ok_or_else(|| StoreError::decode("status", format!("{status} is none")))?,
+            partition: row.get("partition")?,
+            offset: row.get("position")?,
+            accepted_at: row.get("accepted_at")?,
+            produced_at: row.get("produced_at")?,
+            consumed_at: row.get("consumed_at")?,
+            latency_us: row.get("latency")?,
+        }))
+    }
+}
+
+fn headers_text(headers: &BTreeMap<String, String>) -> Result<String, StoreError> {
+    serde_json::to_string(headers).map_err(|e| StoreError::decode("headers", e.to_string()))
+}
+
+/// Saves messages as accepted.
+pub async fn insert(tx: &mut Tx, messages: &[(MessageId, NewMessage)]) -> Result<(), StoreError> {
+    let now = tx.now();
+    let mut rows: Vec<Values> = Vec::with_capacity(messages.len());
+    for (id, m) in messages {
+        let headers = headers_text(&m.headers)?;
+        let status = domain::code(Status::Accepted);
+        rows.push((*id, m.topic.as_str(), m.key.clone(), m.value.get(), headers, status, now).values());
+    }
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    tx.exec_rows(
+        "INSERT INTO bridge_message (id, topic, key, value, headers, status, accepted_at) VALUES {rows}",
+        (),
+        rows,
+    )
+    .await?;
+    add(tx, "accepted", count).await
+}
+
+/// Marks messages as produced. The first report stays; one that was consumed already keeps that status.
+pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), StoreError> {
+    let at = tx.now();
+    let (fresh, reached) = (Status::Accepted, domain::after(Status::Accepted, Fact::Produced));
+    let rows = reports.iter().map(|p| (p.id, p.partition, p.offset).values()).collect();
+    let count = tx
+        .exec_rows(
+            "UPDATE bridge_message SET status = CASE WHEN status = $2 THEN $3 ELSE status END,
+                 partition = v.column2, position = v.column3, produced_at = $1
+             FROM (VALUES {rows}) AS v WHERE bridge_message.id = v.column1 AND bridge_message.produced_at IS NULL",
+            (at, domain::code(fresh), domain::code(reached)),
+            rows,
+        )
+        .await?;
+    add(tx, "produced", i64::try_from(count).unwrap_or(i64::MAX)).await
+}
+
+/// Marks messages of ours as consumed; one that is already stays as it is.
+pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(), StoreError> {
+    let reached = domain::code(domain::after(Status::Produced, Fact::Consumed));
+    let rows = reads.iter().map(|c| (c.id, c.read_at).values()).collect();
+    let count = tx
+        .exec_rows(
+            "UPDATE bridge_message SET status = $1, consumed_at = v.column2,
+                 latency = CASE WHEN v.column2 > bridge_message.accepted_at
+                     THEN v.column2 - bridge_message.accepted_at ELSE 0 END
+             FROM (VALUES {rows}) AS v WHERE bridge_message.id = v.column1 AND bridge_message.consumed_at IS NULL",
+            (reached,),
+            rows,
+        )
+        .await?;
+    add(tx, "consumed", i64::try_from(count).unwrap_or(i64::MAX)).await
+}
+
+/// Tracks messages that somebody else wrote, from the moment they are read. Their value stays in the log.
+pub async fn insert_foreign(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(), StoreError> {
+    let consumed = domain::code(Status::Consumed);
+    let rows = reads
+        .iter()
+        .map(|c| {
+            let latency = i64::try_from(c.read_at.since(c.written_at).as_micros()).unwrap_or(i64::MAX);
+            let (at, place) = ((c.written_at, c.written_at, c.read_at), (c.partition, c.offset));
+            let (topic, nothing) = (c.topic.as_str(), ("null", "{}"));
+            (c.id, topic, nothing.0, nothing.1, consumed, place.0, place.1, at.0, at.1, at.2, latency)
+                .values()
+        })
+        .collect();
+    let count = tx
+        .exec_rows(
+            "INSERT INTO bridge_message (id, topic, value, headers, status, partition, position, accepted_at,
+                 produced_at, consumed_at, latency) VALUES {rows} ON CONFLICT DO NOTHING",
+            (),
+            rows,
+        )
+        .await?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    for name in ["accepted", "produced", "consumed"] {
+        add(tx, name, count).await?;
+    }
+    Ok(())
+}
+
+async fn add(tx: &mut Tx, name: &str, n: i64) -> Result<(), StoreError> {
+    if n > 0 {
+        tx.exec(
+            "INSERT INTO bridge_total (name, n) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET n = bridge_total.n + excluded.n",
+            (name, n),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+pub async fn find(read: &Read, id: MessageId) -> Result<Option<Tracked>, StoreError> {
+    let found: Option<Stored> = read
+        .opt(
+            "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
+                 consumed_at, latency FROM bridge_message WHERE id = $1",
+            (id,),
+        )
+        .await?;
+    Ok(found.map(|stored| stored.0))
+}
+
+/// The newest first, before `before` when given.
+pub async fn list(
+    read: &Read,
+    query: &ListMessages,
+    before: Option<MessageId>,
+    limit: i64,
+) -> Result<Vec<Tracked>, StoreError> {
+    const ALL: &str =
+        "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
+             consumed_at, latency FROM bridge_message
+         WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR status = $2) ORDER BY id DESC LIMIT $3";
+    const OF_TOPIC: &str = "SELECT id, topic, key, value, headers, status, partition, position, accepted_at,
+             produced_at, consumed_at, latency FROM bridge_message
+         WHERE topic = $4 AND ($1 IS NULL OR id < $1) AND ($2 IS NULL OR status = $2) ORDER BY id DESC LIMIT $3";
+    const OPEN: &str =
+        "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
+             consumed_at, latency FROM bridge_message
+         WHERE status <> 2 AND status = $2 AND ($1 IS NULL OR id < $1) ORDER BY id DESC LIMIT $3";
+    let status = query.status.map(domain::code);
+    let rows: Vec<Stored> = match (&query.topic, query.status) {
+        (Some(topic), _) => read.all(OF_TOPIC, (before, status, limit, topic.as_str())).await?,
+        (None, Some(s)) if s != Status::Consumed => read.all(OPEN, (before, status, limit)).await?,
+        (None, _) => read.all(ALL, (before, status, limit)).await?,
+    };
+    Ok(rows.into_iter().map(|stored| stored.0).collect())
+}
+
+pub async fn totals(read: &Read) -> Result<Stats, StoreError> {
+    let rows: Vec<(String, i64)> = read.all("SELECT name, n FROM bridge_total", ()).await?;
+    let of = |name: &str| rows.iter().find(|(known, _)| known == name).map_or(0, |(_, n)| *n);
+    Ok(Stats {
+        accepted: of("accepted"),
+        produced: of("produced"),
+        consumed: of("consumed"),
+        failed: of("failed"),
+        duplicates: read.counted("repeat").await?,
+    })
+}
+
+/// True the first time the bridge sends to a topic.
+pub async fn meet_topic(tx: &mut Tx, topic: &str) -> Result<bool, StoreError> {
+    let rows =
+        tx.exec("INSERT INTO bridge_topic (name) VALUES ($1) ON CONFLICT DO NOTHING", (topic,)).await?;
+    Ok(rows == 1)
+}
+
+pub async fn set_timer(tx: &mut Tx, timer: &Timer) -> Result<(), StoreError> {
+    let interval = i64::try_from(timer.interval_ms).unwrap_or(i64::MAX);
+    tx.exec(
+        "INSERT INTO bridge_timer (id, enabled, interval_ms, topic) VALUES (1, $1, $2, $3)
+         ON CONFLICT (id) DO UPDATE SET enabled = excluded.enabled, interval_ms = excluded.interval_ms,
+             topic = excluded.topic",
+        (timer.enabled, interval, timer.topic.as_str()),
+    )
+    .await?;
+    Ok(())
+}
+
+const TIMER: &str = "SELECT enabled, interval_ms, topic FROM bridge_timer WHERE id = 1";
+
+fn timer_of(row: Option<(bool, i64, String)>) -> Timer {
+    match row {
+        Some((enabled, interval, topic)) => {
+            Timer { enabled, interval_ms: u64::try_from(interval).unwrap_or(1_000), topic }
+        }
+        None => Timer { enabled: false, interval_ms: 1_000, topic: "timer".to_owned() },
+    }
+}
+
+pub async fn timer(tx: &mut Tx) -> Result<Timer, StoreError> {
+    Ok(timer_of(tx.opt(TIMER, ()).await?))
+}
+
+pub async fn read_timer(read: &Read) -> Result<Timer, StoreError> {
+    Ok(timer_of(read.opt(TIMER, ()).await?))
+}
+
+/// Deletes messages whose id is older than `before`, at most `limit`.
+pub async fn purge(tx: &mut Tx, before: Time, limit: i64) -> Result<u64, StoreError> {
+    tx.exec(
+        "DELETE FROM bridge_message WHERE id IN (SELECT id FROM bridge_message WHERE accepted_at < $1 ORDER BY id LIMIT $2)",
+        (before, limit),
+    )
+    .await
+}
