@@ -49,19 +49,21 @@ pub fn encode(
     }
     let count = i32::try_from(records.len()).map_err(|_| too_many())?;
     let base_timestamp = first.time.millis();
-    let (size, bodies) = check(records, base_timestamp, limits)?;
-
-    let mut bytes = Vec::with_capacity(size);
+    let guess = HEADER_BYTES + records.iter().map(about).sum::<usize>();
+    let mut bytes = Vec::with_capacity(guess.min(limits.batch_bytes));
     bytes.resize(HEADER_BYTES, 0);
-    for (delta, (record, body)) in (0i64..).zip(records.iter().zip(bodies)) {
-        varint::put(&mut bytes, length(body));
-        put_body(&mut bytes, record, base_timestamp, delta);
+    for (index, record) in records.iter().enumerate() {
+        put_record(&mut bytes, record, index, base_timestamp, limits)?;
     }
+    let size = bytes.len();
     let packed = compression.compress(&bytes[HEADER_BYTES..])?;
     let used = if packed.is_some() { compression } else { Compression::None };
     if let Some(packed) = packed {
         bytes.truncate(HEADER_BYTES);
         bytes.extend_from_slice(&packed);
+    }
+    if bytes.capacity() - bytes.len() > bytes.len() / 4 {
+        // It may stay in memory for a while.
         bytes.shrink_to_fit();
     }
 
@@ -98,60 +100,65 @@ impl Header<'_> {
     }
 }
 
-/// Checks every limit and returns the batch's size before compression, and that of each record after its length.
-fn check(
-    records: &[Record<'_>],
-    base_timestamp: i64,
-    limits: &Limits,
-) -> Result<(usize, Vec<usize>), EncodeError> {
-    let mut size = HEADER_BYTES;
-    let mut bodies = Vec::with_capacity(records.len());
-    for (index, record) in records.iter().enumerate() {
-        if record.time.millis() < 0 {
-            return Err(EncodeError::Time { index });
-        }
-        if record.headers.len() > limits.headers {
-            let count = record.headers.len();
-            return Err(EncodeError::Headers { index, count, limit: limits.headers });
-        }
-        let body = body_size(record, base_timestamp, length(index));
-        if body > limits.record_bytes {
-            return Err(EncodeError::RecordBytes { index, size: body, limit: limits.record_bytes });
-        }
-        size += varint::size(length(body)) + body;
-        if size > limits.batch_bytes {
-            return Err(EncodeError::BatchBytes { size, limit: limits.batch_bytes });
-        }
-        bodies.push(body);
-    }
-    Ok((size, bodies))
-}
-
 /// A length as the format writes it. Saturates; `check` refuses such lengths.
 fn length(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-fn field_size(field: Option<&[u8]>) -> usize {
-    match field {
-        Some(bytes) => varint::size(length(bytes.len())) + bytes.len(),
-        None => 1,
-    }
+/// Bytes of keys, values and names in a record, without the framing.
+fn payload(record: &Record<'_>) -> usize {
+    let length = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
+    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(*value)).sum();
+    length(record.key) + length(record.value) + headers
 }
 
-/// Bytes of a record after its length.
-fn body_size(record: &Record<'_>, base_timestamp: i64, offset_delta: i64) -> usize {
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| field_size(Some(name.as_bytes())) + field_size(*value))
-        .sum();
-    1 + varint::size(record.time.millis() - base_timestamp)
-        + varint::size(offset_delta)
-        + field_size(record.key)
-        + field_size(record.value)
-        + varint::size(length(record.headers.len()))
-        + headers
+/// What a record usually takes: framing of 14 bytes, and a length of one byte for each name and value of a header.
+fn about(record: &Record<'_>) -> usize {
+    payload(record) + 14 + 2 * record.headers.len()
+}
+
+/// Appends one record, or refuses it by one of the limits. What is too large is not copied first.
+fn put_record(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    index: usize,
+    base_timestamp: i64,
+    limits: &Limits,
+) -> Result<(), EncodeError> {
+    if record.time.millis() < 0 {
+        return Err(EncodeError::Time { index });
+    }
+    let count = record.headers.len();
+    if count > limits.headers {
+        return Err(EncodeError::Headers { index, count, limit: limits.headers });
+    }
+    let least = payload(record);
+    let too_large = |size| EncodeError::RecordBytes { index, size, limit: limits.record_bytes };
+    if least > limits.record_bytes {
+        return Err(too_large(least));
+    }
+    // The length stands before the body whose size is known after it. Its own size is nearly always clear beforehand.
+    let start = out.len();
+    let room = varint::size(length(least));
+    out.resize(start + room, 0);
+    put_body(out, record, base_timestamp, length(index));
+    let body = out.len() - start - room;
+    if body > limits.record_bytes {
+        return Err(too_large(body));
+    }
+    let end = out.len();
+    varint::put(out, length(body));
+    if out.len() - end == room {
+        out.copy_within(end.., start);
+        out.truncate(end);
+    } else {
+        let prefix = out.split_off(end);
+        out.splice(start..start + room, prefix);
+    }
+    if out.len() > limits.batch_bytes {
+        return Err(EncodeError::BatchBytes { size: out.len(), limit: limits.batch_bytes });
+    }
+    Ok(())
 }
 
 fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
