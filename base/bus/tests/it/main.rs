@@ -4,6 +4,7 @@
 
 mod conformance;
 mod crash;
+mod crash_admin;
 mod faults;
 mod folder;
 mod kafka;

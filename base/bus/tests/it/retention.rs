@@ -30,6 +30,7 @@ fn open(disk: &SimDisk, now: &Arc<AtomicI64>, hard_bytes: u64) -> Arc<Segments> 
     let clock = now.clone();
     let config = SegmentsConfig {
         segment_bytes: 10 * 170,
+        tail_cache_bytes: 0,
         hard_bytes,
         clock: Arc::new(move || Time::from_millis(clock.load(Ordering::Relaxed))),
         ..SegmentsConfig::default()
@@ -146,4 +147,44 @@ async fn advised_offsets_are_stored_and_never_ahead_of_the_truth() {
     bus.delete("t").await.expect("deleted");
     assert_eq!(bus.offsets().await.expect("listed"), [], "a topic takes its groups along");
     bus.close().await;
+}
+
+/// Readers of the oldest records while retention removes them, then while the topic is deleted: either records or a plain
+/// refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_beside_removal_see_records_or_a_refusal() {
+    let log = fixture(None, Some(1700), u64::MAX).await;
+    log.fill(30).await;
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let bus = log.bus.clone();
+            tokio::spawn(async move {
+                let mut read = 0;
+                loop {
+                    let at = match bus.bounds("t", 0).await {
+                        Ok(bounds) => bounds.begin,
+                        Err(BusError::UnknownTopic(_)) => return read,
+                        Err(other) => panic!("{other}"),
+                    };
+                    match bus.read("t", 0, at, Fetch { max_records: 3, max_bytes: 1 }).await {
+                        Ok(fetched) => read += fetched.records.len(),
+                        Err(BusError::OutOfRange { .. }) => {}
+                        Err(BusError::UnknownTopic(_)) => return read,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for number in 30..400 {
+        log.append(number).await.expect("stored");
+        if number % 5 == 0 {
+            log.bus.retain().await.expect("retention runs");
+        }
+    }
+    log.bus.delete("t").await.expect("deleted");
+    for reader in readers {
+        assert!(reader.await.expect("a reader ends well") > 0);
+    }
+    log.bus.close().await;
 }
