@@ -1,1 +1,40 @@
-fn main() {}
+//! `artel`: every service in one binary, and the command line that talks to a running one.
+
+mod cli;
+mod commands;
+mod connect;
+mod line;
+mod services;
+mod sources;
+mod table;
+
+use clap::Parser;
+use cli::Cli;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Something was refused, or is not as it should be.
+pub const REFUSED: u8 = 1;
+/// Nothing could be done: a wrong command line or configuration, no start, no connection.
+pub const FAILED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is gone there is nobody left to tell.
+            let _ = writeln!(std::io::stderr(), "artel: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// `artel topics | head` ends when `head` has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

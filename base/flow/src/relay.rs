@@ -77,8 +77,13 @@ async fn highest_own_seq(
     let own = Envelope::source_of(service);
     let (mut from, mut highest) = ((end - LOOK_BACK).max(begin), 0);
     while from < end {
-        let fetched =
-            bus.read(topic, partition, from, Fetch { max_records: 500, max_bytes: 4 << 20 }).await?;
+        let fetch = Fetch { max_records: 500, max_bytes: 4 << 20 };
+        let fetched = match bus.read(topic, partition, from, fetch).await {
+            Ok(fetched) => fetched,
+            // Damage that nobody had seen: the partition takes nothing either, and others are to run.
+            Err(BusError::Stopped { .. }) => break,
+            Err(e) => return Err(e),
+        };
         if fetched.next <= from {
             break;
         }

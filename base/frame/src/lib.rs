@@ -10,6 +10,6 @@ mod node;
 mod sandbox;
 pub mod telemetry;
 
-pub use node::{Node, Overrides, StartFailure, check_services, open_store};
+pub use node::{Node, Overrides, StartFailure, TOKEN_FILE, check_services, open_store};
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Sandbox, SandboxOptions};

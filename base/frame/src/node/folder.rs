@@ -1,9 +1,14 @@
-//! The data folder: made where it is missing, held by one process.
+//! The data folder: made where it is missing, held by one process; and the operator's token in it.
 
 use super::StartFailure;
+use crate::config::Secret;
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The file in the data folder with the operator's token, where the node has made one.
+pub const TOKEN_FILE: &str = "operator-token";
 
 /// The proof that no other process has the folder: a lock on `FOLDER/lock`, which holds the owner's pid as text. The log
 /// and the databases have locks of their own, because their folders may lie elsewhere.
@@ -36,5 +41,30 @@ impl FolderLock {
             tracing::debug!(folder = %folder.display(), %error, "the lock file does not hold the pid");
         }
         Ok(FolderLock { _file: file })
+    }
+}
+
+/// The token as a file that only this user can read, for the commands of this machine; it goes away with the node.
+pub(super) struct TokenFile(PathBuf);
+
+impl TokenFile {
+    /// Writes it beside and moves it in place: who reads it finds the old one or the new one.
+    pub fn leave(folder: &Path, token: &Secret) -> std::io::Result<TokenFile> {
+        let (path, new) = (folder.join(TOKEN_FILE), folder.join(format!("{TOKEN_FILE}.new")));
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        writeln!(file, "{}", token.expose())?;
+        std::fs::rename(&new, &path)?;
+        Ok(TokenFile(path))
+    }
+
+    /// It opens nothing any more.
+    pub fn remove(self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(%error, "the file of the operator's token could not be removed");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod settings;
 
 pub use adapters::open_store;
 pub use failure::StartFailure;
+pub use folder::TOKEN_FILE;
 pub use settings::check_services;
 
 use crate::admin::{Admin, Facts};
@@ -19,7 +20,7 @@ use artel_bus::Bus;
 use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Parts, Runtime, Service};
 use artel_message::Described;
 use artel_store::Store;
-use folder::FolderLock;
+use folder::{FolderLock, TokenFile};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub struct Node {
     /// Ends the listener and the streams of events.
     closing: CancellationToken,
     served: JoinHandle<usize>,
+    token_file: Option<TokenFile>,
     lock: FolderLock,
 }
 
@@ -83,6 +85,7 @@ impl Node {
         let listener = bind(config.http.listen).await?;
         let operator =
             operator_token(&config.auth).map_err(|error| StartFailure::Random(error.to_string()))?;
+        let token_file = leave_token(&config, &operator);
         let clock = overrides.clock.clone();
         let bus = adapters::open_bus(&config, &clock).await?;
         let store = open_store(&config).await?;
@@ -141,6 +144,7 @@ impl Node {
             stop_within,
             closing,
             served,
+            token_file,
             lock,
         })
     }
@@ -193,6 +197,9 @@ impl Node {
         let left = until.saturating_duration_since(Instant::now());
         self.runtime.stop(left.max(Duration::from_millis(100))).await;
         self.store.close().await;
+        if let Some(file) = self.token_file {
+            file.remove();
+        }
         drop(self.lock);
     }
 }
@@ -201,6 +208,20 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartFailure> {
     TcpListener::bind(address)
         .await
         .map_err(|error| StartFailure::Listen { address, reason: error.to_string().to_lowercase() })
+}
+
+/// A token of this start is left for the commands of this machine; a configured one is known where it is needed.
+fn leave_token(config: &Config, operator: &Secret) -> Option<TokenFile> {
+    if config.auth.operator_token.is_some() {
+        return None;
+    }
+    match TokenFile::leave(&config.node.data_dir, operator) {
+        Ok(file) => Some(file),
+        Err(error) => {
+            tracing::warn!(%error, "the operator's token is not in the data folder; give it to commands by ARTEL_TOKEN");
+            None
+        }
+    }
 }
 
 /// Keeps the gauges of lag fresh.

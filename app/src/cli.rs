@@ -1,0 +1,249 @@
+//! The command line as types; clap reads the comments.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Artel: event-driven services in one program.
+///
+/// `artel run` starts a node; the other commands talk to a running one, or look at the configuration.
+#[derive(Debug, Parser)]
+#[command(name = "artel", version, after_help = "example: artel run --data-dir data --listen 127.0.0.1:8080")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a node and run until a signal.
+    Run(Run),
+    /// Send a file of JSON lines as messages.
+    Produce(Produce),
+    /// Show the messages of a topic as they come.
+    Tail(Tail),
+    /// List topics, or show one with its partitions.
+    Topics(Topics),
+    /// List groups with their lag.
+    Groups(Groups),
+    /// List keys of the cache, show or remove an entry.
+    Cache(Cache),
+    /// List messages that were given up on.
+    DeadLetters(DeadLetters),
+    /// Show which service handles what.
+    Topology(Topology),
+    /// Show what a node is and whether it is ready.
+    Status(Status),
+    /// Check the configuration and print every problem at once.
+    Check(Check),
+    /// Print the configuration in effect, each value with its source; secrets are not shown.
+    Config(Check),
+    /// Show or apply the migrations of the databases.
+    Migrate(Migrate),
+}
+
+/// Where settings come from.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// A file of settings; it needs only what differs from the defaults.
+    #[arg(long, value_name = "FILE", env = "ARTEL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The folder of everything that is kept.
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel run --data-dir data --listen 127.0.0.1:9000")]
+pub struct Run {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The address and port to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The services that run here; all of them unless said.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub roles: Option<Vec<String>>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel check --config my.toml")]
+pub struct Check {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The address and port to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// The services that run here; all of them unless said.
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub roles: Option<Vec<String>>,
+}
+
+/// The node to talk to.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// The node's URL.
+    #[arg(long, env = "ARTEL_URL", default_value = "http://127.0.0.1:8080")]
+    pub url: String,
+    /// The token to send; for a node on this machine it is read from the data folder.
+    #[arg(long, env = "ARTEL_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// A file that holds the token.
+    #[arg(long, value_name = "FILE", env = "ARTEL_TOKEN_FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// The data folder of a node on this machine.
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A line is any JSON value. Lines go in chunks of 1,000, each sent again until it is answered and taken once.\n\n\
+                        example: artel produce --topic shipments --key-field shipment examples/shipments.ndjson"
+)]
+pub struct Produce {
+    #[command(flatten)]
+    pub target: Target,
+    /// The topic; it is made where it does not exist.
+    #[arg(long)]
+    pub topic: String,
+    /// The field of each line that is the message's key.
+    #[arg(long, value_name = "FIELD")]
+    pub key_field: Option<String>,
+    /// Give up when a chunk has no answer for this many seconds; 0 = never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub patience: u64,
+    /// The file; `-` or nothing is standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel tail shipments --from beginning -n 10")]
+pub struct Tail {
+    #[command(flatten)]
+    pub target: Target,
+    pub topic: String,
+    /// `beginning`, `end`, an offset such as 1200, or a time such as 2026-01-31T09:30:00Z.
+    #[arg(long, default_value = "end")]
+    pub from: String,
+    /// One partition in place of all.
+    #[arg(long)]
+    pub partition: Option<u32>,
+    /// Only messages with this key.
+    #[arg(long)]
+    pub key: Option<String>,
+    /// Only messages that hold this text.
+    #[arg(long)]
+    pub contains: Option<String>,
+    /// End after this many messages.
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub count: Option<u64>,
+    /// A JSON document per line, with headers.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel topics shipments")]
+pub struct Topics {
+    #[command(flatten)]
+    pub target: Target,
+    /// Show this one with its partitions and groups.
+    pub topic: Option<String>,
+    /// JSON in place of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel groups")]
+pub struct Groups {
+    #[command(flatten)]
+    pub target: Target,
+    /// JSON in place of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel cache bridge:message:")]
+pub struct Cache {
+    #[command(flatten)]
+    pub target: Target,
+    /// Keys that begin with this.
+    #[arg(default_value = "")]
+    pub prefix: String,
+    /// Show the value of this key.
+    #[arg(long, value_name = "KEY", conflicts_with = "delete")]
+    pub get: Option<String>,
+    /// Remove this key.
+    #[arg(long, value_name = "KEY")]
+    pub delete: Option<String>,
+    /// At most this many keys.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// JSON in place of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel dead-letters --limit 10")]
+pub struct DeadLetters {
+    #[command(flatten)]
+    pub target: Target,
+    /// At most this many of each service.
+    #[arg(long, default_value_t = 50)]
+    pub limit: u32,
+    /// JSON in place of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How the topology is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    /// For a Mermaid block in Markdown.
+    Mermaid,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel topology --format mermaid")]
+pub struct Topology {
+    #[command(flatten)]
+    pub target: Target,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel status --json")]
+pub struct Status {
+    #[command(flatten)]
+    pub target: Target,
+    /// JSON in place of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do about migrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// Every migration and how it stands.
+    Status,
+    /// What `apply` would do.
+    Plan,
+    /// Apply what is pending; `artel run` does so at its start.
+    Apply,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "example: artel migrate status")]
+pub struct Migrate {
+    #[command(flatten)]
+    pub settings: Settings,
+    #[arg(value_enum, default_value_t = Step::Status)]
+    pub step: Step,
+}

@@ -1,0 +1,37 @@
+//! What each command does.
+
+mod check;
+mod migrate;
+mod produce;
+mod run;
+mod show;
+mod tail;
+
+use crate::cli::{Cli, Command};
+use anyhow::{Context, Result};
+use std::future::Future;
+use std::process::ExitCode;
+
+/// Runs a command; the code says whether all went as wanted.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Produce(args) => block_on(produce::run(args)),
+        Command::Tail(args) => block_on(tail::run(args)).map(|()| ExitCode::SUCCESS),
+        Command::Topics(args) => block_on(show::topics(args)).map(|()| ExitCode::SUCCESS),
+        Command::Groups(args) => block_on(show::groups(args)).map(|()| ExitCode::SUCCESS),
+        Command::Cache(args) => block_on(show::cache(args)).map(|()| ExitCode::SUCCESS),
+        Command::DeadLetters(args) => block_on(show::dead_letters(args)).map(|()| ExitCode::SUCCESS),
+        Command::Topology(args) => block_on(show::topology(args)).map(|()| ExitCode::SUCCESS),
+        Command::Status(args) => block_on(show::status(args)),
+        Command::Check(args) => check::check(&args),
+        Command::Config(args) => check::print(&args),
+        Command::Migrate(args) => block_on(migrate::run(args)),
+    }
+}
+
+/// One thread is enough for a client.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("no runtime for this command")?.block_on(work)
+}

@@ -1,0 +1,116 @@
+//! `artel run`: a node until a signal.
+
+use crate::cli::Run;
+use crate::commands::check::report;
+use crate::{FAILED, REFUSED, services, sources};
+use anyhow::{Context, Result};
+use artel_frame::config::Config;
+use artel_frame::telemetry::{Identity, Telemetry};
+use artel_frame::{Node, Overrides};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a stop may take beyond `node.stop_within` before the process ends anyway.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub fn run(args: &Run) -> Result<ExitCode> {
+    let config = match sources::load(sources::of_run(args)) {
+        Ok(config) => config,
+        Err(problems) => {
+            report(&problems)?;
+            return Ok(ExitCode::from(FAILED));
+        }
+    };
+    let who = Identity {
+        service: "artel".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        node: config.node.name.clone(),
+    };
+    let telemetry = Telemetry::install(&config.telemetry, who)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("no threads for a node")?;
+    let done = runtime.block_on(serve(config));
+    runtime.shutdown_background();
+    telemetry.flush();
+    done
+}
+
+async fn serve(config: Config) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let generated = config.auth.operator_token.is_none();
+    let stop_within = config.node.stop_within.get();
+    let start = Node::start(config, services::all(), artel_contract::catalogue(), Overrides::default());
+    let node = tokio::select! {
+        node = start => node?,
+        () = signals.next() => return Ok(ExitCode::from(REFUSED)),
+    };
+    welcome(&node, generated)?;
+    tracing::info!(url = node.url(), "ready");
+    signals.next().await;
+    tracing::info!(within = ?stop_within, "stopping; a second signal stops at once");
+    let code = tokio::select! {
+        () = node.stop() => ExitCode::SUCCESS,
+        () = signals.next() => ExitCode::from(REFUSED),
+        () = tokio::time::sleep(stop_within + GRACE) => ExitCode::from(REFUSED),
+    };
+    tracing::info!("stopped");
+    Ok(code)
+}
+
+/// What a person needs to go on.
+fn welcome(node: &Node, generated: bool) -> std::io::Result<()> {
+    let url = node.url();
+    let program = std::env::args().next().unwrap_or_else(|| "artel".to_owned());
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "artel {} is ready at {url}, data in {}",
+        env!("CARGO_PKG_VERSION"),
+        node.data_dir().display()
+    )?;
+    writeln!(out, "  the API, to read and to try: {url}/api/docs")?;
+    if generated {
+        writeln!(out, "  operator token, for /api/admin: {}", node.operator_token().expose())?;
+    }
+    writeln!(
+        out,
+        "\ntry in another terminal:\n  curl -s -X POST {url}/api/bridge/messages -H 'Content-Type: application/json' \\\n    \
+         -d '{{\"topic\": \"greetings\", \"key\": \"ann\", \"value\": {{\"text\": \"hello\"}}}}'"
+    )?;
+    let at = if url == "http://127.0.0.1:8080" { String::new() } else { format!(" --url {url}") };
+    let folder = match node.data_dir().to_string_lossy() {
+        folder if folder == "data" => String::new(),
+        folder => format!(" --data-dir {folder}"),
+    };
+    writeln!(
+        out,
+        "  {program} produce{at} --topic shipments --key-field shipment examples/shipments.ndjson"
+    )?;
+    writeln!(out, "  {program} tail{at}{folder} shipments --from beginning -n 10")?;
+    writeln!(out, "  curl -s {url}/api/bridge/stats\n")?;
+    out.flush()
+}
+
+/// What asks a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Commands that show what a node knows: a request, and its answer as a table or as JSON.
+
+use crate::REFUSED;
+use crate::cli::{Cache, DeadLetters, Format, Groups, Status, Topics, Topology};
+use crate::connect::{self, check, read};
+use crate::line::compact;
+use crate::table::{bytes, table};
+use anyhow::Result;
+use artel_frame::client::{Answer, Client, query, segment};
+use serde_json::Value;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// A field as a cell of a table.
+fn cell(row: &Value, field: &str) -> String {
+    match row.get(field) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.replace('\n', " "),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn items(json: &Value, field: &str) -> Vec<Value> {
+    json.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+/// The answer as it came, or what `text` makes of it.
+fn print(answer: &Answer, json: bool, text: impl Fn(&Value) -> String) -> Result<()> {
+    check(answer)?;
+    let mut out = std::io::stdout();
+    if json {
+        writeln!(out, "{}", compact(&answer.text()))?;
+    } else {
+        write!(out, "{}", text(&read(answer)?))?;
+    }
+    Ok(())
+}
+
+/// Rows with these fields as columns.
+fn rows(items: &[Value], fields: &[&str]) -> String {
+    let cells: Vec<Vec<String>> =
+        items.iter().map(|item| fields.iter().map(|field| cell(item, field)).collect()).collect();
+    table(fields, &cells)
+}
+
+fn size(row: &Value, field: &str) -> String {
+    row.get(field).and_then(Value::as_u64).map(bytes).unwrap_or_default()
+}
+
+pub async fn topics(args: Topics) -> Result<()> {
+    let client = connect::client(&args.target)?;
+    match &args.topic {
+        Some(topic) => {
+            let answer = client.get(&format!("/api/admin/topics/{}", segment(topic))).await?;
+            print(&answer, args.json, topic_text)
+        }
+        None if args.json => {
+            print(&client.get("/api/admin/topics?limit=1000").await?, true, |_| String::new())
+        }
+        None => {
+            let list = all_pages(&client, "/api/admin/topics", "1000").await?;
+            let line = |topic: &Value| {
+                let field = |name: &str| cell(topic, name);
+                vec![
+                    field("name"),
+                    field("partitions"),
+                    field("messages"),
+                    size(topic, "bytes"),
+                    field("stopped"),
+                    field("owner"),
+                ]
+            };
+            let lines: Vec<Vec<String>> = list.iter().map(line).collect();
+            let head = ["topic", "partitions", "messages", "size", "stopped", "owner"];
+            write!(std::io::stdout(), "{}", table(&head, &lines))?;
+            Ok(())
+        }
+    }
+}
+
+/// Every page of a list.
+async fn all_pages(client: &Client, path: &str, limit: &str) -> Result<Vec<Value>> {
+    let (mut all, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let query = query(&[("limit", Some(limit)), ("cursor", cursor.as_deref())]);
+        let page: Value = read(&client.get(&format!("{path}{query}")).await?)?;
+        all.extend(items(&page, "items"));
+        match page.get("next").and_then(Value::as_str) {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return Ok(all),
+        }
+    }
+}
+
+fn topic_text(topic: &Value) -> String {
+    let or = |field: &str, none: &str| match cell(topic, field) {
+        text if text.is_empty() => none.to_owned(),
+        text => text,
+    };
+    let mut text = format!(
+        "{} ({}), owner {}, kept for {} ms, {} bytes a partition\n\n",
+        cell(topic, "name"),
+        cell(topic, "id"),
+        or("owner", "-"),
+        or("retention_ms", "ever, no limit of"),
+        or("retention_bytes", "any number of"),
+    );
+    text.push_str(&rows(&items(topic, "partitions"), &["partition", "begin", "end", "bytes", "stopped"]));
+    let groups = items(topic, "groups");
+    if !groups.is_empty() {
+        text.push('\n');
+        text.push_str(&rows(&groups, &["group", "partition", "next"]));
+    }
+    text
+}
+
+pub async fn groups(args: Groups) -> Result<()> {
+    let answer = connect::client(&args.target)?.get("/api/admin/groups").await?;
+    print(&answer, args.json, |json| {
+        rows(&items(json, "items"), &["service", "group", "topic", "state", "lag", "error"])
+    })
+}
+
+pub async fn cache(args: Cache) -> Result<()> {
+    let client = connect::client(&args.target)?;
+    if let Some(key) = &args.delete {
+        check(&client.delete(&format!("/api/admin/cache/{}", segment(key))).await?)?;
+        writeln!(std::io::stdout(), "removed {key}")?;
+        return Ok(());
+    }
+    if let Some(key) = &args.get {
+        let answer = client.get(&format!("/api/admin/cache/{}", segment(key))).await?;
+        return print(&answer, args.json, |json| format!("{}\n", json.get("value").unwrap_or(&Value::Null)));
+    }
+    let limit = args.limit.to_string();
+    let prefix = Some(args.prefix.as_str()).filter(|prefix| !prefix.is_empty());
+    let query = query(&[("prefix", prefix), ("limit", Some(&limit))]);
+    let answer = client.get(&format!("/api/admin/cache{query}")).await?;
+    print(&answer, args.json, |json| {
+        let list = items(json, "items");
+        let mut text = rows(&list, &["key", "size", "ttl_ms"]);
+        if json.get("next").is_some() {
+            text.push_str(&format!("the first {}; there are more, see --limit\n", list.len()));
+        }
+        text
+    })
+}
+
+pub async fn dead_letters(args: DeadLetters) -> Result<()> {
+    let path = format!("/api/admin/dead-letters?limit={}", args.limit);
+    let answer = connect::client(&args.target)?.get(&path).await?;
+    print(&answer, args.json, |json| {
+        let list = items(json, "items");
+        if list.is_empty() {
+            return "no message was given up on\n".to_owned();
+        }
+        rows(&list, &["at", "service", "topic", "partition", "offset", "key", "name", "code", "reason"])
+    })
+}
+
+pub async fn topology(args: Topology) -> Result<()> {
+    let format = match args.format {
+        Format::Text => "text",
+        Format::Json => "json",
+        Format::Mermaid => "mermaid",
+    };
+    let answer = connect::client(&args.target)?.get(&format!("/api/admin/topology?format={format}")).await?;
+    check(&answer)?;
+    writeln!(std::io::stdout(), "{}", answer.text().trim_end())?;
+    Ok(())
+}
+
+/// Also says by its exit code whether the node is ready.
+pub async fn status(args: Status) -> Result<ExitCode> {
+    let client = connect::client(&args.target)?;
+    let node = client.get("/api/admin/status").await?;
+    let ready = client.get("/readyz").await?;
+    check(&node)?;
+    let (state, report): (Value, Value) = (read(&node)?, ready.json()?);
+    let mut out = std::io::stdout();
+    if args.json {
+        writeln!(out, "{}", serde_json::json!({ "node": state, "ready": report }))?;
+    } else {
+        write!(out, "{}", status_text(&state, &report))?;
+    }
+    Ok(if ready.is_success() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+fn status_text(node: &Value, report: &Value) -> String {
+    let uptime = node.get("uptime_ms").and_then(Value::as_u64).unwrap_or(0) / 1000;
+    let services: Vec<String> = items(node, "services").iter().map(|service| cell(service, "name")).collect();
+    let mut text = format!(
+        "{} (artel {}), up {uptime} s since {}, data in {}\nservices: {}\n\n",
+        cell(node, "node"),
+        cell(node, "version"),
+        cell(node, "started_at"),
+        cell(node, "data_dir"),
+        services.join(", "),
+    );
+    let checks = report.get("checks").and_then(Value::as_object).cloned().unwrap_or_default();
+    let lines: Vec<Vec<String>> = checks
+        .iter()
+        .map(|(name, found)| {
+            vec![name.clone(), cell(found, "status"), cell(found, "since"), cell(found, "reason")]
+        })
+        .collect();
+    text.push_str(&table(&["dependency", "status", "since", "reason"], &lines));
+    text
+}

@@ -1,0 +1,144 @@
+//! The commands that talk to a node, and those that need none.
+
+use crate::process::Process;
+use crate::system::{System, artel, consumed, post, program, stderr, stdout};
+use serde_json::{Value, json};
+use std::process::Output;
+
+fn ok(output: Output) -> String {
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    stdout(&output)
+}
+
+async fn with_messages() -> Process {
+    let process = Process::start().await;
+    for n in 0..3 {
+        let message = json!({ "topic": "greetings", "key": "ann", "value": { "n": n } });
+        assert_eq!(post(&process, "/api/bridge/messages", &message).await.status, 202);
+    }
+    consumed(&process, 3).await;
+    process
+}
+
+#[tokio::test]
+async fn what_a_node_knows_is_shown() {
+    let process = with_messages().await;
+    let run = |args: &[&str]| ok(artel(&process, args).output().unwrap());
+    let topics = run(&["topics"]);
+    assert!(topics.starts_with("topic ") && topics.contains("\ngreetings "), "{topics}");
+    assert!(run(&["topics", "greetings"]).contains("partition  begin  end"));
+    let groups = run(&["groups"]);
+    assert!(groups.contains("bridge") && groups.contains("running"), "{groups}");
+    assert!(run(&["topology"]).contains("bridge"));
+    assert!(run(&["topology", "--format", "mermaid"]).starts_with("flowchart LR\n"));
+    let json: Value = serde_json::from_str(&run(&["topology", "--format", "json"])).unwrap();
+    assert!(!json["items"].as_array().unwrap().is_empty());
+    let status = run(&["status"]);
+    assert!(status.contains("database bridge") && status.contains("ready"), "{status}");
+    assert_eq!(run(&["dead-letters"]), "no message was given up on\n");
+    assert!(run(&["cache"]).starts_with("key "));
+}
+
+#[tokio::test]
+async fn tail_shows_messages_from_where_it_is_told() {
+    let process = with_messages().await;
+    let run = |args: &[&str]| ok(artel(&process, args).output().unwrap());
+    let lines = run(&["tail", "greetings", "--from", "beginning", "-n", "3"]);
+    let values: Vec<&str> = lines.lines().map(|line| line.rsplit_once(' ').unwrap().1).collect();
+    assert_eq!(values, ["{\"n\":0}", "{\"n\":1}", "{\"n\":2}"]);
+    let json =
+        run(&["tail", "greetings", "--from", "beginning", "--contains", "\"n\":1", "-n", "1", "--json"]);
+    let message: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&message["value"], &message["key"]), (&json!({ "n": 1 }), &json!("ann")));
+    let none = artel(&process, &["tail", "no-such-topic"]).output().unwrap();
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("topic 'no-such-topic' does not exist"), "{}", stderr(&none));
+}
+
+#[tokio::test]
+async fn migrations_are_shown_and_belong_to_a_stopped_node() {
+    let mut process = with_messages().await;
+    let migrate = |process: &Process, step: &str| {
+        program().args(["migrate", step, "--data-dir"]).arg(process.data_dir()).output().unwrap()
+    };
+    let running = migrate(&process, "status");
+    assert_eq!(running.status.code(), Some(2));
+    assert!(stderr(&running).starts_with("artel: a node runs on these databases"), "{}", stderr(&running));
+    process.stop().await;
+    let status = ok(migrate(&process, "status"));
+    assert!(
+        status.contains("bridge") && status.contains("applied") && !status.contains("pending"),
+        "{status}"
+    );
+    assert_eq!(ok(migrate(&process, "plan")), "nothing is pending\n");
+    assert_eq!(ok(migrate(&process, "apply")), "nothing is pending\n");
+}
+
+#[test]
+fn without_a_node_the_way_to_one_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = program()
+        .args(["topics", "--url", "http://127.0.0.1:1", "--data-dir"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.starts_with("artel: no connection to http://127.0.0.1:1 ("), "{said}");
+    assert!(
+        said.ends_with("); is a node running? start one with ./run, or name another with --url\n"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn without_the_token_the_way_to_it_is_said() {
+    let process = Process::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let output = program()
+        .args(["groups", "--url", &process.url(), "--data-dir"])
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("ARTEL_TOKEN"), "{}", stderr(&output));
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let commands = [
+        "run",
+        "produce",
+        "tail",
+        "topics",
+        "groups",
+        "cache",
+        "dead-letters",
+        "topology",
+        "status",
+        "check",
+        "config",
+        "migrate",
+    ];
+    let overview = ok(program().arg("--help").output().unwrap());
+    for command in commands {
+        assert!(overview.contains(&format!("  {command} ")), "{command} is not in the overview");
+        let help = ok(program().args([command, "--help"]).output().unwrap());
+        assert!(help.contains("example: artel "), "{command}: {help}");
+    }
+}
+
+#[test]
+fn the_settings_in_effect_are_printed_with_their_sources_and_without_secrets() {
+    let run = |command: &str| {
+        program()
+            .args([command, "--listen", "127.0.0.1:9999"])
+            .env("ARTEL_AUTH_OPERATOR_TOKEN", "a-very-secret-token")
+            .output()
+            .unwrap()
+    };
+    let text = ok(run("config"));
+    assert!(text.contains("listen = \"127.0.0.1:9999\"") && text.contains("# --listen"), "{text}");
+    assert!(text.contains("operator_token = \"***\"") && !text.contains("a-very-secret"), "{text}");
+    assert_eq!(ok(run("check")), "the configuration is fine\n");
+}

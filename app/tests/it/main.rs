@@ -1,0 +1,12 @@
+//! The whole program, end to end. What any system of nodes must do stands in `scenarios`, over the trait `System`; how a
+//! system is run stands beside it: `process` is the real binary as one process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod bad_input;
+mod cli;
+mod disks;
+mod process;
+mod scenarios;
+mod stops;
+mod system;
+mod until;

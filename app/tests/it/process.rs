@@ -1,0 +1,144 @@
+//! The real binary as one process with a data folder of its own.
+
+use crate::system::{System, program};
+use crate::until::until;
+use artel_frame::client::Client;
+use artel_frame::config::Secret;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub struct Process {
+    /// Holds the log of the process, and the data folder where none was given.
+    place: TempDir,
+    data: PathBuf,
+    listen: String,
+    arguments: Vec<String>,
+    child: Option<Child>,
+    /// From the start of the process to its line that it is ready.
+    pub ready_after: Duration,
+}
+
+impl Process {
+    /// Starts it on a new folder.
+    pub async fn start() -> Process {
+        Process::with(None, &[]).await
+    }
+
+    /// Starts it on this data folder, with further arguments.
+    pub async fn with(data: Option<&Path>, arguments: &[&str]) -> Process {
+        let place = TempDir::new().unwrap();
+        let data = data.map_or_else(|| place.path().join("data"), Path::to_owned);
+        // The port stays the same over restarts; this one was free a moment ago.
+        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut process =
+            Process { place, data, listen, arguments, child: None, ready_after: Duration::ZERO };
+        process.begin();
+        process
+    }
+
+    /// Starts the process and returns when it says that it is ready.
+    pub fn begin(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let began = Instant::now();
+        let mut child = program()
+            .args(["run", "--listen", &self.listen, "--data-dir"])
+            .arg(&self.data)
+            .args(&self.arguments)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.next().and_then(Result::ok).unwrap_or_default();
+        self.ready_after = began.elapsed();
+        assert!(ready.contains(&format!("is ready at {}", self.url())), "no start: {ready}\n{}", self.log());
+        // What else it says is read away, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.child = Some(child);
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.place.path().join("log")
+    }
+
+    /// What it logged, over all starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for its end after a signal.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        until("the end of the process", async || child.try_wait().unwrap()).await
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and its end.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Memory in use, in bytes.
+    pub fn resident(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl System for Process {
+    fn url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
+    fn client(&self) -> Client {
+        let token = std::fs::read_to_string(self.data.join("operator-token")).unwrap();
+        Client::new(&self.url()).unwrap().with_token(Some(Secret::new(token.trim())))
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.data.clone()
+    }
+
+    async fn restart(&mut self) {
+        let status = self.stop().await;
+        assert!(status.success(), "{status}\n{}", self.log());
+        self.begin();
+    }
+
+    async fn crash(&mut self) {
+        self.kill();
+        self.begin();
+    }
+}

@@ -1,0 +1,102 @@
+//! Nothing that was answered is lost or done twice, wherever the system is killed.
+
+use crate::system::{System, artel, consumed, messages, stats, stderr, stdout};
+use crate::until::until;
+use artel_frame::client::ClientError;
+use serde_json::Value;
+use std::fmt::Write;
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+const KILLS: usize = 10;
+const LINES: u64 = 40_000;
+const SEED: u64 = 42;
+
+/// Numbers that look random, the same for the same seed (xorshift64*).
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    state.wrapping_mul(0x2545_F491_4F6C_DD1D)
+}
+
+/// How many lines are accepted when the system is killed: one moment in each tenth of the file.
+fn moments() -> Vec<u64> {
+    let seed = std::env::var("ARTEL_TEST_SEED").ok().and_then(|text| text.parse().ok());
+    let mut state = seed.unwrap_or(SEED).max(1);
+    println!("seed {state}; another by ARTEL_TEST_SEED");
+    let tenth = LINES * 9 / 10 / KILLS as u64;
+    (0..KILLS as u64).map(|n| n * tenth + random(&mut state) % tenth).collect()
+}
+
+pub async fn what_was_answered_is_consumed_once_through_ten_kills(system: &mut impl System) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines.ndjson");
+    let mut text = String::new();
+    for n in 0..LINES {
+        writeln!(text, "{{\"n\":{n},\"k\":\"key {}\"}}", n % 97).unwrap();
+    }
+    std::fs::write(&file, text).unwrap();
+    let began = Instant::now();
+    let mut producer = artel(system, &["produce", "--topic", "crashing", "--key-field", "k"])
+        .arg(&file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut kills = 0;
+    for moment in moments() {
+        if reached(system, &mut producer, moment).await {
+            system.crash().await;
+            kills += 1;
+        }
+    }
+    let sent = tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
+    assert!(sent.status.success(), "{}", stderr(&sent));
+    assert_eq!(kills, KILLS, "the producer had ended before the last kill");
+    assert!(stdout(&sent).starts_with(&format!("accepted {LINES}, refused 0, ")), "{}", stdout(&sent));
+    let totals = consumed(system, LINES).await;
+    println!("{kills} kills, {LINES} lines, {:?} until all were consumed: {totals}", began.elapsed());
+    agree(system, &totals).await;
+}
+
+/// Waits until this many lines are accepted; false when the producer is through.
+async fn reached(system: &impl System, producer: &mut Child, moment: u64) -> bool {
+    until(&format!("{moment} lines accepted"), async || {
+        if producer.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        let accepted = accepted(system).await.ok()?;
+        (accepted >= moment).then_some(true)
+    })
+    .await
+}
+
+async fn accepted(system: &impl System) -> Result<u64, ClientError> {
+    let answer = system.client().get("/api/bridge/stats").await?;
+    Ok(answer.json::<Value>().ok().and_then(|totals| totals["accepted"].as_u64()).unwrap_or(0))
+}
+
+/// Totals, states and values say the same: each line once.
+async fn agree(system: &impl System, totals: &Value) {
+    let expected = |field: &str| assert_eq!(totals[field].as_u64(), Some(LINES), "{field}: {totals}");
+    expected("accepted");
+    expected("consumed");
+    assert_eq!(totals["failed"], 0);
+    until("every message marked as produced", async || {
+        (stats(system).await["produced"].as_u64() == Some(LINES)).then_some(())
+    })
+    .await;
+    let mut seen = vec![0u8; usize::try_from(LINES).unwrap()];
+    for message in messages(system, "crashing").await {
+        assert_eq!(message["status"], "consumed", "{message}");
+        seen[usize::try_from(message["value"]["n"].as_u64().unwrap()).unwrap()] += 1;
+    }
+    let wrong: Vec<usize> = (0..seen.len()).filter(|n| seen[*n] != 1).collect();
+    assert!(
+        wrong.is_empty(),
+        "{} lines are not there once: {:?}",
+        wrong.len(),
+        &wrong[..wrong.len().min(10)]
+    );
+}

@@ -1,0 +1,31 @@
+//! What any system of nodes must do.
+
+mod crashes;
+mod file;
+mod life;
+
+use crate::process::Process;
+
+/// Each scenario as a test of this way to run a system.
+macro_rules! on {
+    ($start:expr => $($module:ident :: $scenario:ident),+ $(,)?) => {$(
+        #[tokio::test]
+        async fn $scenario() {
+            let mut system = $start;
+            $module::$scenario(&mut system).await;
+        }
+    )+};
+}
+
+mod one_process {
+    use super::*;
+
+    on! { Process::start().await =>
+        life::a_message_is_followed_from_accepted_to_consumed,
+        life::a_repeat_is_answered_alike_and_another_body_refused,
+        life::consumers_and_totals_stay_over_a_restart,
+        file::every_line_of_a_file_ends_as_consumed,
+        file::bad_lines_are_named_and_the_others_go_on,
+        crashes::what_was_answered_is_consumed_once_through_ten_kills,
+    }
+}
