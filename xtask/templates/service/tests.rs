@@ -3,11 +3,13 @@
 
 use artel_contract::@name@::{AddNote, FindNote, Note, NoteAdded};
 use artel_frame::Sandbox;
-use artel_message::Code;
+use artel_message::{Code, service_of};
 use axum::http::Method;
 
+/// A node without the other services.
 async fn start() -> Sandbox {
-    Sandbox::start(|| vec![artel_@name@::service()], artel_contract::@name@::catalogue).await.unwrap()
+    let ours = || artel_contract::catalogue().into_iter().filter(|m| service_of(m.name) == "@name@").collect();
+    Sandbox::start(|| vec![artel_@name@::service()], ours).await.unwrap()
 }
 
 #[tokio::test]
