@@ -88,7 +88,9 @@ pub async fn produce_batch(
             .into());
         }
     }
-    batch.take(&buffer).await?;
+    if !buffer.is_empty() {
+        batch.take(&buffer).await?;
+    }
     batch.flush().await?;
     Ok(Json(batch.report))
 }
@@ -96,11 +98,10 @@ pub async fn produce_batch(
 impl Batch<'_> {
     /// Takes a line in; empty ones are passed over.
     async fn take(&mut self, line: &[u8]) -> Result<(), Fault> {
+        self.line += 1;
         if line.trim_ascii().is_empty() {
-            self.line += u64::from(!line.is_empty());
             return Ok(());
         }
-        self.line += 1;
         if self.line > LINES {
             return Err(Fault::invalid(format!(
                 "a batch has at most {LINES} lines; send the rest in another"
