@@ -240,10 +240,15 @@ pub enum Step {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "example: artel migrate status")]
+#[command(
+    after_help = "The databases themselves are looked at; where a node runs on them, it is asked.\n\nexample: artel migrate status"
+)]
 pub struct Migrate {
+    /// A file of settings; it needs only what differs from the defaults.
+    #[arg(long, value_name = "FILE", env = "ARTEL_CONFIG")]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
-    pub settings: Settings,
+    pub target: Target,
     #[arg(value_enum, default_value_t = Step::Status)]
     pub step: Step,
 }

@@ -24,11 +24,15 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Where standard error is gone there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "artel: {error:#}");
+            say(&format!("artel: {error:#}"));
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// A line on standard error. Where that is gone there is nobody left to tell.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// `artel topics | head` ends when `head` has seen enough.

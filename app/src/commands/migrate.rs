@@ -1,18 +1,22 @@
-//! `artel migrate`: on the databases themselves, while no node runs on them; `artel run` applies what is pending at its start.
+//! `artel migrate`: on the databases themselves, or by the node that runs on them, which has applied what was pending at its
+//! start.
 
-use crate::cli::{Migrate, Step};
+use crate::cli::{Migrate, Settings, Step, Target};
 use crate::commands::check::report;
+use crate::connect::{self, read};
 use crate::table::table;
 use crate::{FAILED, REFUSED, services, sources};
 use anyhow::{Context, Result};
 use artel_frame::config::DbAdapter;
-use artel_frame::{StartFailure, open_store};
+use artel_frame::open_store;
 use artel_store::{MigrationState, MigrationStatus, Store};
+use serde_json::Value;
 use std::io::Write;
 use std::process::ExitCode;
 
 pub async fn run(args: Migrate) -> Result<ExitCode> {
-    let config = match sources::load(sources::of(&args.settings)) {
+    let settings = Settings { config: args.config, data_dir: args.target.data_dir.clone() };
+    let config = match sources::load(sources::of(&settings)) {
         Ok(config) => config,
         Err(problems) => {
             report(&problems)?;
@@ -29,18 +33,39 @@ pub async fn run(args: Migrate) -> Result<ExitCode> {
         )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let store = open_store(&config).await.map_err(|failure| {
-        let running = failure.is_in_use();
-        let error = anyhow::Error::new::<StartFailure>(failure);
-        if running {
-            error.context("a node runs on these databases, and applied everything at its start")
-        } else {
-            error
-        }
-    })?;
+    let store = match open_store(&config).await {
+        Ok(store) => store,
+        Err(failure) if failure.is_in_use() => return ask(&args.target, args.step).await,
+        Err(failure) => return Err(failure.into()),
+    };
     let done = look(&store, args.step).await;
     store.close().await;
     done
+}
+
+/// A node runs on the databases: it knows how they stand, and nothing is left to do.
+async fn ask(target: &Target, step: Step) -> Result<ExitCode> {
+    let context = "a node runs on these databases and was asked";
+    let answer = connect::client(target)?.get("/api/admin/migrations").await.context(context)?;
+    let list: Value = read(&answer).context(context)?;
+    let list = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
+    let field =
+        |row: &Value, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let rows = list
+        .iter()
+        .filter(|row| step == Step::Status || field(row, "state") == "pending")
+        .map(|row| ["service", "component", "file", "state", "at"].map(|name| field(row, name)).to_vec())
+        .collect();
+    show(rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(rows: Vec<Vec<String>>) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    if rows.is_empty() {
+        return writeln!(out, "nothing is pending");
+    }
+    write!(out, "{}", table(&["service", "component", "file", "state", "at"], &rows))
 }
 
 async fn look(store: &Store, step: Step) -> Result<ExitCode> {
@@ -63,12 +88,7 @@ async fn look(store: &Store, step: Step) -> Result<ExitCode> {
             }
         }
     }
-    let mut out = std::io::stdout();
-    if rows.is_empty() {
-        writeln!(out, "nothing is pending")?;
-    } else {
-        write!(out, "{}", table(&["service", "component", "file", "state", "at"], &rows))?;
-    }
+    show(rows)?;
     Ok(if wrong { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
 }
 

@@ -46,7 +46,9 @@ async fn serve(config: Config) -> Result<ExitCode> {
         node = start => node?,
         () = signals.next() => return Ok(ExitCode::from(REFUSED)),
     };
-    welcome(&node, generated)?;
+    if let Err(error) = welcome(&node, generated) {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
     tracing::info!(url = node.url(), "ready");
     signals.next().await;
     tracing::info!(within = ?stop_within, "stopping; a second signal stops at once");

@@ -54,11 +54,12 @@ pub async fn topics(args: Topics) -> Result<()> {
             let answer = client.get(&format!("/api/admin/topics/{}", segment(topic))).await?;
             print(&answer, args.json, topic_text)
         }
-        None if args.json => {
-            print(&client.get("/api/admin/topics?limit=1000").await?, true, |_| String::new())
-        }
         None => {
             let list = all_pages(&client, "/api/admin/topics", "1000").await?;
+            if args.json {
+                writeln!(std::io::stdout(), "{}", serde_json::json!({ "items": list }))?;
+                return Ok(());
+            }
             let line = |topic: &Value| {
                 let field = |name: &str| cell(topic, name);
                 vec![

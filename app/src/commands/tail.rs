@@ -3,6 +3,7 @@
 use crate::cli::Tail;
 use crate::connect;
 use crate::line::{Shown, compact};
+use crate::say;
 use anyhow::{Context, Result, bail};
 use artel_frame::client::{Client, ClientError, Event, Events, Opened, Outgoing, query, segment};
 use http::Method;
@@ -32,7 +33,7 @@ pub async fn run(args: Tail) -> Result<()> {
                 if following.follow(events).await? {
                     return Ok(());
                 }
-                eprintln!("artel: the node ended the stream; waiting for it to come back");
+                say("artel: the node ended the stream; waiting for it to come back");
             }
             // The first time there may be no node at all; later it is only away.
             Err(error) if following.last.is_none() && following.shown == 0 => return Err(error),
@@ -107,7 +108,7 @@ impl Following {
                 Ok(())
             }
             "skipped" => {
-                eprintln!("artel: retention removed messages before they were shown: {}", event.data);
+                say(&format!("artel: retention removed messages before they were shown: {}", event.data));
                 Ok(())
             }
             "failed" => bail!("the stream ended: {}", event.data),

@@ -2,8 +2,10 @@
 
 use crate::process::Process;
 use crate::system::{System, artel, consumed, post, program, stderr, stdout};
+use crate::until::until;
 use serde_json::{Value, json};
-use std::process::Output;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Output, Stdio};
 
 fn ok(output: Output) -> String {
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
@@ -56,22 +58,57 @@ async fn tail_shows_messages_from_where_it_is_told() {
 }
 
 #[tokio::test]
-async fn migrations_are_shown_and_belong_to_a_stopped_node() {
+async fn migrations_are_shown_by_a_running_node_and_by_the_databases_themselves() {
     let mut process = with_messages().await;
-    let migrate = |process: &Process, step: &str| {
-        program().args(["migrate", step, "--data-dir"]).arg(process.data_dir()).output().unwrap()
-    };
+    let migrate = |process: &Process, step: &str| ok(artel(process, &["migrate", step]).output().unwrap());
     let running = migrate(&process, "status");
-    assert_eq!(running.status.code(), Some(2));
-    assert!(stderr(&running).starts_with("artel: a node runs on these databases"), "{}", stderr(&running));
+    assert_eq!(migrate(&process, "apply"), "nothing is pending\n");
     process.stop().await;
-    let status = ok(migrate(&process, "status"));
+    let status = migrate(&process, "status");
+    assert_eq!(status, running);
     assert!(
         status.contains("bridge") && status.contains("applied") && !status.contains("pending"),
         "{status}"
     );
-    assert_eq!(ok(migrate(&process, "plan")), "nothing is pending\n");
-    assert_eq!(ok(migrate(&process, "apply")), "nothing is pending\n");
+    assert_eq!(migrate(&process, "plan"), "nothing is pending\n");
+    assert_eq!(migrate(&process, "apply"), "nothing is pending\n");
+}
+
+#[tokio::test]
+async fn tail_goes_on_over_a_restart_of_the_node() {
+    let mut process = with_messages().await;
+    let mut tail = artel(&process, &["tail", "greetings", "--from", "beginning", "-n", "4"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap().rsplit_once(' ').unwrap().1.to_owned();
+    assert_eq!([next(), next(), next()], ["{\"n\":0}", "{\"n\":1}", "{\"n\":2}"]);
+    process.restart().await;
+    let message = json!({ "topic": "greetings", "key": "ann", "value": { "n": 3 } });
+    assert_eq!(post(&process, "/api/bridge/messages", &message).await.status, 202);
+    assert_eq!(next(), "{\"n\":3}");
+    let ended = until("the end of tail", async || tail.try_wait().unwrap()).await;
+    assert!(ended.success());
+}
+
+#[tokio::test]
+async fn standard_input_is_sent_as_it_comes() {
+    let process = Process::start().await;
+    let mut producer = artel(&process, &["produce", "--topic", "piped"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = producer.stdin.take().unwrap();
+    writeln!(input, "1").unwrap();
+    consumed(&process, 1).await;
+    writeln!(input, "2\n3").unwrap();
+    drop(input);
+    let output = producer.wait_with_output().unwrap();
+    assert!(ok(output).starts_with("accepted 3, refused 0, "));
+    consumed(&process, 3).await;
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use crate::process::Process;
 use crate::system::{System, get, post, program, stderr};
+use crate::until::until;
 use rustix::process::Signal;
 use serde_json::json;
+use std::io::Write;
+use std::net::TcpStream;
 use std::process::Stdio;
 
 /// More than this would not be small any more; the aim is below.
@@ -39,6 +42,27 @@ async fn sigterm_and_sigint_end_it_in_order() {
         assert!(!process.data_dir().join("operator-token").exists());
         process.begin();
     }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut process = Process::start().await;
+    // A body that never ends holds the stop up.
+    let mut stream = TcpStream::connect(process.url().trim_start_matches("http://")).unwrap();
+    let head = "POST /api/bridge/messages:batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n\
+                content-length: 100000\r\n\r\n{\"topic\"";
+    stream.write_all(head.as_bytes()).unwrap();
+    until("the request to run", async || {
+        let metrics = process.client().get("/metrics").await.unwrap().text();
+        metrics.contains("artel_http_requests_in_flight 2").then_some(())
+    })
+    .await;
+    process.signal(Signal::TERM);
+    until("the stop to begin", async || process.log().contains("a second signal").then_some(())).await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.ended().await.code(), Some(1), "{}", process.log());
+    process.begin();
+    assert_eq!(get(&process, "/readyz").await["status"], "ready");
 }
 
 #[tokio::test]

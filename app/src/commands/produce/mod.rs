@@ -4,7 +4,7 @@ mod lines;
 mod send;
 
 use crate::cli::Produce;
-use crate::{REFUSED, connect};
+use crate::{REFUSED, connect, say};
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lines::{Chunks, Input};
@@ -93,7 +93,7 @@ impl Report {
     /// A line above the bar, or of its own where there is no bar.
     pub fn say(&self, text: &str) {
         if self.bar.is_hidden() {
-            eprintln!("{text}");
+            say(text);
         } else {
             self.bar.println(text);
         }
