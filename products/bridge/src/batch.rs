@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Lines of one request.
 const LINES: u64 = 1_000_000;
 /// Bytes of one line: a message with its headers.
-const LINE_BYTES: usize = 2 << 20;
+const LINE_BYTES: usize = 4 << 20;
 /// Bytes of lines that wait for their transaction.
 const CHUNK_BYTES: usize = 8 << 20;
 /// Refusals that are told in full.

@@ -85,7 +85,7 @@ async fn a_repeat_under_a_key_gets_the_same_id_and_another_body_is_a_conflict() 
 async fn what_is_wrong_with_a_message_is_said_and_names_the_field() {
     let node = start().await;
     let client = node.client();
-    let long = "x".repeat(1_200_000);
+    let long = "x".repeat(2_200_000);
     let cases = [
         (json!({"topic": "a b", "value": 1}), 400, "topic: 'a b' is no topic name"),
         (json!({"topic": "", "value": 1}), 400, "topic: is empty"),
