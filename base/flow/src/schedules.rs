@@ -78,14 +78,7 @@ async fn round(shared: &Arc<Shared>) -> Result<Time, Failure> {
         let call = Call { service: shared.name(), kind: "schedule", name: schedule.name, trace: None };
         let handled = (schedule.handler)(&mut tx, ());
         let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
-        let ended = match tx.verdict(result) {
-            Ok(()) => tx.commit().await,
-            Err(failure) => {
-                tx.rollback().await;
-                Err(failure)
-            }
-        };
-        match ended {
+        match tx.end(result).await {
             Ok(()) => earliest = earliest.min(next),
             Err(failure) => {
                 tracing::warn!(service = shared.name(), schedule = name, error = %failure, "a schedule failed; it is tried again");

@@ -99,14 +99,7 @@ async fn fire(shared: &Arc<Shared>, timer: Timer) -> Result<(), Failure> {
     } else {
         send(&mut tx, &timer, cause)
     };
-    let ended = match tx.verdict(result) {
-        Ok(()) => tx.commit().await,
-        Err(failure) => {
-            tx.rollback().await;
-            Err(failure)
-        }
-    };
-    match ended {
+    match tx.end(result).await {
         Ok(()) => {
             shared.wake.effects();
             Ok(())

@@ -455,6 +455,16 @@ impl Tx {
         Ok(())
     }
 
+    /// Commits after a handler that did its work, rolls back after one that did not.
+    pub(crate) async fn end(self, result: Result<(), Failure>) -> Result<(), Failure> {
+        let verdict = self.verdict(result);
+        if verdict.is_err() {
+            self.rollback().await;
+            return verdict;
+        }
+        self.commit().await
+    }
+
     pub(crate) async fn rollback(self) {
         if let Err(error) = self.write.rollback().await {
             tracing::debug!(%error, "rollback failed; the connection is thrown away");
