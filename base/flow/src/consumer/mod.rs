@@ -1,6 +1,8 @@
 //! Taking in: one task per group reads its partitions and runs its handlers, a batch to a transaction.
 
+mod assign;
 mod attempt;
+mod failing;
 mod giveup;
 mod partition;
 mod sort;
@@ -11,15 +13,13 @@ use crate::erase::Erased;
 use crate::failure::Class;
 use crate::handler::Options;
 use crate::service::{EventEntry, EventKind};
-use crate::storage::{groups, offsets, offsets::Offset};
-use artel_bus::{BusError, From as StartAt};
+use artel_bus::From as StartAt;
 use artel_message::{Cause, commands_topic};
-use artel_store::Lane;
 use attempt::{Broken, Done, Overlay, Plan};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::select_all;
-use partition::{Partition, is_lost};
+use partition::Partition;
 use sort::Sorted;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +30,6 @@ use uuid::Uuid;
 
 /// Stopped partitions are looked at again this often.
 const RECHECK: Duration = Duration::from_secs(30);
-/// The longest pause between tries in place.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whose handlers a group runs.
 pub(crate) enum GroupKind {
@@ -133,83 +131,6 @@ impl GroupTask {
         Ok(())
     }
 
-    /// Reads every place again; nothing in memory is trusted any more. A topic or partition that the log has lost stops
-    /// alone.
-    async fn assign(&mut self) -> Result<(), Failure> {
-        let mut read = self.shared.db.read().await?;
-        if let GroupKind::RunTime { name, id } = &self.kind
-            && !groups::is_wanted(&mut read, name, *id).await?
-        {
-            // Stopped or forgotten meanwhile: nothing of it may come back.
-            self.stop.cancel();
-            return Ok(());
-        }
-        let stored = offsets::of_group(&mut read, &self.grp).await?;
-        drop(read);
-        let mut places = Vec::new();
-        self.lost.clear();
-        for topic in self.topics.clone() {
-            let known = match self.shared.topics.describe(&topic).await {
-                Ok(known) => known,
-                Err(error) if is_lost(&error) && self.topics.len() > 1 => {
-                    self.lost.push(((topic.to_string(), 0), error.to_string()));
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for number in 0..known.partitions {
-                match self.place(&stored, &topic, number, known.id).await {
-                    Ok(place) => places.push((topic.clone(), place)),
-                    Err(error) if is_lost(&error) => {
-                        self.lost.push(((topic.to_string(), number), error.to_string()));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        let mut write = self.shared.db.begin(Lane::Background).await?;
-        let mut partitions = Vec::new();
-        for (topic, (offset, stopped)) in places {
-            offsets::begin(&mut write, &self.grp, &offset).await?;
-            let mut partition = Partition::load(self, &mut write, &topic, offset).await?;
-            partition.stopped = stopped;
-            partitions.push(partition);
-        }
-        write.commit().await?;
-        self.partitions = partitions;
-        for topic in &self.topics {
-            match self.shared.topics.bus().register(&self.grp, topic, self.from).await {
-                Err(error) if !is_lost(&error) => return Err(error.into()),
-                _ => {}
-            }
-        }
-        let going = (0..self.partitions.len()).filter(|index| self.partitions[*index].stopped.is_none());
-        self.advise(&going.map(|index| (index, 1)).collect()).await;
-        self.report();
-        Ok(())
-    }
-
-    /// Where the group is in a partition, and why it must not go on from there, if so.
-    async fn place(
-        &self,
-        stored: &[Offset],
-        topic: &str,
-        number: u32,
-        log: Uuid,
-    ) -> Result<(Offset, Option<String>), BusError> {
-        if let Some(offset) = stored.iter().find(|o| o.topic == topic && o.partition == number) {
-            let mismatch = partition::mismatch(self, offset, log).await?;
-            return Ok((offset.clone(), mismatch));
-        }
-        // A partition that came later is read from its beginning.
-        let known_topic = stored.iter().any(|o| o.topic == topic);
-        let from = if known_topic { StartAt::Earliest } else { self.from };
-        let next = partition::start(self, topic, number, from).await?;
-        let epoch = self.shared.fresh_epoch();
-        let (topic, last_offset, last_id) = (topic.to_owned(), None, None);
-        Ok((Offset { topic, partition: number, next, epoch, log, last_offset, last_id }, None))
-    }
-
     /// Takes in what is there; false when nothing was.
     async fn round(&mut self) -> Result<bool, Failure> {
         let mut plan = Plan::new();
@@ -256,96 +177,6 @@ impl GroupTask {
                 self.without(plan, index, position, span, failure).await
             }
         }
-    }
-
-    /// A message failed: what stands before it in the batch is taken in without it, then it alone (where a
-    /// batch handler failed: half of its messages). The rest stays buffered for the next round.
-    async fn without(
-        &mut self,
-        plan: Plan,
-        index: usize,
-        position: usize,
-        span: usize,
-        failure: Failure,
-    ) -> Result<(), Failure> {
-        let before: Plan = plan
-            .iter()
-            .take_while(|(i, _)| *i != index)
-            .copied()
-            .chain((position > 0).then_some((index, position)))
-            .collect();
-        if before.iter().any(|(_, count)| *count > 0) {
-            return Box::pin(self.take_in(before)).await;
-        }
-        if span > 1 {
-            return Box::pin(self.take_in(vec![(index, span / 2)])).await;
-        }
-        self.alone(index, failure).await
-    }
-
-    /// The commit itself was refused, and no message is known to be to blame: half of them, down to one.
-    async fn halved(&mut self, plan: Plan, failure: Failure) -> Result<(), Failure> {
-        let total: usize = plan.iter().map(|(_, count)| count).sum();
-        if total <= 1 {
-            let index = plan.iter().find(|(_, count)| *count > 0).map_or(0, |(index, _)| *index);
-            return self.alone(index, failure).await;
-        }
-        let mut left = total / 2;
-        let mut half = Plan::new();
-        for (index, count) in plan {
-            let taken = count.min(left);
-            left -= taken;
-            if taken > 0 {
-                half.push((index, taken));
-            }
-        }
-        Box::pin(self.take_in(half)).await
-    }
-
-    /// The first message of a partition, on its own: a few tries in place, then it is given up.
-    async fn alone(&mut self, index: usize, mut failure: Failure) -> Result<(), Failure> {
-        let mut attempts = 1u32;
-        let plan = vec![(index, 1)];
-        loop {
-            let tries = match failure.class() {
-                Class::Infrastructure => return Err(failure),
-                Class::NotYet => self.tries(index),
-                Class::Undecodable | Class::Never => 1,
-            };
-            if attempts >= tries {
-                let overlay =
-                    giveup::give_up(self, index, &failure, attempts).await.map_err(|b| b.failure)?;
-                self.merge(&plan, overlay);
-                self.advise(&plan).await;
-                return Ok(());
-            }
-            let growing = self.shared.limits.retry_pause.saturating_mul(2u32.saturating_pow(attempts - 1));
-            let pause = growing.min(LONGEST_PAUSE);
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => return Ok(()),
-            }
-            match attempt::run(self, &plan).await {
-                Ok((done, overlay)) => {
-                    self.merge(&done, overlay);
-                    self.advise(&done).await;
-                    return Ok(());
-                }
-                Err(broken) => failure = broken.failure,
-            }
-            attempts += 1;
-        }
-    }
-
-    fn tries(&self, index: usize) -> u32 {
-        let partition = &self.partitions[index];
-        let name = partition.buffer.front().and_then(|s| s.envelope.as_ref()).map_or("", |e| e.name.as_str());
-        let own = if self.is_command(&partition.topic) {
-            self.shared.service.commands.get(name).and_then(|c| c.tries)
-        } else {
-            self.event(name).and_then(|e| e.options.tries)
-        };
-        own.unwrap_or(self.shared.limits.tries).max(1)
     }
 
     /// Merges what a commit that succeeded has changed.
@@ -434,24 +265,6 @@ impl GroupTask {
     fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.progressed();
-    }
-
-    fn report(&self) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.assigned = true;
-        for (place, reason) in &self.lost {
-            status.partitions.insert(place.clone(), (0, Some(reason.clone())));
-        }
-        for p in &self.partitions {
-            let place = (p.topic.to_string(), p.number());
-            if status.partitions.get(&place).is_none_or(|(_, stopped)| *stopped != p.stopped) {
-                self.shared.metrics.stopped(&self.grp, &place.0, place.1, p.stopped.is_some());
-                if let Some(reason) = &p.stopped {
-                    tracing::error!(group = %self.grp, reason, "partition stopped");
-                }
-            }
-            status.partitions.insert(place, (p.offset.next, p.stopped.clone()));
-        }
     }
 
     pub(crate) fn is_command(&self, topic: &str) -> bool {

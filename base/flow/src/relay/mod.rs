@@ -1,16 +1,20 @@
 //! The relay: carries committed messages from the outbox to the log, in seq order per partition, and confirms them.
 
+mod jump;
+mod publish;
+
+pub(crate) use jump::jump;
+
 use crate::around::{Call, around};
-use crate::clock::Clock;
 use crate::ctx::Shared;
 use crate::handler::Published;
 use crate::storage::outbox::{self, Waiting};
-use crate::{Failure, StartError, Tx, wire};
-use artel_bus::{Appended, Bounds, Bus, BusError, Fetch, Record};
-use artel_message::{Cause, Envelope, Headers, Time};
-use artel_store::{Db, Engine, Lane};
-use bytes::Bytes;
+use crate::{Failure, Tx};
+use artel_bus::BusError;
+use artel_message::{Cause, Time};
+use artel_store::Lane;
 use futures::future::join_all;
+use publish::{APPEND_BYTES, Batch, append_partition};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -21,90 +25,12 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = Duration::from_millis(500);
 /// How often a partition that refused is tried again.
 const STUCK_PAUSE: Duration = Duration::from_millis(500);
-/// How far the end of a partition is searched for the service's own last seq.
-const LOOK_BACK: i64 = 1_000;
-const DAY_MICROS: i64 = 86_400_000_000;
-/// The most bytes in one append.
-const APPEND_BYTES: usize = 768 << 10;
 /// The most bytes in one round.
 const ROUND_BYTES: usize = 8 << 20;
 /// Rows of a partition that refused, tried at once.
 const STUCK_ROWS: usize = 200;
 /// How often the service's own handler of reports may fail before messages are confirmed without it.
 const REPORTS: u32 = 10;
-
-/// Raises the service's counter above every number it may have given before: a database that went back, or a lagging clock,
-/// never gives one twice. Runs before anything is written.
-pub(crate) async fn jump(
-    db: &Db,
-    bus: &Arc<dyn Bus>,
-    service: &'static str,
-    clock: &Clock,
-) -> Result<(), StartError> {
-    // An embedded database has no clock but its process's.
-    let clock = match db.engine() {
-        Engine::Sqlite => clock.now(),
-    };
-    let mut write = db.begin(Lane::Interactive).await?;
-    let mut highest = 0i64;
-    for (topic, partition, seq) in outbox::partitions(&mut write).await? {
-        let own = highest_own_seq(bus, service, &topic, partition).await?;
-        highest = highest.max(own.saturating_add(1)).max(seq.saturating_add(1));
-    }
-    let next = outbox::jump(&mut write, clock.micros().max(highest)).await?;
-    // Consumers don't believe numbers that lie more than a day ahead of their clock.
-    if next > clock.micros().saturating_add(DAY_MICROS) {
-        write.rollback().await?;
-        return Err(StartError::Clock { service: service.to_owned() });
-    }
-    write.commit().await?;
-    Ok(())
-}
-
-async fn highest_own_seq(
-    bus: &Arc<dyn Bus>,
-    service: &str,
-    topic: &str,
-    partition: u32,
-) -> Result<i64, BusError> {
-    let Bounds { begin, end } = match bus.bounds(topic, partition).await {
-        Ok(bounds) => bounds,
-        Err(BusError::UnknownTopic(_) | BusError::UnknownPartition { .. } | BusError::Stopped { .. }) => {
-            return Ok(0);
-        }
-        Err(e) => return Err(e),
-    };
-    let own = Envelope::source_of(service);
-    let (mut from, mut highest) = ((end - LOOK_BACK).max(begin), 0);
-    while from < end {
-        let fetch = Fetch { max_records: 500, max_bytes: 4 << 20 };
-        let fetched = match bus.read(topic, partition, from, fetch).await {
-            Ok(fetched) => fetched,
-            // Damage that nobody had seen: the partition takes nothing either, and others are to run.
-            Err(BusError::Stopped { .. }) => break,
-            Err(e) => return Err(e),
-        };
-        if fetched.next <= from {
-            break;
-        }
-        from = fetched.next;
-        for record in &fetched.records {
-            if let Ok(Envelope { source, seq: Some(seq), .. }) = Envelope::from_headers(&record.headers)
-                && source == own
-            {
-                highest = highest.max(seq);
-            }
-        }
-    }
-    Ok(highest)
-}
-
-/// Rows of one partition, in order.
-struct Batch {
-    topic: String,
-    partition: u32,
-    rows: Vec<Waiting>,
-}
 
 struct Relay {
     shared: Arc<Shared>,
@@ -328,67 +254,4 @@ fn report(row: &Waiting, offset: i64, at: Time) -> Published {
         offset,
         at,
     }
-}
-
-/// What became of a partition's rows: its place, those confirmed, and the last one with the error when some were not.
-type Outcome = ((String, u32), Vec<(Waiting, i64)>, Option<(i64, BusError)>);
-
-async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome {
-    let Batch { topic, partition, rows } = batch;
-    let last = rows.last().map_or(0, |row| row.id);
-    let mut confirmed = Vec::with_capacity(rows.len());
-    let mut rows = rows.into_iter().peekable();
-    while rows.peek().is_some() {
-        let mut chunk = Vec::new();
-        let mut bytes = 0;
-        while let Some(row) =
-            rows.next_if(|row| chunk.is_empty() || bytes + row.message.size() <= APPEND_BYTES)
-        {
-            bytes += row.message.size();
-            chunk.push(row);
-        }
-        match append_chunk(bus.as_ref(), &topic, partition, &chunk).await {
-            Ok(appended) => confirmed.extend(chunk.into_iter().zip(appended.base..)),
-            Err(error) => return ((topic, partition), confirmed, Some((last, error))),
-        }
-    }
-    ((topic, partition), confirmed, None)
-}
-
-async fn append_chunk(
-    bus: &dyn Bus,
-    topic: &str,
-    partition: u32,
-    rows: &[Waiting],
-) -> Result<Appended, BusError> {
-    let headers: Vec<Headers> = rows.iter().map(full_headers).collect();
-    let borrowed: Vec<Vec<_>> = headers
-        .iter()
-        .map(|headers| headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect())
-        .collect();
-    let records: Vec<Record<'_>> = rows
-        .iter()
-        .zip(&borrowed)
-        .map(|(row, headers)| Record {
-            key: row.message.key.as_deref(),
-            value: row.message.value.as_deref(),
-            headers,
-            time: row.message.at,
-        })
-        .collect();
-    bus.append(topic, partition, &records).await
-}
-
-/// The stored headers with the numbers that only the row has.
-fn full_headers(row: &Waiting) -> Headers {
-    let mut headers = wire::decode(row.message.headers.clone()).unwrap_or_default();
-    let mut put =
-        |name: &str, value: i64| headers.push((name.to_owned(), Some(Bytes::from(value.to_string()))));
-    if let Some(seq) = row.seq {
-        put("artel_seq", seq);
-    }
-    if let Some(prev) = row.prev {
-        put("artel_prev", prev);
-    }
-    headers
 }
