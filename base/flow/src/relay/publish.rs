@@ -1,0 +1,81 @@
+//! Rows to the log: each partition's in order, as much in one append as the log takes.
+
+use crate::storage::outbox::Waiting;
+use crate::wire;
+use artel_bus::{Appended, Bus, BusError, Record};
+use artel_message::Headers;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The most bytes in one append.
+pub(super) const APPEND_BYTES: usize = 768 << 10;
+
+/// Rows of one partition, in order.
+pub(super) struct Batch {
+    pub topic: String,
+    pub partition: u32,
+    pub rows: Vec<Waiting>,
+}
+
+/// What became of a partition's rows: its place, those confirmed, and the last one with the error when some were not.
+pub(super) type Outcome = ((String, u32), Vec<(Waiting, i64)>, Option<(i64, BusError)>);
+
+pub(super) async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome {
+    let Batch { topic, partition, rows } = batch;
+    let last = rows.last().map_or(0, |row| row.id);
+    let mut confirmed = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let mut chunk = Vec::new();
+        let mut bytes = 0;
+        while let Some(row) =
+            rows.next_if(|row| chunk.is_empty() || bytes + row.message.size() <= APPEND_BYTES)
+        {
+            bytes += row.message.size();
+            chunk.push(row);
+        }
+        match append_chunk(bus.as_ref(), &topic, partition, &chunk).await {
+            Ok(appended) => confirmed.extend(chunk.into_iter().zip(appended.base..)),
+            Err(error) => return ((topic, partition), confirmed, Some((last, error))),
+        }
+    }
+    ((topic, partition), confirmed, None)
+}
+
+async fn append_chunk(
+    bus: &dyn Bus,
+    topic: &str,
+    partition: u32,
+    rows: &[Waiting],
+) -> Result<Appended, BusError> {
+    let headers: Vec<Headers> = rows.iter().map(full_headers).collect();
+    let borrowed: Vec<Vec<_>> = headers
+        .iter()
+        .map(|headers| headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect())
+        .collect();
+    let records: Vec<Record<'_>> = rows
+        .iter()
+        .zip(&borrowed)
+        .map(|(row, headers)| Record {
+            key: row.message.key.as_deref(),
+            value: row.message.value.as_deref(),
+            headers,
+            time: row.message.at,
+        })
+        .collect();
+    bus.append(topic, partition, &records).await
+}
+
+/// The stored headers with the numbers that only the row has.
+fn full_headers(row: &Waiting) -> Headers {
+    let mut headers = wire::decode(row.message.headers.clone()).unwrap_or_default();
+    let mut put =
+        |name: &str, value: i64| headers.push((name.to_owned(), Some(Bytes::from(value.to_string()))));
+    if let Some(seq) = row.seq {
+        put("artel_seq", seq);
+    }
+    if let Some(prev) = row.prev {
+        put("artel_prev", prev);
+    }
+    headers
+}
