@@ -5,7 +5,7 @@
 use anyhow::{Context, Result};
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_flow::{
-    Clock, Ctx, FlowMetrics, Ids, Limits, Msg, Parts, Produce, Raw, Read, Runtime, Service, Tx,
+    Clock, Ctx, FlowMetrics, Ids, Limits, Me, Msg, Parts, Produce, Pulse, Raw, Read, Runtime, Service, Tx,
 };
 use artel_message::{Command, Described, Fault, Query};
 use artel_store::{Args, Lane, MemoryCache, Migrations, Store, StoreSettings};
@@ -16,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// What is measured.
 struct Arguments {
@@ -144,6 +145,8 @@ async fn flow(dir: &Path, arguments: &Arguments) -> Result<Duration> {
         clock,
         ids: Ids::system(),
         metrics: FlowMetrics::default(),
+        me: Me { id: Uuid::now_v7(), name: "bench".to_owned(), peer: None, version: String::new() },
+        pulse: Pulse::default(),
     })
     .await?;
     let ctx: &Ctx = runtime.ctx("load").context("the service runs")?;

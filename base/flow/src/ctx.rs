@@ -1,15 +1,19 @@
 //! `Ctx`: what effects, HTTP handlers and background work are given. `Shared` is the same from within.
 
 use crate::clock::{Clock, Ids};
+use crate::failure::RERUNS;
+use crate::leases::Held;
 use crate::limits::Limits;
 use crate::mediator::{Asked, Mediator};
+use crate::members::Members;
 use crate::metrics::FlowMetrics;
 use crate::service::{AnySettings, Service};
+use crate::slots::Slots;
 use crate::storage::outbox::Sent;
 use crate::topics::Topics;
-use crate::{Groups, Read};
+use crate::{Failure, Groups, Read};
 use artel_message::{Command, Fault, Query, Time};
-use artel_store::{Cache, Db};
+use artel_store::{Cache, Db, Lane, StoreError, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -28,14 +32,20 @@ pub(crate) struct Shared {
     pub clock: Clock,
     pub ids: Ids,
     pub metrics: Arc<FlowMetrics>,
-    /// The owner of this node's claims.
+    /// The owner of this node's leases and claims.
     pub node: Uuid,
+    pub slots: Arc<Slots>,
+    pub members: Members,
+    /// What this node has leased.
+    pub held: Held,
     /// Rows in the outbox, as far as committed.
     pub outbox_rows: AtomicI64,
     /// Topics that this service made at run time: its numbers count there.
     pub adopted: RwLock<BTreeSet<String>>,
     /// Partitions that the log refuses, with the reason; the relay's.
     pub stuck: Mutex<BTreeMap<(String, u32), String>>,
+    /// Why the relay can't begin, while it can't.
+    pub relay_trouble: Mutex<Option<String>>,
     pub wake: Wake,
     pub shutdown: CancellationToken,
 }
@@ -82,6 +92,9 @@ impl Shared {
             self.outbox_rows.fetch_add(i64::try_from(sent.outbox).unwrap_or(i64::MAX), Ordering::Relaxed);
             self.metrics.outbox(self.name(), self.outbox_rows.load(Ordering::Relaxed));
             self.wake.relay.notify_one();
+            if self.held.relay.borrow().is_none() {
+                self.wake_others();
+            }
         }
         if !sent.adopted.is_empty() {
             self.adopted.write().unwrap_or_else(PoisonError::into_inner).extend(sent.adopted);
@@ -97,6 +110,35 @@ impl Shared {
         }
         self.progressed();
     }
+
+    /// Runs a transaction again, from its start, as long as it collides with others, a few times.
+    pub async fn rerun<T, F>(&self, mut work: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut runs = 0;
+        loop {
+            match work().await {
+                Err(failure) if failure.is_contended() && runs < RERUNS => {
+                    runs += 1;
+                    self.metrics.rerun(self.name());
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// A transaction of the runtime's own: it locks the rows it depends on, and is nobody's reason to run again.
+    pub async fn begin_own(&self, lane: Lane) -> Result<Write, StoreError> {
+        self.db.begin(lane).await
+    }
+
+    pub fn say_relay(&self, trouble: Option<String>) {
+        *self.relay_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Wakes the loops of other nodes on this database.
+    pub fn wake_others(&self) {}
 
     /// An epoch that no earlier row of the same place had.
     pub fn fresh_epoch(&self) -> i64 {

@@ -5,7 +5,7 @@ use crate::around::{Call, around};
 use crate::ctx::{Ctx, EffectCall, Shared};
 use crate::erase::{Ended, decode, encode};
 use crate::service::EffectEntry;
-use crate::storage::effects::{self, Effect};
+use crate::storage::effects::{self, Claim, Effect};
 use crate::{Failure, Tx};
 use artel_message::{Cause, Fault};
 use artel_store::{Lane, StoreError};
@@ -95,10 +95,17 @@ async fn claim(
     entry: &EffectEntry,
     free: usize,
 ) -> Result<Vec<Effect>, Failure> {
-    let mut write = shared.db.begin(Lane::Background).await?;
+    let mut write = shared.begin_own(Lane::Background).await?;
     let now = shared.now();
-    let claimed =
-        effects::claim(&mut write, name, entry.options.per_key, shared.node, now, now + LEASE, free).await?;
+    let claim = Claim {
+        name,
+        per_key: entry.options.per_key,
+        owner: shared.node,
+        now,
+        until: now + LEASE,
+        limit: free,
+    };
+    let claimed = effects::claim(&mut write, shared.db.engine(), claim).await?;
     write.commit().await?;
     Ok(claimed)
 }
@@ -123,7 +130,7 @@ async fn call(ctx: &Ctx, name: &'static str, effect: Effect) -> Result<(), Failu
             Ok(body) => (true, body.clone()),
             Err(fault) => (false, encode(name, fault)?),
         };
-        let mut write = shared.db.begin(Lane::Background).await?;
+        let mut write = shared.begin_own(Lane::Background).await?;
         let first = effects::store_result(&mut write, effect.id, ok, &body).await?;
         write.commit().await?;
         if !first {
@@ -164,7 +171,7 @@ async fn renew(shared: &Shared, name: &str, id: Uuid) -> Infallible {
     loop {
         tokio::time::sleep(LEASE / 3).await;
         let renewed = async {
-            let mut write = shared.db.begin(Lane::Background).await?;
+            let mut write = shared.begin_own(Lane::Background).await?;
             let ours = effects::renew(&mut write, id, shared.node, shared.now() + LEASE).await?;
             write.commit().await?;
             Ok::<_, StoreError>(ours)
@@ -180,7 +187,7 @@ async fn renew(shared: &Shared, name: &str, id: Uuid) -> Infallible {
 async fn put_off(shared: &Arc<Shared>, effect: &Effect) -> Result<(), Failure> {
     let pause = (shared.limits.effect_pause * 2u32.saturating_pow(effect.attempts.min(16).saturating_sub(1)))
         .min(LONGEST_PAUSE);
-    let mut write = shared.db.begin(Lane::Background).await?;
+    let mut write = shared.begin_own(Lane::Background).await?;
     // Up to a tenth on top, from the id, so that effects that failed together do not come back together.
     let jitter = pause.mul_f64(f64::from(u16::try_from(effect.id.as_u128() & 0xff).unwrap_or(0)) / 2550.0);
     effects::put_off(&mut write, effect.id, shared.node, shared.now() + pause + jitter).await?;
@@ -191,6 +198,15 @@ async fn put_off(shared: &Arc<Shared>, effect: &Effect) -> Result<(), Failure> {
 
 /// Tells `.done` and deletes the row, in one transaction. A failing done handler is tried again from the stored result.
 async fn finish(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    effect: &Effect,
+    result: Result<Bytes, Fault>,
+) -> Result<(), Failure> {
+    shared.rerun(|| finish_once(shared, name, effect, result.clone())).await
+}
+
+async fn finish_once(
     shared: &Arc<Shared>,
     name: &'static str,
     effect: &Effect,
@@ -209,6 +225,9 @@ async fn finish(
         let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
         if let Err(failure) = tx.verdict(result) {
             tx.rollback().await;
+            if failure.is_contended() {
+                return Err(failure);
+            }
             tracing::warn!(effect = name, id = %effect.id, error = %failure, "done handler failed; it is tried again");
             return put_off(shared, effect).await;
         }

@@ -10,6 +10,9 @@ pub enum Failure {
     /// The database, the disk, the log, our own outbox bound: tried again without limit, never counted.
     #[error("{0}")]
     Infrastructure(Fault),
+    /// The transaction collided with another one: run again at once, from its start.
+    #[error("{0}")]
+    Contended(Fault),
     /// The bytes are not what the message's name promises; trying at once again cannot help.
     #[error("{0}")]
     Undecodable(String),
@@ -37,17 +40,24 @@ pub enum Class {
 impl Failure {
     pub fn class(&self) -> Class {
         match self {
-            Failure::Infrastructure(_) | Failure::Fenced { .. } => Class::Infrastructure,
+            Failure::Infrastructure(_) | Failure::Contended(_) | Failure::Fenced { .. } => {
+                Class::Infrastructure
+            }
             Failure::Undecodable(_) => Class::Undecodable,
             Failure::Refused(fault) if fault.code.is_final() => Class::Never,
             Failure::Refused(_) => Class::NotYet,
         }
     }
 
+    /// Whether running the same transaction again at once may succeed.
+    pub fn is_contended(&self) -> bool {
+        matches!(self, Failure::Contended(_))
+    }
+
     /// As a caller is told.
     pub fn into_fault(self) -> Fault {
         match self {
-            Failure::Infrastructure(fault) | Failure::Refused(fault) => fault,
+            Failure::Infrastructure(fault) | Failure::Contended(fault) | Failure::Refused(fault) => fault,
             Failure::Undecodable(reason) => Fault::invalid(reason),
             Failure::Fenced { .. } => Fault::unavailable(self.to_string()),
         }
@@ -55,7 +65,9 @@ impl Failure {
 
     pub fn code(&self) -> Code {
         match self {
-            Failure::Infrastructure(fault) | Failure::Refused(fault) => fault.code,
+            Failure::Infrastructure(fault) | Failure::Contended(fault) | Failure::Refused(fault) => {
+                fault.code
+            }
             Failure::Undecodable(_) => Code::Invalid,
             Failure::Fenced { .. } => Code::Unavailable,
         }
@@ -65,7 +77,9 @@ impl Failure {
 impl From<StoreError> for Failure {
     /// A constraint or a wrong statement is the handler's own doing: it would wait for ever as infrastructure.
     fn from(error: StoreError) -> Failure {
-        if error.is_infrastructure() {
+        if error.is_rerun() {
+            Failure::Contended(error.into())
+        } else if error.is_infrastructure() {
             Failure::Infrastructure(error.into())
         } else {
             Failure::Refused(error.into())
@@ -78,3 +92,6 @@ impl From<BusError> for Failure {
         Failure::Infrastructure(error.into())
     }
 }
+
+/// How often a transaction that collided with another one runs again at once.
+pub(crate) const RERUNS: u32 = 8;

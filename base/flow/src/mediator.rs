@@ -152,13 +152,13 @@ async fn run_command(
         None => Cause::message(shared.ids.fresh(now), now),
     };
     let call = Call { service: shared.name(), kind: "command", name, trace: trace.as_deref() };
-    let attempt = async {
+    let attempt = || async {
         let mut tx = Tx::begin(&shared, Lane::Interactive).await?;
         tx.enter(name, cause, false, trace.clone());
         tx.at(now);
-        attempt(tx, &shared, call, name, body, asking.as_ref()).await
+        attempt(tx, &shared, call, name, body.clone(), asking.as_ref()).await
     };
-    match attempt.await {
+    match shared.rerun(attempt).await {
         Ok(reply) => Ok(reply),
         Err(Failure::Refused(fault)) => {
             if let Some(asking) = asking.filter(|_| is_kept(fault.code) && !is_key_conflict(&fault)) {
@@ -235,11 +235,11 @@ fn is_kept(code: Code) -> bool {
 
 /// A refusal rolls the handler's work back, so it is kept in a transaction of its own.
 async fn keep_refusal(shared: &Arc<Shared>, asking: &Asking, fault: &Fault, now: Time) -> Result<(), Fault> {
-    let kept = async {
+    let kept = || async {
         let mut tx = Tx::begin(shared, Lane::Interactive).await?;
         let reply = encode(asking.command, fault)?;
         answered::keep(tx.write(), asking, false, &reply, now + shared.limits.answered).await?;
         tx.commit().await
     };
-    kept.await.map_err(Failure::into_fault)
+    shared.rerun(kept).await.map_err(Failure::into_fault)
 }

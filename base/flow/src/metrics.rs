@@ -42,6 +42,12 @@ struct OfPartition {
     partition: u32,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Moved {
+    service: String,
+    way: String,
+}
+
 /// One set per node, shared by its services.
 #[derive(Clone)]
 pub struct FlowMetrics {
@@ -52,6 +58,9 @@ pub struct FlowMetrics {
     taken: Family<OfGroup, Counter>,
     lag: Family<OfPartition, Gauge>,
     stopped: Family<OfPartition, Gauge>,
+    leases_moved: Family<Moved, Counter>,
+    reruns: Family<Of, Counter>,
+    relays: Family<Of, Gauge>,
 }
 
 impl Default for FlowMetrics {
@@ -66,6 +75,9 @@ impl Default for FlowMetrics {
             taken: Family::default(),
             lag: Family::default(),
             stopped: Family::default(),
+            leases_moved: Family::default(),
+            reruns: Family::default(),
+            relays: Family::default(),
         }
     }
 }
@@ -88,6 +100,17 @@ impl FlowMetrics {
             "artel_flow_stopped_partitions",
             "1 where a group's partition is stopped",
             self.stopped.clone(),
+        );
+        r.register("artel_flow_leases_moved", "Leases taken and given back", self.leases_moved.clone());
+        r.register(
+            "artel_flow_reruns",
+            "Transactions run again because they collided with another",
+            self.reruns.clone(),
+        );
+        r.register(
+            "artel_flow_relays",
+            "1 where this node publishes a service's outbox",
+            self.relays.clone(),
         );
     }
 
@@ -120,6 +143,28 @@ impl FlowMetrics {
 
     pub(crate) fn lag(&self, group: &str, topic: &str, partition: u32, lag: i64) {
         self.lag.get_or_create(&of_partition(group, topic, partition)).set(lag);
+    }
+
+    pub(crate) fn leases_moved(&self, service: &str, taken: usize, given: usize) {
+        for (way, n) in [("taken", taken), ("given", given)] {
+            let label = Moved { service: service.to_owned(), way: way.to_owned() };
+            self.leases_moved.get_or_create(&label).inc_by(u64::try_from(n).unwrap_or(0));
+        }
+    }
+
+    pub(crate) fn rerun(&self, service: &str) {
+        self.reruns.get_or_create(&Of { service: service.to_owned() }).inc();
+    }
+
+    pub(crate) fn relays(&self, service: &str, here: bool) {
+        self.relays.get_or_create(&Of { service: service.to_owned() }).set(i64::from(here));
+    }
+
+    /// Takes a partition's gauges away: another node has it now.
+    pub(crate) fn forget_partition(&self, group: &str, topic: &str, partition: u32) {
+        let label = of_partition(group, topic, partition);
+        self.lag.remove(&label);
+        self.stopped.remove(&label);
     }
 
     pub(crate) fn stopped(&self, group: &str, topic: &str, partition: u32, stopped: bool) {

@@ -64,6 +64,11 @@ impl Read {
 
     /// How many messages of a kind (`repeat`, `unhandled`, `expired`, `foreign`, `dead`) this service's groups counted.
     pub async fn counted(&self, kind: &str) -> Result<i64, StoreError> {
-        crate::storage::counts::total(&mut *self.inner.lock().await, kind).await
+        crate::storage::counts::of_groups(&mut *self.inner.lock().await, kind).await
+    }
+
+    /// What [`crate::Tx::count`] has counted of a kind.
+    pub async fn total(&self, kind: &str) -> Result<i64, StoreError> {
+        crate::storage::counts::of_service(&mut *self.inner.lock().await, kind).await
     }
 }

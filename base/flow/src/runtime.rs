@@ -5,16 +5,19 @@ use crate::consumer::{GroupKind, GroupTask, SharedStatus};
 use crate::ctx::{Ctx, Shared, Wake};
 use crate::groups::{Groups, is_quiet, lag_of, troubles_of};
 use crate::http::Routes;
+use crate::leases::{self, Held, Leased};
 use crate::limits::Limits;
 use crate::mediator::Mediator;
+use crate::members::{self, Me, Members, Pulse};
 use crate::metrics::FlowMetrics;
 use crate::service::Service;
-use crate::storage::{self, effects, offsets, outbox};
+use crate::slots::Slots;
+use crate::storage::{self, effects, outbox};
 use crate::topics::Topics;
-use crate::{StartError, effects as effect_loop, registry, relay, schedules, timers};
+use crate::{Failure, StartError, effects as effect_loop, registry, relay, schedules, timers};
 use artel_bus::{Bus, From as StartAt};
-use artel_message::{Described, Time};
-use artel_store::{Cache, Lane, Store};
+use artel_message::{Described, Fault, Time};
+use artel_store::{Cache, Engine, Lane, Store};
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -39,6 +42,9 @@ pub struct Parts {
     pub clock: Clock,
     pub ids: Ids,
     pub metrics: FlowMetrics,
+    /// How this node shows itself to others on the same database.
+    pub me: Me,
+    pub pulse: Pulse,
 }
 
 struct Reading {
@@ -51,6 +57,7 @@ struct Reading {
 pub struct Runtime {
     services: BTreeMap<&'static str, Ctx>,
     mediator: Mediator,
+    members: Members,
     topology: Vec<registry::Handles>,
     readings: Vec<Reading>,
     bus: Arc<dyn Bus>,
@@ -96,7 +103,21 @@ impl Runtime {
         let topics = Topics::new(parts.bus.clone(), &parts.limits, names.clone(), owners);
         topics.make_all().await?;
         register_all(&parts.bus, &parts.services).await?;
+        let roles: Vec<String> = match &parts.roles {
+            Some(roles) => roles.clone(),
+            None => names.clone(),
+        };
+        let members = match parts.store.engine() {
+            Engine::Sqlite => Members::alone(parts.me, roles, parts.clock.clone()),
+            Engine::Postgres => {
+                let db = parts.store.db(members::DATABASE).await?;
+                Members::join(db, parts.me, roles, parts.pulse, parts.clock.clone())
+                    .await
+                    .map_err(StartError::Flow)?
+            }
+        };
         let mut opening = Opening {
+            members: members.clone(),
             store: parts.store,
             cache: parts.cache,
             topics,
@@ -120,6 +141,7 @@ impl Runtime {
         }
         mediator.fill(services.iter().map(|(name, ctx)| (*name, ctx.shared.clone())).collect(), names);
         let mut runtime = Runtime {
+            members,
             services,
             mediator,
             topology,
@@ -131,6 +153,7 @@ impl Runtime {
             carry_tasks: TaskTracker::new(),
             progress: opening.progress.subscribe(),
         };
+        runtime.carry_tasks.spawn(runtime.members.clone().run(runtime.carry.clone()));
         for ctx in runtime.services.values().cloned().collect::<Vec<_>>() {
             runtime.spawn(&ctx);
         }
@@ -140,6 +163,7 @@ impl Runtime {
     fn spawn(&mut self, ctx: &Ctx) {
         let (shared, intake) = (&ctx.shared, &self.intake);
         self.carry_tasks.spawn(relay::run(shared.clone(), self.carry.clone()));
+        self.intake_tasks.spawn(leases::run(shared.clone(), self.members.clone(), intake.clone()));
         self.intake_tasks.spawn(timers::run(shared.clone(), intake.clone()));
         self.intake_tasks.spawn(schedules::run(shared.clone(), intake.clone()));
         for name in shared.service.effects.keys() {
@@ -175,12 +199,26 @@ impl Runtime {
         self.services.values().filter_map(routes).collect()
     }
 
+    /// Every node on the same database.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Who does what: partitions of groups, relays and keepers, of the services that run here.
+    pub async fn leases(&self) -> Result<Vec<Leased>, Fault> {
+        leases::list(self.services.values().map(|ctx| ctx.shared.as_ref()), &self.members)
+            .await
+            .map_err(Failure::into_fault)
+    }
+
     /// Why something does not run, for readiness: empty = all is well.
     pub fn troubles(&self) -> Vec<String> {
         let declared = self.readings.iter().flat_map(|r| troubles_of(&r.status));
         let run_time = self.services.values().flat_map(|ctx| ctx.groups.troubles());
         let stuck = |ctx: &Ctx| -> Vec<String> {
-            ctx.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+            let relay = ctx.shared.relay_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let stuck = ctx.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+            relay.into_iter().chain(stuck.values().cloned()).collect()
         };
         declared.chain(run_time).chain(self.services.values().flat_map(stuck)).collect()
     }
@@ -242,6 +280,7 @@ impl Runtime {
         if in_time.is_err() {
             tracing::warn!(?deadline, "some handlers did not end in time; they run again at the next start");
         }
+        self.give_back(false).await;
         self.carry.cancel();
         self.carry_tasks.close();
         if tokio::time::timeout(deadline / 2, self.carry_tasks.wait()).await.is_err() {
@@ -250,9 +289,19 @@ impl Runtime {
                 "the outbox was not emptied in time; the rest leaves at the next start"
             );
         }
+        self.give_back(true).await;
         self.bus.close().await;
         for ctx in self.services.values() {
             ctx.shared.db.close().await;
+        }
+    }
+
+    /// Gives leases back, so that other nodes go on at once: all but the relay's, or the relay's.
+    async fn give_back(&self, relay: bool) {
+        for ctx in self.services.values().filter(|_| self.members.shared()) {
+            if let Err(failure) = leases::give_back(&ctx.shared, relay).await {
+                tracing::warn!(service = ctx.service(), error = %failure, "leases were not given back; others take them in a while");
+            }
         }
     }
 }
@@ -288,6 +337,7 @@ async fn idle(shared: &Shared) -> bool {
 }
 
 struct Opening {
+    members: Members,
     store: Store,
     cache: Arc<dyn Cache>,
     topics: Topics,
@@ -310,17 +360,27 @@ impl Opening {
             .map_err(|bad| StartError::Settings { service: name.to_owned(), problems: bad.sentences() })?;
         let db = self.store.db(name).await?;
         db.migrate(&service.migration_sets()).await?;
-        relay::jump(&db, self.topics.bus(), name, &self.clock).await?;
+        let node = self.members.me().id;
+        let alone = !self.members.shared();
+        if alone {
+            relay::jump(&db, self.topics.bus(), name, &self.clock, None)
+                .await
+                .map_err(|e| no_number(name, e))?;
+        }
         let mut write = db.begin(Lane::Interactive).await?;
-        offsets::take_all(&mut write).await?;
-        effects::release_all(&mut write).await?;
-        let waiting = outbox::count(&mut write).await?;
+        if alone {
+            storage::leases::take_all(&mut write, node).await?;
+        } else {
+            storage::leases::renew_own(&mut write, node).await?;
+        }
+        effects::release(&mut write, (!alone).then_some(node)).await?;
         let made = storage::groups::topics(&mut write).await?;
         write.commit().await?;
+        let most = i64::try_from(self.limits.outbox_rows).unwrap_or(i64::MAX);
+        let waiting = outbox::count(&mut db.read().await?, most).await?;
         for topic in &made {
             self.topics.ensure(topic).await?;
         }
-        let now = self.clock.now();
         let shared = Arc::new(Shared {
             settings,
             db,
@@ -330,7 +390,11 @@ impl Opening {
             clock: self.clock.clone(),
             ids: self.ids.clone(),
             metrics: self.metrics.clone(),
-            node: self.ids.fresh(now),
+            node,
+            slots: Slots::of((!alone).then_some(node)),
+            held: if alone { Held::all() } else { Held::new() },
+            members: self.members.clone(),
+            relay_trouble: Mutex::default(),
             outbox_rows: AtomicI64::new(waiting),
             adopted: RwLock::new(made.into_iter().collect()),
             stuck: Mutex::default(),
@@ -340,5 +404,15 @@ impl Opening {
         });
         schedules::begin(&shared).await.map_err(StartError::Flow)?;
         Ok(shared)
+    }
+}
+
+fn no_number(service: &str, reason: relay::NoNumber) -> StartError {
+    match reason {
+        relay::NoNumber::Clock => StartError::Clock { service: service.to_owned() },
+        relay::NoNumber::Failed(failure) => StartError::Flow(failure),
+        relay::NoNumber::Lost => {
+            StartError::Flow(Failure::Fenced { topic: leases::RELAY.to_owned(), partition: 0 })
+        }
     }
 }

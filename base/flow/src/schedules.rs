@@ -26,6 +26,10 @@ impl ScheduleEntry {
 
 /// Makes the rows of the service's schedules.
 pub(crate) async fn begin(shared: &Arc<Shared>) -> Result<(), Failure> {
+    shared.rerun(|| begin_once(shared)).await
+}
+
+async fn begin_once(shared: &Arc<Shared>) -> Result<(), Failure> {
     let mut tx = Tx::begin(shared, Lane::Interactive).await?;
     let now = tx.now();
     for schedule in &shared.service.schedules {
@@ -41,7 +45,16 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     if shared.service.schedules.is_empty() {
         return;
     }
+    let mut keeper = shared.held.keeper.subscribe();
     while !stop.is_cancelled() {
+        if keeper.borrow_and_update().is_none() {
+            // Another node keeps the schedules of this service.
+            tokio::select! {
+                _ = keeper.changed() => {}
+                () = stop.cancelled() => {}
+            }
+            continue;
+        }
         let next = match round(&shared).await {
             Ok(next) => next,
             Err(failure) => {
@@ -51,6 +64,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         };
         tokio::select! {
             () = shared.clock.until(next) => {}
+            _ = keeper.changed() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -67,19 +81,9 @@ async fn round(shared: &Arc<Shared>) -> Result<Time, Failure> {
             earliest = earliest.min(due);
             continue;
         }
-        let mut tx = Tx::begin(shared, Lane::Background).await?;
-        let now = tx.now();
-        let next = schedule.after(now).unwrap_or(now + POLL);
-        if !schedules::advance(tx.write(), &name, due, next).await? {
-            tx.rollback().await;
-            continue;
-        }
-        tx.enter(schedule.name, Cause::keyed("schedule", schedule.name, &due.to_string(), due), false, None);
-        let call = Call { service: shared.name(), kind: "schedule", name: schedule.name, trace: None };
-        let handled = (schedule.handler)(&mut tx, ());
-        let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
-        match tx.end(result).await {
-            Ok(()) => earliest = earliest.min(next),
+        match shared.rerun(|| run_one(shared, schedule, due)).await {
+            Ok(None) => {}
+            Ok(Some(next)) => earliest = earliest.min(next),
             Err(failure) => {
                 tracing::warn!(service = shared.name(), schedule = name, error = %failure, "a schedule failed; it is tried again");
                 earliest = earliest.min(shared.now() + shared.limits.outage_pause * 4);
@@ -87,4 +91,21 @@ async fn round(shared: &Arc<Shared>) -> Result<Time, Failure> {
         }
     }
     Ok(earliest)
+}
+
+/// Runs what is due and moves the schedule on, in one transaction; `None` = another node has run it.
+async fn run_one(shared: &Arc<Shared>, schedule: &ScheduleEntry, due: Time) -> Result<Option<Time>, Failure> {
+    let mut tx = Tx::begin(shared, Lane::Background).await?;
+    let now = tx.now();
+    let next = schedule.after(now).unwrap_or(now + POLL);
+    if !schedules::advance(tx.write(), schedule.name, due, next).await? {
+        tx.rollback().await;
+        return Ok(None);
+    }
+    tx.enter(schedule.name, Cause::keyed("schedule", schedule.name, &due.to_string(), due), false, None);
+    let call = Call { service: shared.name(), kind: "schedule", name: schedule.name, trace: None };
+    let handled = (schedule.handler)(&mut tx, ());
+    let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
+    tx.end(result).await?;
+    Ok(Some(next))
 }

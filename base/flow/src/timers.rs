@@ -2,6 +2,7 @@
 
 use crate::around::{Call, around};
 use crate::ctx::Shared;
+use crate::failure::Class;
 use crate::storage::effects::{self, Effect};
 use crate::storage::outbox::Outgoing;
 use crate::storage::timers::{self, Timer};
@@ -26,7 +27,16 @@ const LONGEST_PUT_OFF: Duration = Duration::from_secs(3600);
 /// Fires timers until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut purge_at = shared.now();
+    let mut keeper = shared.held.keeper.subscribe();
     while !stop.is_cancelled() {
+        if keeper.borrow_and_update().is_none() {
+            // Another node keeps the timers of this service.
+            tokio::select! {
+                _ = keeper.changed() => {}
+                () = stop.cancelled() => {}
+            }
+            continue;
+        }
         let result = round(&shared, &stop, &mut purge_at).await;
         let next = match result {
             Ok(next) => next.unwrap_or_else(|| shared.now() + POLL).min(purge_at),
@@ -38,6 +48,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         tokio::select! {
             () = shared.clock.until(next) => {}
             () = shared.wake.timers.notified() => {}
+            _ = keeper.changed() => {}
             () = stop.cancelled() => {}
         }
     }
@@ -61,15 +72,15 @@ async fn round(
         }
         drop(read);
         for timer in due {
-            fire(shared, timer).await?;
+            shared.rerun(|| fire(shared, &timer)).await?;
         }
     }
 }
 
 /// Takes one timer out and runs it: an effect is queued, an own command is handled, another service's is sent.
-async fn fire(shared: &Arc<Shared>, timer: Timer) -> Result<(), Failure> {
+async fn fire(shared: &Arc<Shared>, timer: &Timer) -> Result<(), Failure> {
     let mut tx = Tx::begin(shared, Lane::Background).await?;
-    if !timers::take(tx.write(), &timer).await? {
+    if !timers::take(tx.write(), timer).await? {
         tx.rollback().await;
         return Ok(());
     }
@@ -97,15 +108,15 @@ async fn fire(shared: &Arc<Shared>, timer: Timer) -> Result<(), Failure> {
         let handled = (entry.handler)(&mut tx, timer.body.clone());
         around(call, &shared.metrics, shared.limits.handler_time, handled).await.map(|_| ())
     } else {
-        send(&mut tx, &timer, cause)
+        send(&mut tx, timer, cause)
     };
     match tx.end(result).await {
         Ok(()) => {
             shared.wake.effects();
             Ok(())
         }
-        Err(failure @ Failure::Infrastructure(_)) => Err(failure),
-        Err(failure) => put_off(shared, timer, &failure).await,
+        Err(failure) if failure.class() == Class::Infrastructure => Err(failure),
+        Err(failure) => put_off(shared, timer.clone(), &failure).await,
     }
 }
 
@@ -153,7 +164,7 @@ async fn put_off(shared: &Arc<Shared>, mut timer: Timer, failure: &Failure) -> R
         return Ok(());
     }
     timer.attempts += 1;
-    if timer.attempts >= shared.limits.effect_tries || failure.class() == crate::failure::Class::Never {
+    if timer.attempts >= shared.limits.effect_tries || failure.class() == Class::Never {
         tracing::warn!(service = shared.name(), timer = timer.name, key = timer.key, error = %failure, "timer given up");
         let now = tx.now();
         let cause =

@@ -16,6 +16,7 @@ impl Sql {
     pub fn pick(&self, engine: Engine) -> &'static str {
         match engine {
             Engine::Sqlite => self.sqlite,
+            Engine::Postgres => self.postgres,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! [`Store`]: where a URL becomes an engine, once per process.
 
 use crate::sqlite::Database;
-use crate::{Db, StoreError};
+use crate::{Db, Engine, StoreError};
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -66,6 +66,11 @@ impl Store {
         let folder = folder_of(url)?;
         let lock = FolderLock::take(&folder)?;
         Ok(Store { folder: folder.into(), settings, lock: Arc::new(lock), open: Arc::default() })
+    }
+
+    /// The engine that the URL named.
+    pub fn engine(&self) -> Engine {
+        Engine::Sqlite
     }
 
     /// The database of a service; the same one at each call.

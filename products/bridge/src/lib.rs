@@ -18,7 +18,7 @@ pub use config::BridgeSettings;
 /// The service, for the table of services.
 pub fn service() -> Service {
     Service::new("bridge")
-        .migrations(migrations!("bridge", "0001_bridge.sql"))
+        .migrations(migrations!("bridge", "0001_bridge.sql", "0002_totals.sql"))
         .settings::<BridgeSettings>()
         .command(handlers::produce_message)
         .command(handlers::produce_many)

@@ -10,6 +10,12 @@ use artel_store::{Args, FromRow, Row, StoreError, Values};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
+/// Totals since the beginning: they outlive the messages.
+const ACCEPTED: &str = "accepted";
+const PRODUCED: &str = "produced";
+const CONSUMED: &str = "consumed";
+const FAILED: &str = "failed";
+
 struct Stored(Tracked);
 
 impl FromRow for Stored {
@@ -55,7 +61,8 @@ pub async fn insert(tx: &mut Tx, messages: &[(MessageId, NewMessage)]) -> Result
         rows,
     )
     .await?;
-    add(tx, "accepted", count).await
+    tx.count(ACCEPTED, count);
+    Ok(())
 }
 
 /// Marks messages as produced. The first report stays; one that was consumed already keeps that status.
@@ -72,7 +79,8 @@ pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), St
             rows,
         )
         .await?;
-    add(tx, "produced", i64::try_from(count).unwrap_or(i64::MAX)).await
+    tx.count(PRODUCED, i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(())
 }
 
 /// Marks messages of ours as consumed; one that is already stays as it is.
@@ -89,7 +97,8 @@ pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(),
             rows,
         )
         .await?;
-    add(tx, "consumed", i64::try_from(count).unwrap_or(i64::MAX)).await
+    tx.count(CONSUMED, i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(())
 }
 
 /// Tracks messages that somebody else wrote, from the moment they are read. Their value stays in the log.
@@ -114,20 +123,8 @@ pub async fn insert_foreign(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<()
         )
         .await?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    for name in ["accepted", "produced", "consumed"] {
-        add(tx, name, count).await?;
-    }
-    Ok(())
-}
-
-async fn add(tx: &mut Tx, name: &str, n: i64) -> Result<(), StoreError> {
-    if n > 0 {
-        tx.exec(
-            "INSERT INTO bridge_total (name, n) VALUES ($1, $2)
-             ON CONFLICT (name) DO UPDATE SET n = bridge_total.n + excluded.n",
-            (name, n),
-        )
-        .await?;
+    for name in [ACCEPTED, PRODUCED, CONSUMED] {
+        tx.count(name, count);
     }
     Ok(())
 }
@@ -171,13 +168,11 @@ pub async fn list(
 }
 
 pub async fn totals(read: &Read) -> Result<Stats, StoreError> {
-    let rows: Vec<(String, i64)> = read.all("SELECT name, n FROM bridge_total", ()).await?;
-    let of = |name: &str| rows.iter().find(|(known, _)| known == name).map_or(0, |(_, n)| *n);
     Ok(Stats {
-        accepted: of("accepted"),
-        produced: of("produced"),
-        consumed: of("consumed"),
-        failed: of("failed"),
+        accepted: read.total(ACCEPTED).await?,
+        produced: read.total(PRODUCED).await?,
+        consumed: read.total(CONSUMED).await?,
+        failed: read.total(FAILED).await?,
         duplicates: read.counted("repeat").await?,
     })
 }

@@ -4,55 +4,47 @@ use super::partition::{self, Partition, is_lost};
 use super::{GroupKind, GroupTask};
 use crate::Failure;
 use crate::storage::{groups, offsets, offsets::Offset};
+use crate::topics::Known;
 use artel_bus::{BusError, From as StartAt};
 use artel_store::Lane;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use uuid::Uuid;
 
 impl GroupTask {
     /// Reads every place again; nothing in memory is trusted any more. A topic or partition that the log has lost stops
-    /// alone.
+    /// alone. On a database that several nodes share only those partitions count that this node has leased.
     pub(super) async fn assign(&mut self) -> Result<(), Failure> {
-        let mut read = self.shared.db.read().await?;
+        self.leased.mark_unchanged();
         if let GroupKind::RunTime { name, id } = &self.kind
-            && !groups::is_wanted(&mut read, name, *id).await?
+            && !groups::is_wanted(&mut self.shared.db.read().await?, name, *id).await?
         {
             // Stopped or forgotten meanwhile: nothing of it may come back.
             self.stop.cancel();
             return Ok(());
         }
-        let stored = offsets::of_group(&mut read, &self.grp).await?;
-        drop(read);
-        let mut places = Vec::new();
-        self.lost.clear();
-        for topic in self.topics.clone() {
-            let known = match self.shared.topics.describe(&topic).await {
-                Ok(known) => known,
-                Err(error) if is_lost(&error) && self.topics.len() > 1 => {
-                    self.lost.push(((topic.to_string(), 0), error.to_string()));
-                    continue;
-                }
+        let stored = offsets::of_group(&mut self.shared.db.read().await?, &self.grp).await?;
+        let logs = self.logs().await?;
+        let begun = self.begin_new(&stored, &logs).await?;
+        let stored = if begun {
+            offsets::of_group(&mut self.shared.db.read().await?, &self.grp).await?
+        } else {
+            stored
+        };
+        let mut partitions = Vec::new();
+        for offset in stored.into_iter().filter(|offset| offset.owner == Some(self.shared.node)) {
+            let Some((topic, log)) = logs
+                .iter()
+                .find(|(topic, known)| **topic == *offset.topic && offset.partition < known.partitions)
+            else {
+                continue;
+            };
+            let stopped = match partition::mismatch(self, &offset, log.id).await {
+                Ok(mismatch) => mismatch,
+                Err(error) if is_lost(&error) => Some(error.to_string()),
                 Err(error) => return Err(error.into()),
             };
-            for number in 0..known.partitions {
-                match self.place(&stored, &topic, number, known.id).await {
-                    Ok(place) => places.push((topic.clone(), place)),
-                    Err(error) if is_lost(&error) => {
-                        self.lost.push(((topic.to_string(), number), error.to_string()));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
+            partitions.push(Partition::load(self, topic, offset, stopped).await?);
         }
-        let mut write = self.shared.db.begin(Lane::Background).await?;
-        let mut partitions = Vec::new();
-        for (topic, (offset, stopped)) in places {
-            offsets::begin(&mut write, &self.grp, &offset).await?;
-            let mut partition = Partition::load(self, &mut write, &topic, offset).await?;
-            partition.stopped = stopped;
-            partitions.push(partition);
-        }
-        write.commit().await?;
         self.partitions = partitions;
         for topic in &self.topics {
             match self.shared.topics.bus().register(&self.grp, topic, self.from).await {
@@ -62,29 +54,100 @@ impl GroupTask {
         }
         let going = (0..self.partitions.len()).filter(|index| self.partitions[*index].stopped.is_none());
         self.advise(&going.map(|index| (index, 1)).collect()).await;
+        self.forget_others();
         self.report();
         Ok(())
     }
 
-    /// Where the group is in a partition, and why it must not go on from there, if so.
-    async fn place(
+    /// Takes what another node has now out of what is shown.
+    fn forget_others(&self) {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = |topic: &str, number: u32| {
+            self.partitions.iter().any(|p| *p.topic == *topic && p.number() == number)
+        };
+        status.partitions.retain(|(topic, number), _| {
+            let keep = here(topic, *number);
+            if !keep {
+                self.shared.metrics.forget_partition(&self.grp, topic, *number);
+            }
+            keep
+        });
+    }
+
+    /// The group's topics as the log has them.
+    async fn logs(&mut self) -> Result<Vec<(Arc<str>, Known)>, Failure> {
+        let mut logs = Vec::new();
+        self.lost.clear();
+        for topic in &self.topics {
+            match self.shared.topics.describe(topic).await {
+                Ok(known) => logs.push((topic.clone(), known)),
+                Err(error) if is_lost(&error) && self.topics.len() > 1 => {
+                    self.lost.push(((topic.to_string(), 0), error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Writes a row for each partition that the group has not read before, whoever will have it; true when there were some.
+    async fn begin_new(&mut self, stored: &[Offset], logs: &[(Arc<str>, Known)]) -> Result<bool, Failure> {
+        let mut new = Vec::new();
+        for (topic, known) in logs {
+            for number in 0..known.partitions {
+                if stored.iter().any(|o| *o.topic == **topic && o.partition == number) {
+                    continue;
+                }
+                match self.start_of(stored, topic, number, known.id).await {
+                    Ok(offset) => new.push(offset),
+                    Err(error) if is_lost(&error) => {
+                        self.lost.push(((topic.to_string(), number), error.to_string()));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        if new.is_empty() {
+            return Ok(false);
+        }
+        let mut write = self.shared.db.begin(Lane::Background).await?;
+        // Looked at again in this transaction: rows of a group that is forgotten at this moment would stay for ever.
+        if let GroupKind::RunTime { name, id } = &self.kind
+            && !groups::is_still_wanted(&mut write, name, *id).await?
+        {
+            write.rollback().await?;
+            self.stop.cancel();
+            return Ok(false);
+        }
+        for offset in &new {
+            offsets::begin(&mut write, &self.grp, offset).await?;
+        }
+        write.commit().await?;
+        self.shared.held.look.notify_one();
+        Ok(true)
+    }
+
+    /// Where the group begins in a partition. One that came later is read from its beginning.
+    async fn start_of(
         &self,
         stored: &[Offset],
         topic: &str,
         number: u32,
         log: Uuid,
-    ) -> Result<(Offset, Option<String>), BusError> {
-        if let Some(offset) = stored.iter().find(|o| o.topic == topic && o.partition == number) {
-            let mismatch = partition::mismatch(self, offset, log).await?;
-            return Ok((offset.clone(), mismatch));
-        }
-        // A partition that came later is read from its beginning.
+    ) -> Result<Offset, BusError> {
         let known_topic = stored.iter().any(|o| o.topic == topic);
         let from = if known_topic { StartAt::Earliest } else { self.from };
         let next = partition::start(self, topic, number, from).await?;
-        let epoch = self.shared.fresh_epoch();
-        let (topic, last_offset, last_id) = (topic.to_owned(), None, None);
-        Ok((Offset { topic, partition: number, next, epoch, log, last_offset, last_id }, None))
+        Ok(Offset {
+            topic: topic.to_owned(),
+            partition: number,
+            next,
+            epoch: self.shared.fresh_epoch(),
+            owner: (!self.shared.members.shared()).then_some(self.shared.node),
+            log,
+            last_offset: None,
+            last_id: None,
+        })
     }
 
     pub(super) fn report(&self) {

@@ -5,7 +5,7 @@ use super::{GroupKind, GroupTask};
 use crate::around::{Call, around};
 use crate::handler::Raw;
 use crate::service::EventKind;
-use crate::storage::{counts, offsets, offsets::Offset};
+use crate::storage::{offsets, offsets::Offset};
 use crate::{Failure, Tx};
 use artel_message::{Envelope, Fault, commands_topic, replies_topic};
 use artel_store::Lane;
@@ -108,7 +108,9 @@ pub(crate) async fn close(
         marks.extend(high.iter().map(|(source, seq)| (place.0.clone(), place.1, source.clone(), *seq)));
     }
     offsets::raise(tx.write(), &task.grp, marks).await?;
-    counts::add(tx.write(), &task.grp, &overlay.counts).await?;
+    for (kind, n) in &overlay.counts {
+        tx.count_in(&task.grp, kind, *n);
+    }
     tx.commit().await.map_err(Broken::from)
 }
 
@@ -200,6 +202,7 @@ async fn run_batch(
     let name = name_of(first).unwrap_or_default();
     let call = task.call("batch", name, first.envelope.as_ref());
     tx.enter(task.stored_name(name), first.cause, true, trace_of(first.envelope.as_ref()));
+    tx.at(*first.moment.get_or_init(|| task.shared.now()));
     let mark = tx.mark();
     let bodies = records.iter().map(|s| (s.cause, body_of(s))).collect();
     let result =
@@ -222,6 +225,7 @@ async fn run_one(
     let name = name_of(sorted).unwrap_or_default();
     let enter = |tx: &mut Tx, stored: &'static str| {
         tx.enter(stored, sorted.cause, true, trace_of(envelope));
+        tx.at(*sorted.moment.get_or_init(|| shared.now()));
     };
     match &task.kind {
         GroupKind::RunTime { name: group, .. } => {

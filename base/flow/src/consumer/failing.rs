@@ -1,7 +1,7 @@
 //! What is done with a batch that failed: it is made smaller until the message to blame stands alone.
 
-use super::attempt::{self, Plan};
-use super::{GroupTask, giveup};
+use super::attempt::Plan;
+use super::{GroupTask, giveup, size};
 use crate::Failure;
 use crate::failure::Class;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl GroupTask {
 
     /// The commit itself was refused, and no message is known to be to blame: half of them, down to one.
     pub(super) async fn halved(&mut self, plan: Plan, failure: Failure) -> Result<(), Failure> {
-        let total: usize = plan.iter().map(|(_, count)| count).sum();
+        let total = size(&plan);
         if total <= 1 {
             let index = plan.iter().find(|(_, count)| *count > 0).map_or(0, |(index, _)| *index);
             return self.alone(index, failure).await;
@@ -77,7 +77,7 @@ impl GroupTask {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => return Ok(()),
             }
-            match attempt::run(self, &plan).await {
+            match self.attempt(&plan).await {
                 Ok((done, overlay)) => {
                     self.merge(&done, overlay);
                     self.advise(&done).await;

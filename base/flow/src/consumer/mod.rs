@@ -10,7 +10,7 @@ mod sort;
 use crate::Failure;
 use crate::ctx::Shared;
 use crate::erase::Erased;
-use crate::failure::Class;
+use crate::failure::{Class, RERUNS};
 use crate::handler::Options;
 use crate::service::{EventEntry, EventKind};
 use artel_bus::From as StartAt;
@@ -24,12 +24,13 @@ use sort::Sorted;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Stopped partitions are looked at again this often.
-const RECHECK: Duration = Duration::from_secs(30);
+const RECHECK: Duration = Duration::from_secs(5);
 
 /// Whose handlers a group runs.
 pub(crate) enum GroupKind {
@@ -66,6 +67,13 @@ pub(crate) struct GroupTask {
     lost: Vec<((String, u32), String)>,
     /// When stopped partitions are looked at again.
     recheck_at: Instant,
+    /// Changes when this node gained or lost partitions.
+    leased: watch::Receiver<u64>,
+}
+
+/// How many messages a plan takes in.
+pub(super) fn size(plan: &Plan) -> usize {
+    plan.iter().map(|(_, count)| count).sum()
 }
 
 impl GroupTask {
@@ -78,7 +86,9 @@ impl GroupTask {
         stop: CancellationToken,
     ) -> GroupTask {
         let topics = topics.iter().map(|t| Arc::from(t.as_str())).collect();
+        let leased = shared.held.partitions.subscribe();
         GroupTask {
+            leased,
             shared,
             grp,
             topics,
@@ -110,6 +120,9 @@ impl GroupTask {
         self.update(|status| status.error = None);
         let mut outages = 0u32;
         while !self.stop.is_cancelled() {
+            if self.leased.has_changed().unwrap_or(false) {
+                self.assign().await?;
+            }
             match self.round().await {
                 Ok(true) => outages = 0,
                 Ok(false) => {
@@ -165,16 +178,34 @@ impl GroupTask {
     }
 
     async fn take_in(&mut self, plan: Plan) -> Result<(), Failure> {
-        match attempt::run(self, &plan).await {
+        match self.attempt(&plan).await {
             Ok((done, overlay)) => {
                 self.merge(&done, overlay);
                 self.advise(&done).await;
                 Ok(())
             }
+            // Many collisions: fewer messages meet fewer others. One alone waits as for the infrastructure.
+            Err(Broken { failure, .. }) if failure.is_contended() && size(&plan) > 1 => {
+                self.halved(plan, failure).await
+            }
             Err(Broken { failure, .. }) if failure.class() == Class::Infrastructure => Err(failure),
             Err(Broken { failure, at: None, .. }) => self.halved(plan, failure).await,
             Err(Broken { failure, at: Some((index, position)), span }) => {
                 self.without(plan, index, position, span, failure).await
+            }
+        }
+    }
+
+    /// One attempt, run again at once when it collides with another transaction.
+    pub(super) async fn attempt(&self, plan: &Plan) -> Result<(Done, Overlay), Broken> {
+        let mut runs = 0;
+        loop {
+            match attempt::run(self, plan).await {
+                Err(broken) if broken.failure.is_contended() && runs < RERUNS => {
+                    runs += 1;
+                    self.shared.metrics.rerun(self.shared.name());
+                }
+                result => return result,
             }
         }
     }
@@ -249,6 +280,7 @@ impl GroupTask {
         };
         tokio::select! {
             woken = more => woken.is_ok(),
+            _ = self.leased.changed() => false,
             () = recheck => false,
             () = self.stop.cancelled() => true,
         }

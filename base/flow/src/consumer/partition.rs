@@ -6,7 +6,6 @@ use crate::Failure;
 use crate::storage::{offsets, offsets::Offset};
 use artel_bus::{Bounds, BusError, Fetch, From as StartAt};
 use artel_message::Envelope;
-use artel_store::Write;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -28,14 +27,16 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
-    /// Reads the place of a partition and checks it against the log; a mismatch stops the partition, never skips.
+    /// A partition at its place. What is known of its sources is read after the place: if somebody took the partition in between,
+    /// its epoch has changed, and the fence of the first batch fails.
     pub async fn load(
         task: &GroupTask,
-        write: &mut Write,
         topic: &Arc<str>,
         offset: Offset,
+        stopped: Option<String>,
     ) -> Result<Self, Failure> {
-        let marks = offsets::high_water(write, &task.grp, topic, offset.partition).await?;
+        let mut read = task.shared.db.read().await?;
+        let marks = offsets::high_water(&mut read, &task.grp, topic, offset.partition).await?;
         let high: HashMap<String, i64> = marks.into_iter().collect();
         Ok(Partition {
             topic: topic.clone(),
@@ -43,7 +44,7 @@ impl Partition {
             ahead: high.clone(),
             high,
             buffer: VecDeque::new(),
-            stopped: None,
+            stopped,
             offset,
         })
     }

@@ -3,6 +3,7 @@
 use artel_bus::Received;
 use artel_message::{Cause, Envelope, Time};
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use uuid::Uuid;
 
 /// A seq this far ahead of the clock is not believed: a hostile one would deafen the group.
@@ -16,6 +17,8 @@ pub(crate) struct Sorted {
     pub envelope: Option<Envelope>,
     pub cause: Cause,
     pub seen: Seen,
+    /// The moment of its first attempt: running it again changes nothing that its handler sees.
+    pub moment: OnceLock<Time>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(crate) fn sort(
     });
     let Some((e, seq)) = ours else {
         let cause = Cause::foreign(place.log, place.topic, place.partition, record.offset, record.time);
-        return Sorted { record, envelope, cause, seen: Seen::Foreign };
+        return Sorted { record, envelope, cause, seen: Seen::Foreign, moment: OnceLock::new() };
     };
     let cause = Cause::message(e.id, e.time);
     let seen = match high.get(&e.source).copied() {
@@ -66,7 +69,7 @@ pub(crate) fn sort(
     if let Seen::New(seq) = seen {
         high.insert(e.source.clone(), seq);
     }
-    Sorted { record, envelope, cause, seen }
+    Sorted { record, envelope, cause, seen, moment: OnceLock::new() }
 }
 
 #[cfg(test)]

@@ -1,40 +1,68 @@
 //! Numbers that no earlier life of this service has given.
 
-use crate::StartError;
+use crate::Failure;
 use crate::clock::Clock;
-use crate::storage::outbox;
+use crate::leases::RELAY;
+use crate::storage::{leases, outbox};
 use artel_bus::{Bounds, Bus, BusError, Fetch};
 use artel_message::Envelope;
 use artel_store::{Db, Engine, Lane};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// How far the end of a partition is searched for the service's own last seq.
 const LOOK_BACK: i64 = 1_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 
+/// Why no number can be given.
+#[derive(Debug)]
+pub(crate) enum NoNumber {
+    /// The numbers given so far lie too far ahead of the clock.
+    Clock,
+    /// The relay's lease is somebody else's.
+    Lost,
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for NoNumber {
+    fn from(error: E) -> NoNumber {
+        NoNumber::Failed(error.into())
+    }
+}
+
 /// Raises the service's counter above every number it may have given before: a database that went back, or a lagging clock,
-/// never gives one twice. Runs before anything is written.
+/// never gives one twice. Runs at each open or take-over, before anything is numbered. `lease` is the relay's, where several
+/// nodes may want it.
 pub(crate) async fn jump(
     db: &Db,
     bus: &Arc<dyn Bus>,
     service: &'static str,
     clock: &Clock,
-) -> Result<(), StartError> {
+    lease: Option<(Uuid, i64)>,
+) -> Result<(), NoNumber> {
     // An embedded database has no clock but its process's.
-    let clock = match db.engine() {
+    let now = match db.engine() {
         Engine::Sqlite => clock.now(),
+        Engine::Postgres => db.now().await?,
     };
-    let mut write = db.begin(Lane::Interactive).await?;
+    let given = outbox::partitions(&mut db.read().await?).await?;
     let mut highest = 0i64;
-    for (topic, partition, seq) in outbox::partitions(&mut write).await? {
+    for (topic, partition, seq) in given {
         let own = highest_own_seq(bus, service, &topic, partition).await?;
         highest = highest.max(own.saturating_add(1)).max(seq.saturating_add(1));
     }
-    let next = outbox::jump(&mut write, clock.micros().max(highest)).await?;
-    // Consumers don't believe numbers that lie more than a day ahead of their clock.
-    if next > clock.micros().saturating_add(DAY_MICROS) {
+    let mut write = db.begin(Lane::Interactive).await?;
+    if let Some((owner, epoch)) = lease
+        && !leases::hold(&mut write, RELAY, owner, epoch).await?
+    {
         write.rollback().await?;
-        return Err(StartError::Clock { service: service.to_owned() });
+        return Err(NoNumber::Lost);
+    }
+    let next = outbox::jump(&mut write, now.micros().max(highest)).await?;
+    // Consumers don't believe numbers that lie more than a day ahead of their clock.
+    if next > now.micros().saturating_add(DAY_MICROS) {
+        write.rollback().await?;
+        return Err(NoNumber::Clock);
     }
     write.commit().await?;
     Ok(())

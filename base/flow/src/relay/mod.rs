@@ -3,22 +3,26 @@
 mod jump;
 mod publish;
 
-pub(crate) use jump::jump;
+pub(crate) use jump::{NoNumber, jump};
 
 use crate::around::{Call, around};
 use crate::ctx::Shared;
+use crate::failure::Class;
 use crate::handler::Published;
+use crate::leases::RELAY;
+use crate::storage::leases;
 use crate::storage::outbox::{self, Waiting};
 use crate::{Failure, Tx};
 use artel_bus::BusError;
 use artel_message::{Cause, Time};
-use artel_store::Lane;
+use artel_store::{Engine, Lane};
 use futures::future::join_all;
 use publish::{APPEND_BYTES, Batch, append_partition};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// The poll that backs up the waking.
@@ -35,9 +39,21 @@ const REPORTS: u32 = 10;
 struct Relay {
     shared: Arc<Shared>,
     stop: CancellationToken,
-    /// Everything up to here has been read and is confirmed or stuck.
+    /// The epoch of the relay's lease, as this node has it.
+    lease: watch::Receiver<Option<i64>>,
+    state: State,
+}
+
+/// What is known of the outbox; good for one holding of the lease.
+struct State {
+    epoch: i64,
+    /// Every turn up to here has been read and is confirmed or stuck.
     read_to: i64,
-    /// Partitions that refused: their rows up to the id wait there.
+    /// The last number given.
+    given: i64,
+    /// Whether rows with a number may lie after `read_to`.
+    backlog: bool,
+    /// Partitions that refused: their rows up to the turn wait there.
     stuck: BTreeMap<(String, u32), i64>,
     /// When those are tried again.
     try_stuck_at: Instant,
@@ -47,38 +63,122 @@ struct Relay {
     unreported: u32,
 }
 
-/// Runs until stopped, then empties the outbox as far as the log takes it.
+impl State {
+    fn new(epoch: i64) -> State {
+        State {
+            epoch,
+            read_to: -1,
+            given: -1,
+            backlog: true,
+            stuck: BTreeMap::new(),
+            try_stuck_at: Instant::now(),
+            unconfirmed: Vec::new(),
+            unreported: 0,
+        }
+    }
+}
+
+/// Runs until stopped, then empties the outbox as far as the log takes it. Where several nodes share the database it works
+/// while this one has the lease.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut relay = Relay {
-        shared,
-        stop,
-        read_to: -1,
-        stuck: BTreeMap::new(),
-        try_stuck_at: Instant::now(),
-        unconfirmed: Vec::new(),
-        unreported: 0,
-    };
-    loop {
-        let stopping = relay.stop.is_cancelled();
-        match relay.round().await {
-            Ok(true) => {}
-            Ok(false) if stopping => return,
-            Ok(false) => relay.idle().await,
-            Err(failure) => {
-                tracing::warn!(service = relay.shared.name(), error = %failure, "the relay waits and tries again");
-                if stopping {
-                    return;
-                }
-                relay.pause(relay.shared.limits.outage_pause).await;
+    let lease = shared.held.relay.subscribe();
+    let mut relay = Relay { shared, stop, lease, state: State::new(0) };
+    while let Some(epoch) = relay.leased().await {
+        relay.state = State::new(epoch);
+        if relay.take_over().await {
+            relay.shared.metrics.relays(relay.shared.name(), true);
+            let ended = relay.carry().await;
+            relay.shared.metrics.relays(relay.shared.name(), false);
+            relay.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            if ended {
+                return;
             }
         }
     }
 }
 
 impl Relay {
-    async fn idle(&self) {
+    /// Waits for the lease; `None` when it is time to stop.
+    async fn leased(&mut self) -> Option<i64> {
+        loop {
+            if let Some(epoch) = *self.lease.borrow_and_update() {
+                return Some(epoch);
+            }
+            tokio::select! {
+                changed = self.lease.changed() => changed.ok()?,
+                () = self.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    fn lost(&self) -> bool {
+        *self.lease.borrow() != Some(self.state.epoch)
+    }
+
+    /// Makes sure that no number is given twice. False when the lease was lost meanwhile.
+    async fn take_over(&mut self) -> bool {
+        let shared = &self.shared;
+        while shared.members.shared() && !self.lost() {
+            let lease = Some((shared.node, self.state.epoch));
+            let jumped = jump(&shared.db, shared.topics.bus(), shared.name(), &shared.clock, lease).await;
+            let reason = match jumped {
+                Ok(()) => {
+                    shared.say_relay(None);
+                    return true;
+                }
+                Err(NoNumber::Lost) => {
+                    shared.held.look.notify_one();
+                    "the lease is another node's by now".to_owned()
+                }
+                Err(NoNumber::Failed(failure)) => failure.to_string(),
+                Err(NoNumber::Clock) => {
+                    crate::StartError::Clock { service: shared.name().to_owned() }.to_string()
+                }
+            };
+            tracing::warn!(service = shared.name(), reason, "the relay can't begin yet; it tries again");
+            shared.say_relay(Some(reason));
+            self.pause(shared.limits.outage_pause * 4).await;
+            if self.stop.is_cancelled() {
+                return false;
+            }
+        }
+        !self.lost()
+    }
+
+    /// Publishes until stopped (true) or until the lease is lost (false).
+    async fn carry(&mut self) -> bool {
+        loop {
+            let stopping = self.stop.is_cancelled();
+            if self.lost() {
+                // What the log has needn't be sent again by the next one.
+                if let Err(failure) = self.confirm().await {
+                    tracing::debug!(service = self.shared.name(), error = %failure, "not confirmed; the next relay repeats it");
+                }
+                return stopping;
+            }
+            match self.round().await {
+                Ok(true) => {}
+                Ok(false) if stopping => return true,
+                Ok(false) => self.idle().await,
+                Err(Failure::Fenced { .. }) => {
+                    self.shared.held.look.notify_one();
+                    self.pause(self.shared.limits.outage_pause).await;
+                }
+                Err(failure) => {
+                    tracing::warn!(service = self.shared.name(), error = %failure, "the relay waits and tries again");
+                    if stopping {
+                        return true;
+                    }
+                    self.pause(self.shared.limits.outage_pause).await;
+                }
+            }
+        }
+    }
+
+    async fn idle(&mut self) {
         tokio::select! {
             () = self.shared.wake.relay.notified() => {}
+            _ = self.lease.changed() => {}
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(POLL) => {}
         }
@@ -94,45 +194,86 @@ impl Relay {
     /// One round: rows after the last one read, and now and then those of partitions that refused. False = nothing got away.
     async fn round(&mut self) -> Result<bool, Failure> {
         self.confirm().await?;
-        let load = outbox::Load { rows: self.shared.limits.relay_rows.max(1), bytes: ROUND_BYTES };
-        let mut read = self.shared.db.read().await?;
-        let mut rows = self.stuck_rows(&mut read).await?;
-        let fresh = outbox::after(&mut read, self.read_to, load).await?;
-        drop(read);
-        if let Some(last) = fresh.last() {
-            self.read_to = last.id;
-        }
+        let mut rows = self.stuck_rows().await?;
+        let fresh = self.fresh().await?;
         let more = !fresh.is_empty();
         for row in fresh {
             let place = (row.message.topic.clone(), row.message.partition);
-            match self.stuck.get_mut(&place) {
-                Some(until) => *until = row.id,
+            match self.state.stuck.get_mut(&place) {
+                Some(until) => *until = row.turn,
                 None => rows.push(row),
             }
         }
         if rows.is_empty() {
-            if self.stuck.is_empty() && !more {
+            if self.state.stuck.is_empty() && !more {
                 // The count is kept by hand; where a commit's outcome was unknown, the empty table sets it right.
                 self.shared.outbox_rows.store(0, Ordering::Relaxed);
             }
             return Ok(more);
         }
-        self.unconfirmed = self.append(rows).await;
-        let any = !self.unconfirmed.is_empty();
+        self.state.unconfirmed = self.append(rows).await;
+        let any = !self.state.unconfirmed.is_empty();
         self.confirm().await?;
         Ok(any || more)
     }
 
+    /// The rows whose turn is next. Where several nodes write, those without a number are given theirs first.
+    async fn fresh(&mut self) -> Result<Vec<Waiting>, Failure> {
+        let load = outbox::Load { rows: self.shared.limits.relay_rows.max(1), bytes: ROUND_BYTES };
+        let engine = self.shared.db.engine();
+        if self.state.backlog {
+            let mut read = self.shared.db.read().await?;
+            let rows = outbox::after(&mut read, engine, self.state.read_to, load).await?;
+            if let Some(last) = rows.last() {
+                self.state.read_to = last.turn;
+                return Ok(rows);
+            }
+            self.state.backlog = engine == Engine::Sqlite;
+        }
+        if engine == Engine::Sqlite || !outbox::any_open(&mut self.shared.db.read().await?).await? {
+            return Ok(Vec::new());
+        }
+        self.number(load).await
+    }
+
+    async fn number(&mut self, load: outbox::Load) -> Result<Vec<Waiting>, Failure> {
+        let shared = self.shared.clone();
+        let mut write = shared.begin_own(Lane::Background).await?;
+        if !leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await? {
+            write.rollback().await?;
+            return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
+        }
+        let Some(rows) = outbox::number(&mut write, self.state.given, load).await? else {
+            write.rollback().await?;
+            tracing::warn!(
+                service = shared.name(),
+                "the database went back; the numbers of messages jump ahead"
+            );
+            self.take_over().await;
+            return Ok(Vec::new());
+        };
+        // Whatever became of a commit that failed: rows that have numbers are found by them.
+        self.state.backlog = true;
+        write.commit().await?;
+        self.state.backlog = false;
+        if let Some(last) = rows.last() {
+            (self.state.given, self.state.read_to) = (last.turn, last.turn);
+        }
+        Ok(rows)
+    }
+
     /// The first rows of each partition that refused, when it is time to try again.
-    async fn stuck_rows(&mut self, read: &mut artel_store::Read) -> Result<Vec<Waiting>, Failure> {
+    async fn stuck_rows(&mut self) -> Result<Vec<Waiting>, Failure> {
         let mut rows = Vec::new();
-        if self.stuck.is_empty() || Instant::now() < self.try_stuck_at {
+        if self.state.stuck.is_empty() || Instant::now() < self.state.try_stuck_at {
             return Ok(rows);
         }
-        self.try_stuck_at = Instant::now() + STUCK_PAUSE;
+        let (engine, mut read) = (self.shared.db.engine(), self.shared.db.read().await?);
+        self.state.try_stuck_at = Instant::now() + STUCK_PAUSE;
         let load = outbox::Load { rows: STUCK_ROWS, bytes: APPEND_BYTES };
-        for ((topic, partition), until) in &self.stuck {
-            rows.extend(outbox::of_partition(read, topic, *partition, *until, load).await?);
+        for ((topic, partition), until) in &self.state.stuck {
+            let place = (topic.as_str(), *partition);
+            rows.extend(outbox::of_partition(&mut read, engine, place, *until, load).await?);
         }
         Ok(rows)
     }
@@ -159,10 +300,10 @@ impl Relay {
     }
 
     fn refused(&mut self, place: (String, u32), last: i64, error: &BusError) {
-        if self.stuck.is_empty() {
-            self.try_stuck_at = Instant::now() + STUCK_PAUSE;
+        if self.state.stuck.is_empty() {
+            self.state.try_stuck_at = Instant::now() + STUCK_PAUSE;
         }
-        if !self.stuck.contains_key(&place) {
+        if !self.state.stuck.contains_key(&place) {
             tracing::warn!(
                 service = self.shared.name(), topic = %place.0, partition = place.1, %error,
                 "the log refuses a partition; its messages wait in the outbox, others go on"
@@ -175,37 +316,37 @@ impl Relay {
             place.1
         );
         self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone(), reason);
-        let until = self.stuck.entry(place).or_insert(last);
+        let until = self.state.stuck.entry(place).or_insert(last);
         *until = last.max(*until);
     }
 
     fn accepted(&mut self, place: &(String, u32)) {
-        if self.stuck.remove(place).is_some() {
+        if self.state.stuck.remove(place).is_some() {
             self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
             // Rows behind the last one tried were passed over: read again from the start.
-            self.read_to = -1;
+            (self.state.read_to, self.state.backlog) = (-1, true);
         }
     }
 
     /// Deletes what the log has and tells the service where it went, in one transaction. What fails here is tried again
     /// without being published again; a handler of reports that goes on failing is left out in the end.
     async fn confirm(&mut self) -> Result<(), Failure> {
-        if self.unconfirmed.is_empty() {
+        if self.state.unconfirmed.is_empty() {
             return Ok(());
         }
-        let result = self.confirm_once().await;
+        let result = self.shared.rerun(|| self.confirm_once()).await;
         match &result {
             Ok(()) => {
-                self.unconfirmed.clear();
-                self.unreported = 0;
+                self.state.unconfirmed.clear();
+                self.state.unreported = 0;
                 self.shared.progressed();
             }
-            Err(Failure::Infrastructure(_)) => {}
+            Err(failure) if failure.class() == Class::Infrastructure => {}
             Err(failure) => {
-                self.unreported += 1;
-                if self.unreported == REPORTS {
+                self.state.unreported += 1;
+                if self.state.unreported == REPORTS {
                     tracing::error!(
-                        service = self.shared.name(), error = %failure, messages = self.unconfirmed.len(),
+                        service = self.shared.name(), error = %failure, messages = self.state.unconfirmed.len(),
                         "the handler of published messages goes on failing; these are confirmed without it"
                     );
                 }
@@ -217,13 +358,15 @@ impl Relay {
     async fn confirm_once(&self) -> Result<(), Failure> {
         let shared = &self.shared;
         let mut tx = Tx::begin(shared, Lane::Background).await?.unbounded();
-        let gone: HashSet<i64> = outbox::confirm(tx.write(), self.unconfirmed.iter().map(|(row, _)| row.id))
-            .await?
-            .into_iter()
-            .collect();
-        let confirmed: Vec<_> = self.unconfirmed.iter().filter(|(row, _)| gone.contains(&row.id)).collect();
+        let gone: HashSet<i64> =
+            outbox::confirm(tx.write(), self.state.unconfirmed.iter().map(|(row, _)| row.id))
+                .await?
+                .into_iter()
+                .collect();
+        let confirmed: Vec<_> =
+            self.state.unconfirmed.iter().filter(|(row, _)| gone.contains(&row.id)).collect();
         if let (Some(handler), Some((first, _))) = (&shared.service.published, confirmed.first())
-            && self.unreported < REPORTS
+            && self.state.unreported < REPORTS
         {
             tx.enter("published", Cause::message(first.message.message, first.message.at), false, None);
             let now = tx.now();

@@ -22,7 +22,7 @@ pub(super) type Outcome = ((String, u32), Vec<(Waiting, i64)>, Option<(i64, BusE
 
 pub(super) async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome {
     let Batch { topic, partition, rows } = batch;
-    let last = rows.last().map_or(0, |row| row.id);
+    let last = rows.last().map_or(0, |row| row.turn);
     let mut confirmed = Vec::with_capacity(rows.len());
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
@@ -71,7 +71,7 @@ fn full_headers(row: &Waiting) -> Headers {
     let mut headers = wire::decode(row.message.headers.clone()).unwrap_or_default();
     let mut put =
         |name: &str, value: i64| headers.push((name.to_owned(), Some(Bytes::from(value.to_string()))));
-    if let Some(seq) = row.seq {
+    if let Some(seq) = row.seq.filter(|_| row.message.numbered) {
         put("artel_seq", seq);
     }
     if let Some(prev) = row.prev {

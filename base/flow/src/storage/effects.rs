@@ -1,7 +1,7 @@
 //! Effects: what is to be called outside, claimed with a lease, with the result stored before anybody is told.
 
 use artel_message::Time;
-use artel_store::{FromRow, Read, Row, StoreError, Write};
+use artel_store::{Engine, FromRow, Read, Row, Sql, StoreError, Write};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -54,30 +54,53 @@ pub(crate) async fn insert(write: &mut Write, effect: &Effect, due: Time) -> Res
     Ok(())
 }
 
-/// Claims what is due and free, oldest first; the attempt is counted with the claim. Only the holder of the writer calls it,
-/// so the text needs no row locks. With `per_key` an effect waits while an older one of its key is there.
+/// What a claim asks for.
+pub(crate) struct Claim<'a> {
+    pub name: &'a str,
+    /// An effect waits while an older one of its key is there.
+    pub per_key: bool,
+    pub owner: Uuid,
+    pub now: Time,
+    pub until: Time,
+    pub limit: usize,
+}
+
+/// Claims what is due and free, oldest first; the attempt is counted with the claim. On SQLite only the holder of the writer
+/// calls it; on PostgreSQL rows that another node is claiming at this moment are passed over.
 pub(crate) async fn claim(
     write: &mut Write,
-    name: &str,
-    per_key: bool,
-    owner: Uuid,
-    now: Time,
-    until: Time,
-    limit: usize,
+    engine: Engine,
+    claim: Claim<'_>,
 ) -> Result<Vec<Effect>, StoreError> {
-    const FREE: &str = "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
+    const FREE: Sql = Sql {
+        sqlite: "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
          WHERE id IN (SELECT id FROM flow_effect WHERE name = $3 AND due <= $4
              AND (claimed_until IS NULL OR claimed_until < $4) ORDER BY due, id LIMIT $5)
-         RETURNING id, name, key, body, trace, made_at, attempts, ok, result";
-    const PER_KEY: &str = "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
+         RETURNING id, name, key, body, trace, made_at, attempts, ok, result",
+        postgres: "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
+         WHERE id IN (SELECT id FROM flow_effect WHERE name = $3 AND due <= $4
+             AND (claimed_until IS NULL OR claimed_until < $4) ORDER BY due, id LIMIT $5 FOR UPDATE SKIP LOCKED)
+         RETURNING id, name, key, body, trace, made_at, attempts, ok, result",
+    };
+    const PER_KEY: Sql = Sql {
+        sqlite: "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
          WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $3 AND e.due <= $4
              AND (e.claimed_until IS NULL OR e.claimed_until < $4)
              AND (e.key IS NULL OR NOT EXISTS (SELECT 1 FROM flow_effect AS o WHERE o.name = e.name AND o.key = e.key
                  AND (o.made_at, o.id) < (e.made_at, e.id)))
              ORDER BY e.due, e.id LIMIT $5)
-         RETURNING id, name, key, body, trace, made_at, attempts, ok, result";
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    write.all(if per_key { PER_KEY } else { FREE }, (owner, until, name, now, limit)).await
+         RETURNING id, name, key, body, trace, made_at, attempts, ok, result",
+        postgres: "UPDATE flow_effect SET owner = $1, claimed_until = $2, attempts = attempts + 1
+         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $3 AND e.due <= $4
+             AND (e.claimed_until IS NULL OR e.claimed_until < $4)
+             AND (e.key IS NULL OR NOT EXISTS (SELECT 1 FROM flow_effect AS o WHERE o.name = e.name AND o.key = e.key
+                 AND (o.made_at, o.id) < (e.made_at, e.id)))
+             ORDER BY e.due, e.id LIMIT $5 FOR UPDATE OF e SKIP LOCKED)
+         RETURNING id, name, key, body, trace, made_at, attempts, ok, result",
+    };
+    let text = if claim.per_key { PER_KEY } else { FREE };
+    let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
+    write.all(text.pick(engine), (claim.owner, claim.until, claim.name, claim.now, limit)).await
 }
 
 /// Lengthens a claim that is still ours.
@@ -119,11 +142,20 @@ pub(crate) async fn delete(write: &mut Write, id: Uuid) -> Result<bool, StoreErr
     Ok(write.exec("DELETE FROM flow_effect WHERE id = $1", (id,)).await? == 1)
 }
 
-/// Claims of an owner that is gone are free at once.
-pub(crate) async fn release_all(write: &mut Write) -> Result<(), StoreError> {
-    write
-        .exec("UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner IS NOT NULL", ())
-        .await?;
+/// Claims of an owner that is gone are free at once: all of them, or those of a node's own former life.
+pub(crate) async fn release(write: &mut Write, owner: Option<Uuid>) -> Result<(), StoreError> {
+    match owner {
+        None => {
+            write
+                .exec("UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner IS NOT NULL", ())
+                .await?
+        }
+        Some(owner) => {
+            write
+                .exec("UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner = $1", (owner,))
+                .await?
+        }
+    };
     Ok(())
 }
 

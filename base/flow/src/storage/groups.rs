@@ -81,10 +81,16 @@ pub(crate) async fn topics(write: &mut Write) -> Result<Vec<String>, StoreError>
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
+const WANTED: &str = "SELECT name FROM flow_group WHERE name = $1 AND id = $2 AND wanted = 'running'";
+
 /// Whether the group is still the one that was started, and wanted.
 pub(crate) async fn is_wanted(read: &mut Read, name: &str, id: Uuid) -> Result<bool, StoreError> {
-    let row: Option<(String,)> = read
-        .opt("SELECT name FROM flow_group WHERE name = $1 AND id = $2 AND wanted = 'running'", (name, id))
-        .await?;
+    let row: Option<(String,)> = read.opt(WANTED, (name, id)).await?;
+    Ok(row.is_some())
+}
+
+/// The same within a transaction that writes for the group.
+pub(crate) async fn is_still_wanted(write: &mut Write, name: &str, id: Uuid) -> Result<bool, StoreError> {
+    let row: Option<(String,)> = write.opt(WANTED, (name, id)).await?;
     Ok(row.is_some())
 }

@@ -5,6 +5,7 @@ pub(crate) mod counts;
 pub(crate) mod dead;
 pub(crate) mod effects;
 pub(crate) mod groups;
+pub(crate) mod leases;
 pub(crate) mod offsets;
 pub(crate) mod outbox;
 pub(crate) mod schedules;
@@ -14,5 +15,5 @@ use artel_store::{Migrations, migrations};
 
 /// The flow's own tables; applied to every service's database before the service's.
 pub fn tables() -> Migrations {
-    migrations!("flow", "0001_flow.sql")
+    migrations!("flow", "0001_flow.sql", "0002_nodes.sql")
 }

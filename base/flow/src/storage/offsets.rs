@@ -11,6 +11,8 @@ pub(crate) struct Offset {
     pub partition: u32,
     pub next: i64,
     pub epoch: i64,
+    /// Which node has the partition.
+    pub owner: Option<Uuid>,
     pub log: Uuid,
     pub last_offset: Option<i64>,
     pub last_id: Option<Uuid>,
@@ -23,6 +25,7 @@ impl FromRow for Offset {
             partition: row.get("partition")?,
             next: row.get("next")?,
             epoch: row.get("epoch")?,
+            owner: row.get("owner")?,
             log: row.get("log")?,
             last_offset: row.get("last_offset")?,
             last_id: row.get("last_id")?,
@@ -30,15 +33,9 @@ impl FromRow for Offset {
     }
 }
 
-/// Takes every partition at open: the folder's lock proves that no other owner lives. A new epoch makes sure of it.
-pub(crate) async fn take_all(write: &mut Write) -> Result<(), StoreError> {
-    write.exec("UPDATE flow_offset SET epoch = epoch + 1", ()).await?;
-    Ok(())
-}
-
 pub(crate) async fn of_group(read: &mut Read, grp: &str) -> Result<Vec<Offset>, StoreError> {
     read.all(
-        "SELECT topic, partition, next, epoch, log, last_offset, last_id FROM flow_offset
+        "SELECT topic, partition, next, epoch, owner, log, last_offset, last_id FROM flow_offset
              WHERE grp = $1 ORDER BY topic, partition",
         (grp,),
     )
@@ -49,9 +46,17 @@ pub(crate) async fn of_group(read: &mut Read, grp: &str) -> Result<Vec<Offset>, 
 pub(crate) async fn begin(write: &mut Write, grp: &str, offset: &Offset) -> Result<(), StoreError> {
     write
         .exec(
-            "INSERT INTO flow_offset (grp, topic, partition, next, epoch, log, last_offset, last_id)
-             VALUES ($1, $2, $3, $4, $5, $6, NULL, NULL) ON CONFLICT DO NOTHING",
-            (grp, offset.topic.as_str(), offset.partition, offset.next, offset.epoch, offset.log),
+            "INSERT INTO flow_offset (grp, topic, partition, next, epoch, owner, log, last_offset, last_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, NULL) ON CONFLICT DO NOTHING",
+            (
+                grp,
+                offset.topic.as_str(),
+                offset.partition,
+                offset.next,
+                offset.epoch,
+                offset.owner,
+                offset.log,
+            ),
         )
         .await?;
     Ok(())
@@ -85,17 +90,16 @@ pub(crate) async fn fence(
 
 /// The highest seq of each source, for one partition.
 pub(crate) async fn high_water(
-    write: &mut Write,
+    read: &mut Read,
     grp: &str,
     topic: &str,
     partition: u32,
 ) -> Result<Vec<(String, i64)>, StoreError> {
-    write
-        .all(
-            "SELECT source, seq FROM flow_high WHERE grp = $1 AND topic = $2 AND partition = $3",
-            (grp, topic, partition),
-        )
-        .await
+    read.all(
+        "SELECT source, seq FROM flow_high WHERE grp = $1 AND topic = $2 AND partition = $3",
+        (grp, topic, partition),
+    )
+    .await
 }
 
 /// One raised mark: (topic, partition, source, seq).

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::ctx::Shared;
 use artel_message::{Fault, Time};
-use artel_store::{Args, FromRow, Read, Row, RowStream, StoreError, Values, Write};
+use artel_store::{Args, Engine, FromRow, Read, Row, RowStream, Sql, StoreError, Values, Write};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -37,6 +37,8 @@ impl Outgoing {
 #[derive(Debug, Clone)]
 pub(crate) struct Waiting {
     pub id: i64,
+    /// Its place in line: rows of a partition go out in this order.
+    pub turn: i64,
     pub seq: Option<i64>,
     pub prev: Option<i64>,
     pub message: Outgoing,
@@ -66,16 +68,40 @@ pub(crate) fn bound(shared: &Shared, more: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the rows as the last statements before the commit. One writer per database makes insert order commit order, so
-/// ids serve as seqs here.
+/// Writes the rows as the last statements before the commit. Where one writer at a time has the database, insert order is
+/// commit order, and ids serve as seqs; otherwise the relay gives the numbers.
 pub(crate) async fn insert(
     write: &mut Write,
+    engine: Engine,
     messages: Vec<Outgoing>,
     sent: &mut Sent,
 ) -> Result<(), Failure> {
     if messages.is_empty() {
         return Ok(());
     }
+    sent.outbox = messages.len();
+    match engine {
+        Engine::Sqlite => insert_numbered(write, messages).await,
+        Engine::Postgres => insert_open(write, messages).await,
+    }
+}
+
+/// Rows with ids from the database's own counter, to be numbered later.
+async fn insert_open(write: &mut Write, messages: Vec<Outgoing>) -> Result<(), Failure> {
+    let row = |m: Outgoing| {
+        (m.topic, m.partition, m.message, m.name, m.key, m.headers, m.value, m.at, m.numbered).values()
+    };
+    write
+        .exec_rows(
+            "INSERT INTO flow_outbox (topic, partition, message, name, key, headers, value, at, numbered) VALUES {rows}",
+            (),
+            messages.into_iter().map(row).collect(),
+        )
+        .await?;
+    Ok(())
+}
+
+async fn insert_numbered(write: &mut Write, messages: Vec<Outgoing>) -> Result<(), Failure> {
     let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let (next,): (i64,) =
         write.one("UPDATE flow_seq SET next = next + $1 WHERE id = 1 RETURNING next", (count,)).await?;
@@ -88,17 +114,24 @@ pub(crate) async fn insert(
         .map(|(m, id)| {
             let place = (m.topic.clone(), m.partition);
             let (seq, prev) = if m.numbered { (Some(id), last.insert(place, id)) } else { (None, None) };
-            (id, m.topic, m.partition, seq, prev, m.message, m.name, m.key, m.headers, m.value, m.at).values()
+            let what = (m.message, m.name, m.key, m.headers, m.value, m.at);
+            (id, m.topic, m.partition, seq, prev, what.0, what.1, what.2, what.3, what.4, what.5, m.numbered)
+                .values()
         })
         .collect();
-    sent.outbox = rows.len();
     write
         .exec_rows(
-            "INSERT INTO flow_outbox (id, topic, partition, seq, prev, message, name, key, headers, value, at) VALUES {rows}",
+            "INSERT INTO flow_outbox (id, topic, partition, seq, prev, message, name, key, headers, value, at, numbered)
+             VALUES {rows}",
             (),
             rows,
         )
         .await?;
+    remember_sent(write, &last).await
+}
+
+/// Keeps the last number given per partition.
+async fn remember_sent(write: &mut Write, last: &BTreeMap<(String, u32), i64>) -> Result<(), Failure> {
     let marks =
         last.iter().map(|((topic, partition), seq)| (topic.clone(), *partition, *seq).values()).collect();
     write
@@ -110,6 +143,55 @@ pub(crate) async fn insert(
         )
         .await?;
     Ok(())
+}
+
+/// Gives the oldest rows that have none their numbers, in a transaction that holds the relay's lease. `given` is the last
+/// number that this relay gave; `None` when the database's counter stands below it: it went back.
+pub(crate) async fn number(
+    write: &mut Write,
+    given: i64,
+    load: Load,
+) -> Result<Option<Vec<Waiting>>, Failure> {
+    let mut rows = open_rows(write, load).await?;
+    if rows.is_empty() {
+        return Ok(Some(rows));
+    }
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let (next,): (i64,) =
+        write.one("UPDATE flow_seq SET next = next + $1 WHERE id = 1 RETURNING next", (count,)).await?;
+    if next - count <= given {
+        return Ok(None);
+    }
+    let numbered = rows.iter().filter(|row| row.message.numbered);
+    let places = numbered.map(|row| (row.message.topic.clone(), row.message.partition)).collect();
+    let mut last = last_sent(write, &places).await?;
+    for (row, seq) in rows.iter_mut().zip(next - count..) {
+        row.turn = seq;
+        row.seq = Some(seq);
+        if row.message.numbered {
+            row.prev = last.insert((row.message.topic.clone(), row.message.partition), seq);
+        }
+    }
+    let numbers = rows.iter().map(|row| (row.id, row.seq, row.prev).values()).collect();
+    write
+        .exec_rows(
+            "UPDATE flow_outbox SET seq = v.column2, prev = v.column3 FROM (VALUES {rows}) AS v WHERE id = v.column1",
+            (),
+            numbers,
+        )
+        .await?;
+    remember_sent(write, &last).await?;
+    Ok(Some(rows))
+}
+
+/// The oldest rows without a number.
+async fn open_rows(write: &mut Write, load: Load) -> Result<Vec<Waiting>, Failure> {
+    let mut rows = write.stream(
+        "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+         FROM flow_outbox WHERE seq IS NULL ORDER BY id LIMIT $1",
+        (i64::try_from(load.rows).unwrap_or(i64::MAX),),
+    )?;
+    Ok(bounded(&mut rows, load.bytes).await?)
 }
 
 /// The last numbers given in the partitions that this transaction writes to.
@@ -132,6 +214,7 @@ impl FromRow for Waiting {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         Ok(Waiting {
             id: row.get("id")?,
+            turn: row.get("turn")?,
             seq: row.get("seq")?,
             prev: row.get("prev")?,
             message: Outgoing {
@@ -143,7 +226,7 @@ impl FromRow for Waiting {
                 headers: row.get("headers")?,
                 value: row.get("value")?,
                 at: row.get("at")?,
-                numbered: true,
+                numbered: row.get("numbered")?,
             },
         })
     }
@@ -156,33 +239,44 @@ pub(crate) struct Load {
     pub bytes: usize,
 }
 
-/// Rows after `id`, oldest first.
-pub(crate) async fn after(read: &mut Read, id: i64, load: Load) -> Result<Vec<Waiting>, StoreError> {
-    let rows = read.stream(
-        "SELECT id, topic, partition, seq, prev, message, name, key, headers, value, at
+/// Rows that have their turn after `turn`, in order. Where ids are the numbers, rows without one have their turn too.
+pub(crate) async fn after(
+    read: &mut Read,
+    engine: Engine,
+    turn: i64,
+    load: Load,
+) -> Result<Vec<Waiting>, StoreError> {
+    const TEXT: Sql = Sql {
+        sqlite: "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE id > $1 ORDER BY id LIMIT $2",
-        (id, i64::try_from(load.rows).unwrap_or(i64::MAX)),
-    )?;
-    bounded(rows, load.bytes).await
+        postgres: "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+         FROM flow_outbox WHERE seq > $1 ORDER BY seq LIMIT $2",
+    };
+    let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
+    let mut rows = read.stream(TEXT.pick(engine), (turn, limit))?;
+    bounded(&mut rows, load.bytes).await
 }
 
-/// The oldest rows of one partition up to `until`.
+/// The first rows of one partition up to a turn.
 pub(crate) async fn of_partition(
     read: &mut Read,
-    topic: &str,
-    partition: u32,
+    engine: Engine,
+    (topic, partition): (&str, u32),
     until: i64,
     load: Load,
 ) -> Result<Vec<Waiting>, StoreError> {
-    let rows = read.stream(
-        "SELECT id, topic, partition, seq, prev, message, name, key, headers, value, at
+    const TEXT: Sql = Sql {
+        sqlite: "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE topic = $1 AND partition = $2 AND id <= $3 ORDER BY id LIMIT $4",
-        (topic, partition, until, i64::try_from(load.rows).unwrap_or(i64::MAX)),
-    )?;
-    bounded(rows, load.bytes).await
+        postgres: "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+         FROM flow_outbox WHERE topic = $1 AND partition = $2 AND seq <= $3 ORDER BY seq LIMIT $4",
+    };
+    let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
+    let mut rows = read.stream(TEXT.pick(engine), (topic, partition, until, limit))?;
+    bounded(&mut rows, load.bytes).await
 }
 
-async fn bounded(mut rows: RowStream<'_, Waiting>, bytes: usize) -> Result<Vec<Waiting>, StoreError> {
+async fn bounded(rows: &mut RowStream<'_, Waiting>, bytes: usize) -> Result<Vec<Waiting>, StoreError> {
     let (mut all, mut size) = (Vec::new(), 0);
     while size < bytes
         && let Some(row) = rows.next().await?
@@ -210,15 +304,22 @@ pub(crate) async fn any(read: &mut Read) -> Result<bool, StoreError> {
     Ok(row.is_some())
 }
 
-/// How many rows wait.
-pub(crate) async fn count(write: &mut Write) -> Result<i64, StoreError> {
-    let (n,): (i64,) = write.one("SELECT count(*) FROM flow_outbox", ()).await?;
+/// How many rows wait, counted up to `most`.
+pub(crate) async fn count(read: &mut Read, most: i64) -> Result<i64, StoreError> {
+    let (n,): (i64,) =
+        read.one("SELECT count(*) FROM (SELECT 1 FROM flow_outbox LIMIT $1) AS waiting", (most,)).await?;
     Ok(n)
 }
 
 /// The partitions this service ever wrote to with a seq.
-pub(crate) async fn partitions(write: &mut Write) -> Result<Vec<(String, u32, i64)>, StoreError> {
-    write.all("SELECT topic, partition, seq FROM flow_sent ORDER BY topic, partition", ()).await
+pub(crate) async fn partitions(read: &mut Read) -> Result<Vec<(String, u32, i64)>, StoreError> {
+    read.all("SELECT topic, partition, seq FROM flow_sent ORDER BY topic, partition", ()).await
+}
+
+/// Whether any row waits for its number.
+pub(crate) async fn any_open(read: &mut Read) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = read.opt("SELECT id FROM flow_outbox WHERE seq IS NULL LIMIT 1", ()).await?;
+    Ok(row.is_some())
 }
 
 /// Raises the counter to at least `floor`, so that no number is ever given twice; returns the next one.

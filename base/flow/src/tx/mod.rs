@@ -9,6 +9,9 @@ pub use outgoing::Produce;
 
 use crate::Failure;
 use crate::ctx::Shared;
+use crate::failure::Class;
+use crate::slots::Slot;
+use crate::storage::counts::Counted;
 use crate::storage::outbox::Outgoing;
 use crate::storage::{self, outbox::Sent};
 use artel_message::{Cause, Fault, Later, Time};
@@ -32,6 +35,8 @@ pub struct Tx {
     /// The relay's own: it takes more out of the outbox than it puts in.
     unbounded: bool,
     out: Out,
+    /// Which rows of the counters are this transaction's own.
+    slot: Slot,
 }
 
 /// What leaves with the commit: an overlay, thrown away with the attempt.
@@ -41,6 +46,7 @@ pub(crate) struct Out {
     pub timers: Vec<storage::timers::Timer>,
     pub groups: bool,
     pub adopted: Vec<String>,
+    pub counted: Counted,
     /// The first thing that cannot leave; fails the commit.
     pub refused: Option<Fault>,
 }
@@ -68,6 +74,7 @@ impl Tx {
             scope: None,
             unbounded: false,
             out: Out::default(),
+            slot: shared.slots.take(),
         })
     }
 
@@ -81,6 +88,18 @@ impl Tx {
     /// The time of this message's attempt; one moment for the whole handler.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// Adds to a counter of this service, which is kept for good: [`crate::Read::total`] gives its sum. Transactions that count the
+    /// same thing don't meet.
+    pub fn count(&mut self, kind: &'static str, n: i64) {
+        self.count_in("", kind, n);
+    }
+
+    pub(crate) fn count_in(&mut self, scope: &str, kind: &'static str, n: i64) {
+        if n != 0 {
+            *self.out.counted.entry((scope.to_owned(), kind)).or_default() += n;
+        }
     }
 
     /// Lifts the outbox's bound from this transaction.
@@ -223,7 +242,7 @@ impl Tx {
     pub(crate) fn verdict<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         match (self.latched(), result) {
             (Some(failure), Ok(_)) => Err(failure),
-            (Some(failure @ Failure::Infrastructure(_)), Err(_)) => Err(failure),
+            (Some(failure), Err(_)) if failure.class() == Class::Infrastructure => Err(failure),
             (_, result) => result,
         }
     }
@@ -240,11 +259,12 @@ impl Tx {
         if !self.unbounded {
             storage::outbox::bound(&self.shared, out.messages.len())?;
         }
-        let Tx { mut write, shared, .. } = self;
+        let Tx { mut write, shared, slot, .. } = self;
         storage::timers::insert(&mut write, &out.timers).await?;
+        storage::counts::add(&mut write, slot.shard(), &out.counted).await?;
         let mut sent = Sent { timers: !out.timers.is_empty(), groups: out.groups, ..Sent::default() };
         sent.adopted = out.adopted;
-        storage::outbox::insert(&mut write, out.messages, &mut sent).await?;
+        storage::outbox::insert(&mut write, shared.db.engine(), out.messages, &mut sent).await?;
         write.commit().await?;
         shared.committed(sent);
         Ok(())

@@ -2,13 +2,14 @@
 
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_bus::{Bus, Fetch, Received};
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Parts, Runtime, Service, StartError};
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Me, Parts, Pulse, Runtime, Service, StartError};
 use artel_message::{Described, Time};
 use artel_store::{MemoryCache, Store, StoreSettings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Where every test begins: 2026-01-01T00:00:00Z.
 pub const START: Time = Time::from_micros(1_767_225_600_000_000);
@@ -62,6 +63,8 @@ impl Place {
             clock,
             ids: Ids::system(),
             metrics: FlowMetrics::default(),
+            me: Me { id: Uuid::now_v7(), name: "test".to_owned(), peer: None, version: String::new() },
+            pulse: Pulse::default(),
         })
         .await?;
         Ok(Node { runtime, log, store })

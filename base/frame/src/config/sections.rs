@@ -96,6 +96,8 @@ pub struct Flow {
     pub tries: u32,
     pub outbox_limit: u64,
     pub answered_for: Period,
+    pub beat: Period,
+    pub silence: Period,
 }
 
 /// `[telemetry]`: logs and traces.

@@ -4,6 +4,7 @@
 mod adapters;
 mod failure;
 mod folder;
+mod identity;
 mod ready;
 mod settings;
 
@@ -17,7 +18,7 @@ use crate::config::{Config, Secret};
 use crate::edge::{Access, Edge, Info, Readiness, Routes, operator_token, serve};
 use crate::telemetry::Metrics;
 use artel_bus::Bus;
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Parts, Runtime, Service};
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Parts, Pulse, Runtime, Service};
 use artel_message::Described;
 use artel_store::Store;
 use folder::{FolderLock, TokenFile};
@@ -104,6 +105,13 @@ impl Node {
             clock: clock.clone(),
             ids: overrides.ids.clone(),
             metrics: flow_metrics.clone(),
+            me: Me {
+                id: identity::of(&data_dir)?,
+                name: config.node.name.clone(),
+                peer: None,
+                version: overrides.info.version.clone(),
+            },
+            pulse: Pulse { beat: config.flow.beat.get(), silence: config.flow.silence.get() },
         };
         let runtime = Arc::new(Runtime::start(parts).await?);
         let address = listener.local_addr().map_err(|error| StartFailure::Listen {

@@ -1,0 +1,204 @@
+//! Leases: which partitions of which groups this node takes in, and whether it is the one that relays. One loop per service
+//! moves them, in the service's own database; what is moved is fenced by the row's epoch, so that an owner that does not
+//! know yet that it lost something can do nothing with it.
+
+mod share;
+
+use crate::Failure;
+use crate::ctx::Shared;
+use crate::members::Members;
+use crate::storage::leases::{self, Lease, Subject};
+use crate::storage::outbox;
+use artel_store::Lane;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// The work of publishing a service's outbox.
+pub(crate) const RELAY: &str = "relay";
+/// The work of firing timers and schedules, and of purging.
+pub(crate) const KEEPER: &str = "keeper";
+
+/// The poll that backs up the waking.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What this node has of a service, as far as it knows.
+pub(crate) struct Held {
+    /// The epoch under which it relays; `None` = another node does.
+    pub relay: watch::Sender<Option<i64>>,
+    pub keeper: watch::Sender<Option<i64>>,
+    /// Changes whenever partitions were gained or lost.
+    pub partitions: watch::Sender<u64>,
+    /// Asks for a look: there are new partitions.
+    pub look: Notify,
+}
+
+impl Held {
+    pub fn new() -> Held {
+        Held {
+            relay: watch::Sender::new(None),
+            keeper: watch::Sender::new(None),
+            partitions: watch::Sender::new(0),
+            look: Notify::new(),
+        }
+    }
+
+    /// Everything, for a node that is alone.
+    pub fn all() -> Held {
+        let held = Held::new();
+        held.relay.send_replace(Some(0));
+        held.keeper.send_replace(Some(0));
+        held
+    }
+}
+
+/// Moves leases until stopped. A node that is alone has them all from the start.
+pub(crate) async fn run(shared: Arc<Shared>, members: Members, stop: CancellationToken) {
+    if !members.shared() {
+        return;
+    }
+    let mut changes = members.changes();
+    let mut mine = BTreeSet::new();
+    while !stop.is_cancelled() {
+        let moved = async {
+            round(&shared, &members, &mut mine).await?;
+            count_outbox(&shared).await
+        };
+        if let Err(failure) = moved.await {
+            tracing::warn!(service = shared.name(), error = %failure, "leases wait for the infrastructure");
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = shared.held.look.notified() => {}
+            () = tokio::time::sleep(POLL) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Every node's commits fill the outbox and one relay empties it, so the count is looked up now and then.
+async fn count_outbox(shared: &Shared) -> Result<(), Failure> {
+    let most = i64::try_from(shared.limits.outbox_rows).unwrap_or(i64::MAX);
+    let rows = outbox::count(&mut shared.db.read().await?, most).await?;
+    shared.outbox_rows.store(rows, Ordering::Relaxed);
+    shared.metrics.outbox(shared.name(), rows);
+    Ok(())
+}
+
+async fn round(
+    shared: &Arc<Shared>,
+    members: &Members,
+    mine: &mut BTreeSet<(Subject, i64)>,
+) -> Result<(), Failure> {
+    let living = members.living(shared.name());
+    let seen = leases::all(&mut shared.db.read().await?).await?;
+    let share::Moves { take, give } = share::moves(shared.node, &living, &seen);
+    let (taken, given) = (take.len(), give.len());
+    for (lease, owner) in take.iter().map(|l| (l, Some(shared.node))).chain(give.iter().map(|l| (l, None))) {
+        change(shared, lease, owner).await?;
+    }
+    if taken + given > 0 {
+        tracing::info!(service = shared.name(), taken, given, nodes = living.len(), "leases moved");
+        shared.metrics.leases_moved(shared.name(), taken, given);
+    }
+    learn(shared, mine).await?;
+    if given > 0 {
+        shared.wake_others();
+    }
+    Ok(())
+}
+
+/// A partition whose row somebody holds (its owner is in the middle of a batch) is waited for by the next one only.
+async fn change(shared: &Shared, lease: &Lease, owner: Option<Uuid>) -> Result<(), Failure> {
+    let mut write = shared.begin_own(Lane::Background).await?;
+    leases::change(&mut write, lease, owner).await?;
+    write.commit().await?;
+    Ok(())
+}
+
+/// Reads what this node has now, and tells those who work with it.
+async fn learn(shared: &Shared, mine: &mut BTreeSet<(Subject, i64)>) -> Result<(), Failure> {
+    let seen = leases::all(&mut shared.db.read().await?).await?;
+    let now: BTreeSet<(Subject, i64)> =
+        seen.into_iter().filter(|l| l.owner == Some(shared.node)).map(|l| (l.subject, l.epoch)).collect();
+    let epoch_of = |name: &str| {
+        now.iter().find(|(s, _)| matches!(s, Subject::Work(work) if work == name)).map(|(_, epoch)| *epoch)
+    };
+    for (work, name) in [(&shared.held.relay, RELAY), (&shared.held.keeper, KEEPER)] {
+        let epoch = epoch_of(name);
+        work.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
+    }
+    let partitions = |all: &BTreeSet<(Subject, i64)>| -> BTreeSet<(Subject, i64)> {
+        all.iter().filter(|(s, _)| matches!(s, Subject::Partition { .. })).cloned().collect()
+    };
+    if partitions(&now) != partitions(mine) {
+        shared.held.partitions.send_modify(|n| *n += 1);
+    }
+    *mine = now;
+    Ok(())
+}
+
+/// Gives back the partitions and the keeper's work; the relay goes on until its outbox is empty.
+pub(crate) async fn give_back(shared: &Shared, relay: bool) -> Result<(), Failure> {
+    let seen = leases::all(&mut shared.db.read().await?).await?;
+    let is_relay = |l: &Lease| matches!(&l.subject, Subject::Work(name) if name == RELAY);
+    for lease in seen.iter().filter(|l| l.owner == Some(shared.node) && is_relay(l) == relay) {
+        change(shared, lease, None).await?;
+    }
+    shared.wake_others();
+    Ok(())
+}
+
+/// A lease as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Leased {
+    pub service: String,
+    /// A group's full name, `relay` or `keeper`.
+    pub what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// The node that has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Uuid>,
+    /// Its name, when it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Whether the owner lives.
+    pub alive: bool,
+    pub epoch: i64,
+}
+
+/// Every lease of these services.
+pub(crate) async fn list(
+    services: impl Iterator<Item = &Shared>,
+    members: &Members,
+) -> Result<Vec<Leased>, Failure> {
+    let nodes = members.list();
+    let mut all = Vec::new();
+    for shared in services {
+        for lease in leases::all(&mut shared.db.read().await?).await? {
+            let node = nodes.iter().find(|node| Some(node.id) == lease.owner);
+            let (what, topic, partition) = match lease.subject {
+                Subject::Partition { grp, topic, partition } => (grp, Some(topic), Some(partition)),
+                Subject::Work(name) => (name, None, None),
+            };
+            all.push(Leased {
+                service: shared.name().to_owned(),
+                what,
+                topic,
+                partition,
+                owner: lease.owner,
+                node: node.map(|node| node.name.clone()),
+                alive: node.is_some_and(|node| node.alive),
+                epoch: lease.epoch,
+            });
+        }
+    }
+    Ok(all)
+}

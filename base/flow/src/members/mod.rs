@@ -1,0 +1,226 @@
+//! Members: which nodes there are on a shared database, and which of them live. Each process beats in a row of its own; a node
+//! whose beat has not moved for a while, on the *watcher's* monotonic clock, is dead. Wall clocks of several nodes never meet.
+
+mod store;
+mod watch;
+
+use crate::Failure;
+use artel_message::Time;
+use artel_store::{Db, Migrations, migrations};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch as channel;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use watch::Watch;
+
+/// The name of the database (on PostgreSQL: the schema) that the members are kept in.
+pub(crate) const DATABASE: &str = "nodes";
+
+/// How a node shows itself to the others.
+#[derive(Debug, Clone)]
+pub struct Me {
+    /// The same after a restart on the same data folder: it takes its own leases back at once.
+    pub id: Uuid,
+    /// For people, such as a host's name.
+    pub name: String,
+    /// Where other nodes reach it, when it listens for them.
+    pub peer: Option<String>,
+    pub version: String,
+}
+
+/// A node as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub id: Uuid,
+    pub name: String,
+    /// The services that run there.
+    pub roles: Vec<String>,
+    pub peer: Option<String>,
+    pub version: String,
+    pub started_at: Time,
+    /// Its own clock at its last beat.
+    pub seen_at: Time,
+    /// Whether its beat moves, as this node sees it.
+    pub alive: bool,
+}
+
+/// How often a node beats, and how long it may be silent.
+#[derive(Debug, Clone, Copy)]
+pub struct Pulse {
+    pub beat: Duration,
+    pub silence: Duration,
+}
+
+impl Default for Pulse {
+    fn default() -> Pulse {
+        Pulse { beat: Duration::from_secs(1), silence: Duration::from_secs(6) }
+    }
+}
+
+/// The members of one installation. Cloning it is cheap.
+#[derive(Clone)]
+pub struct Members(Arc<Inner>);
+
+struct Inner {
+    me: Me,
+    roles: Vec<String>,
+    started_at: Time,
+    pulse: Pulse,
+    /// None where this node is alone, on a database of its own.
+    db: Option<Db>,
+    clock: crate::Clock,
+    seen: Mutex<Vec<Member>>,
+    watch: Mutex<Watch>,
+    /// Counts changes of who lives.
+    changes: channel::Sender<u64>,
+}
+
+/// The table of members.
+fn tables() -> Migrations {
+    migrations!("nodes", "0001_nodes.sql")
+}
+
+impl Members {
+    /// A node on a database of its own.
+    pub(crate) fn alone(me: Me, roles: Vec<String>, clock: crate::Clock) -> Members {
+        Members::new(me, roles, Pulse::default(), None, clock)
+    }
+
+    fn new(me: Me, roles: Vec<String>, pulse: Pulse, db: Option<Db>, clock: crate::Clock) -> Members {
+        let started_at = clock.now();
+        let myself = member_of(&me, &roles, started_at);
+        Members(Arc::new(Inner {
+            me,
+            roles,
+            started_at,
+            pulse,
+            db,
+            clock,
+            seen: Mutex::new(vec![myself]),
+            watch: Mutex::default(),
+            changes: channel::Sender::new(0),
+        }))
+    }
+
+    /// Beats for the first time, and looks who else is there.
+    pub(crate) async fn join(
+        db: Db,
+        me: Me,
+        roles: Vec<String>,
+        pulse: Pulse,
+        clock: crate::Clock,
+    ) -> Result<Members, Failure> {
+        db.migrate(&[tables()]).await?;
+        let members = Members::new(me, roles, pulse, Some(db), clock);
+        members.beat().await?;
+        Ok(members)
+    }
+
+    pub fn me(&self) -> &Me {
+        &self.0.me
+    }
+
+    /// Whether other nodes may share the database.
+    pub(crate) fn shared(&self) -> bool {
+        self.0.db.is_some()
+    }
+
+    /// Every member, by id.
+    pub fn list(&self) -> Vec<Member> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The ids of those that live and run a service, in order; this node is among them when it runs it.
+    pub(crate) fn living(&self, service: &str) -> Vec<Uuid> {
+        let runs = |m: &&Member| m.alive && m.roles.iter().any(|role| role == service);
+        self.list().iter().filter(runs).map(|m| m.id).collect()
+    }
+
+    /// Changes whenever somebody comes, goes, or falls silent.
+    pub(crate) fn changes(&self) -> channel::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+
+    /// Beats until stopped, then takes itself off the list.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        if self.0.db.is_none() {
+            return;
+        }
+        let mut failures = 0u32;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.0.pulse.beat) => {}
+                () = stop.cancelled() => break,
+            }
+            match self.beat().await {
+                Ok(()) => failures = 0,
+                Err(failure) => {
+                    failures = failures.saturating_add(1);
+                    if failures.is_power_of_two() {
+                        tracing::warn!(error = %failure, failures, "this node could not say that it lives");
+                    }
+                }
+            }
+        }
+        if let Err(failure) = self.leave().await {
+            tracing::warn!(error = %failure, "this node could not take leave; the others notice by its silence");
+        }
+    }
+
+    async fn beat(&self) -> Result<(), Failure> {
+        let Some(db) = &self.0.db else { return Ok(()) };
+        let now = self.0.clock.now();
+        let mut write = db.begin(artel_store::Lane::Background).await?;
+        let me = member_of(&self.0.me, &self.0.roles, self.0.started_at);
+        store::beat(&mut write, &me, now).await?;
+        let rows = store::all(&mut write).await?;
+        write.commit().await?;
+        let found = {
+            let mut watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner);
+            watch.look(rows, self.0.me.id, self.0.pulse, Instant::now())
+        };
+        self.learn(found.members);
+        for id in found.long_gone {
+            let mut write = db.begin(artel_store::Lane::Background).await?;
+            store::remove(&mut write, id).await?;
+            write.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn learn(&self, members: Vec<Member>) {
+        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let who = |list: &[Member]| -> Vec<(Uuid, Vec<String>)> {
+            list.iter().filter(|m| m.alive).map(|m| (m.id, m.roles.clone())).collect()
+        };
+        let changed = who(&seen) != who(&members);
+        *seen = members;
+        drop(seen);
+        if changed {
+            self.0.changes.send_modify(|n| *n += 1);
+        }
+    }
+
+    async fn leave(&self) -> Result<(), Failure> {
+        let Some(db) = &self.0.db else { return Ok(()) };
+        let mut write = db.begin(artel_store::Lane::Background).await?;
+        store::remove(&mut write, self.0.me.id).await?;
+        write.commit().await?;
+        Ok(())
+    }
+}
+
+fn member_of(me: &Me, roles: &[String], started_at: Time) -> Member {
+    Member {
+        id: me.id,
+        name: me.name.clone(),
+        roles: roles.to_vec(),
+        peer: me.peer.clone(),
+        version: me.version.clone(),
+        started_at,
+        seen_at: started_at,
+        alive: true,
+    }
+}
