@@ -1,5 +1,6 @@
 //! Checks and generators for this workspace: `cargo xtask --help`.
 
+mod backends;
 mod licenses;
 mod new;
 mod spdx;
@@ -23,6 +24,8 @@ enum Task {
     Tidy,
     /// Check the licence of every dependency against the list in deny.toml; needs no network
     Licenses,
+    /// Start and stop real Kafka, PostgreSQL and Redis for tests, without containers
+    Backends(backends::Args),
     /// Write what is new, ready to compile
     #[command(subcommand)]
     New(New),
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let passed = match Args::parse().command {
         Task::Tidy => tidy::run(&root)?,
         Task::Licenses => licenses::run(&root)?,
+        Task::Backends(args) => backends::run(&root, args).map(|()| true)?,
         Task::New(New::Service { name, product }) => new::service(&root, &name, product).map(|()| true)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
