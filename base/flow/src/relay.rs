@@ -41,9 +41,10 @@ pub(crate) async fn jump(
     service: &'static str,
     clock: &Clock,
 ) -> Result<(), StartError> {
-    // An embedded database has no clock but its process's.
+    // An embedded database has no clock but its process's; a server's is the same for all its nodes.
     let clock = match db.engine() {
         Engine::Sqlite => clock.now(),
+        Engine::Postgres => db.now().await?,
     };
     let mut write = db.begin(Lane::Interactive).await?;
     let mut highest = 0i64;
