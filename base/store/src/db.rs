@@ -1,10 +1,11 @@
 //! [`Db`]: one service's database.
 
-use crate::sql::{self, Sql};
-use crate::sqlite::{Database, Session};
-use crate::{Lane, Read, StoreError, Write};
+#[cfg(feature = "postgres")]
+use crate::postgres;
+use crate::session::Session;
+use crate::sql::Sql;
+use crate::{Lane, Read, StoreError, Write, sqlite};
 use artel_message::Time;
-use sqlx::{AssertSqlSafe, SqlSafeStr};
 use std::sync::Arc;
 
 /// Which engine runs the statements; for [`Sql::pick`] and for the flow's own storage, never for a service.
@@ -14,14 +15,28 @@ pub enum Engine {
     Postgres,
 }
 
+/// How a write transaction is kept apart from others at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    Serializable,
+    ReadCommitted,
+}
+
 const NOW: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS BIGINT)",
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
 
-/// A service's database: a file of its own on SQLite. Cloning it is cheap.
+/// A service's database: a file of its own on SQLite, a schema of its own on PostgreSQL. Cloning it is cheap.
 #[derive(Clone)]
-pub struct Db(pub(crate) Arc<Database>);
+pub struct Db(pub(crate) Backend);
+
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Sqlite(Arc<sqlite::Database>),
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<postgres::Database>),
+}
 
 /// A text that the engine does not take.
 #[derive(Debug, Clone)]
@@ -33,24 +48,61 @@ pub struct PrepareProblem {
 impl Db {
     /// The service's name.
     pub fn name(&self) -> &str {
-        &self.0.name
+        match &self.0 {
+            Backend::Sqlite(database) => &database.name,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => &database.name,
+        }
     }
 
     pub fn engine(&self) -> Engine {
-        Engine::Sqlite
+        match &self.0 {
+            Backend::Sqlite(_) => Engine::Sqlite,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Engine::Postgres,
+        }
     }
 
-    /// A write transaction, when its turn has come: one at a time, interactive ones first.
+    /// A write transaction that behaves as if it were alone, when its turn has come; interactive ones first. On SQLite it
+    /// is alone. On PostgreSQL it is SERIALIZABLE: any statement of it, and the commit, may fail with
+    /// [`StoreError::Serialization`], and then the whole of it is run again from [`Db::begin`] on.
     pub async fn begin(&self, lane: Lane) -> Result<Write, StoreError> {
-        let permit = self.0.enter(lane).await?;
-        let session = Session::write(&self.0, permit).await?;
-        Ok(Write::new(session, Arc::clone(&self.0.gate), lane, self.0.settings.slice))
+        self.begin_at(lane, Isolation::Serializable).await
     }
 
-    /// A read transaction, as soon as one of the readers is free. Keep it short: as long as it lives, the write-ahead
-    /// log can't be started over.
+    /// A write transaction that sees, statement by statement, what others have committed meanwhile (READ COMMITTED on
+    /// PostgreSQL, the same as [`Db::begin`] on SQLite). For the runtime's own work, which orders itself by the rows that
+    /// it changes: a read that is followed by a write loses what another one wrote in between.
+    pub async fn begin_plain(&self, lane: Lane) -> Result<Write, StoreError> {
+        self.begin_at(lane, Isolation::ReadCommitted).await
+    }
+
+    async fn begin_at(&self, lane: Lane, isolation: Isolation) -> Result<Write, StoreError> {
+        match &self.0 {
+            Backend::Sqlite(database) => {
+                let _ = isolation; // there is one writer at a time
+                let permit = database.enter(lane).await?;
+                let session = Session::Sqlite(sqlite::Session::write(database, permit).await?);
+                Ok(Write::new(session, Arc::clone(&database.gate), lane, database.settings.slice))
+            }
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => {
+                let session = postgres::Session::write(database, lane, isolation).await?;
+                let gate = Arc::clone(database.writers());
+                Ok(Write::new(Session::Postgres(session), gate, lane, database.slice()))
+            }
+        }
+    }
+
+    /// A read transaction, as soon as one of the readers is free. Keep it short: as long as it lives, SQLite's write-ahead
+    /// log can't be started over, and PostgreSQL can't clean up.
     pub async fn read(&self) -> Result<Read, StoreError> {
-        Session::read(&self.0).await.map(Read::new)
+        let session = match &self.0 {
+            Backend::Sqlite(database) => Session::Sqlite(sqlite::Session::read(database).await?),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => Session::Postgres(postgres::Session::read(database).await?),
+        };
+        Ok(Read::new(session))
     }
 
     /// The database's clock; SQLite's has milliseconds.
@@ -60,12 +112,14 @@ impl Db {
     }
 
     /// Compiles every text without running it and gives those that the engine refuses. A service's tests call it with
-    /// all their SQL, after migrating. A `{rows}` is tried with 1 to 32 columns.
+    /// all their SQL, after migrating. A `{rows}` is tried with 1 to 32 columns. PostgreSQL is given every type that a
+    /// [`crate::Value`] can have where it doesn't know a parameter's by itself, and columns that no
+    /// [`crate::Column`] reads are a problem too.
     pub async fn prepare_all(&self, texts: &[&'static str]) -> Result<Vec<PrepareProblem>, StoreError> {
-        let mut write = self.begin(Lane::Interactive).await?;
+        let mut write = self.begin_plain(Lane::Interactive).await?;
         let mut problems = Vec::new();
         for &text in texts {
-            if let Err(error) = prepare(&mut write, text).await {
+            if let Err(error) = write.session().prepare(text).await {
                 problems.push(PrepareProblem { sql: text, error });
             }
         }
@@ -73,24 +127,21 @@ impl Db {
         Ok(problems)
     }
 
-    /// Waits for the transactions under way, refuses new ones, and closes the connections.
-    pub async fn close(&self) {
-        self.0.close().await;
-    }
-}
-
-async fn prepare(write: &mut Write, text: &'static str) -> Result<(), StoreError> {
-    if !text.contains(sql::ROWS) {
-        return write.session().prepare(text.into_sql_str()).await;
-    }
-    let template = sql::Template::parse(text)?;
-    let mut refused = Ok(());
-    for columns in 1..=32 {
-        let expanded = AssertSqlSafe(template.sqlite(2, columns)).into_sql_str();
-        match write.session().prepare(expanded).await {
-            Ok(()) => return Ok(()),
-            Err(error) => refused = Err(error),
+    /// What processes that change the same tables lock against each other; a file has one process.
+    pub(crate) fn lock_key(&self) -> Option<i64> {
+        match &self.0 {
+            Backend::Sqlite(_) => None,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => Some(database.lock_key()),
         }
     }
-    refused
+
+    /// Waits for the transactions under way, refuses new ones, and closes the connections.
+    pub async fn close(&self) {
+        match &self.0 {
+            Backend::Sqlite(database) => database.close().await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => database.close().await,
+        }
+    }
 }

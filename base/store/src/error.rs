@@ -29,6 +29,10 @@ pub enum StoreError {
     /// The database can't be used now: locked by another process, unreadable, connection lost.
     #[error("the database '{database}' is not available: {reason}")]
     Unavailable { database: String, reason: String },
+    /// The server answers and does not take this program: wrong credentials, no such database, a right that is missing.
+    /// Waiting does not help, somebody has to change something.
+    #[error("the database '{database}' refuses this program: {reason}")]
+    Refused { database: String, reason: String },
     #[error("too many transactions wait for the database '{database}' (bound {bound}); try again later")]
     Crowded { database: String, bound: usize },
     #[error("the file '{}' of the database is damaged ({reason}); stop, keep a copy, and restore a backup", path.display())]
@@ -97,6 +101,7 @@ impl StoreError {
             StoreError::Serialization
                 | StoreError::Full { .. }
                 | StoreError::Unavailable { .. }
+                | StoreError::Refused { .. }
                 | StoreError::Crowded { .. }
                 | StoreError::Damaged { .. }
                 | StoreError::Closed { .. }
@@ -131,7 +136,7 @@ impl From<StoreError> for Fault {
             StoreError::Crowded { .. } => {
                 Fault::unavailable("too many transactions wait for the database; send it again in a moment")
             }
-            StoreError::Unavailable { .. } | StoreError::Closed { .. } => {
+            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Closed { .. } => {
                 Fault::unavailable("the database is not available; send it again in a moment")
             }
             StoreError::Damaged { .. } => {

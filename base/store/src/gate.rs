@@ -1,5 +1,6 @@
-//! The one writer's gate: transactions wait in two lanes, in order within a lane, interactive ones first. Background
-//! ones get their turn at the latest after a set number of interactive ones.
+//! The gate before the database: on SQLite it lets one writer in, on PostgreSQL as many as there are connections.
+//! Transactions wait in two lanes, in order within a lane, interactive ones first. Background ones get their turn at the
+//! latest after a set number of interactive ones.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,15 +24,25 @@ pub(crate) enum Refused {
 
 pub(crate) struct Gate {
     state: Mutex<State>,
+    slots: Slots,
     /// Interactive transactions let in before one that waits in the background.
     fairness: u32,
     /// How many may wait, per lane.
     bound: usize,
 }
 
+/// How many are let in at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slots {
+    pub all: usize,
+    /// Of these, at most so many for the background lane; the rest is for requests alone.
+    pub background: usize,
+}
+
 #[derive(Default)]
 struct State {
-    held: bool,
+    held: usize,
+    held_background: usize,
     closed: bool,
     interactive: VecDeque<oneshot::Sender<Permit>>,
     background: VecDeque<oneshot::Sender<Permit>>,
@@ -47,26 +58,50 @@ impl State {
             Lane::Background => &mut self.background,
         }
     }
+
+    fn has_room(&self, slots: Slots, lane: Lane) -> bool {
+        self.held < slots.all && (lane == Lane::Interactive || self.held_background < slots.background)
+    }
+
+    fn count(&mut self, lane: Lane) {
+        self.held += 1;
+        self.held_background += usize::from(lane == Lane::Background);
+    }
+
+    fn uncount(&mut self, lane: Lane) {
+        self.held -= 1;
+        self.held_background -= usize::from(lane == Lane::Background);
+    }
 }
 
-/// The right to write; dropping it lets the next one in.
-pub(crate) struct Permit(Option<Arc<Gate>>);
+/// The right to begin a transaction; dropping it lets the next one in.
+pub(crate) struct Permit(Option<(Arc<Gate>, Lane)>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(gate) = self.0.take() {
-            Gate::release(&gate);
+        if let Some((gate, lane)) = self.0.take() {
+            Gate::release(&gate, lane);
         }
     }
 }
 
 impl Gate {
+    /// One at a time.
     pub fn new(fairness: u32, bound: usize) -> Arc<Gate> {
-        Arc::new(Gate { state: Mutex::default(), fairness, bound })
+        Gate::with_slots(Slots { all: 1, background: 1 }, fairness, bound)
+    }
+
+    pub fn with_slots(slots: Slots, fairness: u32, bound: usize) -> Arc<Gate> {
+        Arc::new(Gate { state: Mutex::default(), slots, fairness, bound })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn permit(self: &Arc<Self>, state: &mut State, lane: Lane) -> Permit {
+        state.count(lane);
+        Permit(Some((Arc::clone(self), lane)))
     }
 
     /// Waits for its turn. A caller that stops waiting leaves the lane.
@@ -76,9 +111,8 @@ impl Gate {
             if state.closed {
                 return Err(Refused::Closed);
             }
-            if !state.held {
-                state.held = true;
-                return Ok(Permit(Some(Arc::clone(self))));
+            if state.has_room(self.slots, lane) {
+                return Ok(self.permit(&mut state, lane));
             }
             let queue = state.lane(lane);
             if queue.len() >= self.bound {
@@ -94,7 +128,7 @@ impl Gate {
         turn.await.map_err(|_| Refused::Closed)
     }
 
-    /// Refuses everyone from now on, those who wait included, and gives the last permit once the writer is done.
+    /// Refuses everyone from now on, those who wait included, and gives the last permit once all others are back.
     pub async fn close(self: &Arc<Self>) -> Result<Permit, Refused> {
         let turn = {
             let mut state = self.state();
@@ -104,9 +138,8 @@ impl Gate {
             state.closed = true;
             state.interactive.clear();
             state.background.clear();
-            if !state.held {
-                state.held = true;
-                return Ok(Permit(Some(Arc::clone(self))));
+            if state.held == 0 {
+                return Ok(self.permit(&mut state, Lane::Interactive));
             }
             let (waiter, turn) = oneshot::channel();
             state.closer = Some(waiter);
@@ -120,33 +153,39 @@ impl Gate {
         self.state().interactive.iter().any(|waiter| !waiter.is_closed())
     }
 
-    fn release(gate: &Arc<Gate>) {
+    fn release(gate: &Arc<Gate>, lane: Lane) {
         let mut state = gate.state();
-        while let Some(waiter) = gate.next(&mut state) {
+        state.uncount(lane);
+        while let Some((waiter, lane)) = gate.next(&mut state) {
             // A waiter that left between the look and the hand-over gives the permit back here; one that leaves later
             // drops it with its channel, outside of this lock.
-            match waiter.send(Permit(Some(Arc::clone(gate)))) {
-                Ok(()) => return,
-                Err(mut permit) => permit.0 = None,
+            if let Err(mut permit) = waiter.send(gate.permit(&mut state, lane)) {
+                permit.0 = None;
+                state.uncount(lane);
             }
         }
-        state.held = false;
     }
 
-    fn next(&self, state: &mut State) -> Option<oneshot::Sender<Permit>> {
+    /// Who is let in next, if there is room.
+    fn next(&self, state: &mut State) -> Option<(oneshot::Sender<Permit>, Lane)> {
         if state.closer.is_some() {
-            return state.closer.take();
+            let alone = state.held == 0;
+            return state.closer.take_if(|_| alone).map(|closer| (closer, Lane::Interactive));
         }
         if state.background.is_empty() {
             state.streak = 0;
-            return state.interactive.pop_front();
         }
-        if state.interactive.is_empty() || state.streak >= self.fairness {
+        let background = !state.background.is_empty() && state.has_room(self.slots, Lane::Background);
+        let interactive = !state.interactive.is_empty() && state.has_room(self.slots, Lane::Interactive);
+        if background && (!interactive || state.streak >= self.fairness) {
             state.streak = 0;
-            return state.background.pop_front();
+            return state.background.pop_front().map(|waiter| (waiter, Lane::Background));
         }
-        state.streak += 1;
-        state.interactive.pop_front()
+        if !interactive {
+            return None;
+        }
+        state.streak += u32::from(background);
+        state.interactive.pop_front().map(|waiter| (waiter, Lane::Interactive))
     }
 }
 
@@ -231,5 +270,26 @@ mod tests {
         assert!(closing.now_or_never().expect("the holder is gone").is_ok());
         let late = async { gate.enter(Lane::Interactive).await }.now_or_never().expect("answers at once");
         assert_eq!(late.err(), Some(Refused::Closed));
+    }
+
+    #[test]
+    fn the_background_leaves_slots_to_requests() {
+        let gate = Gate::with_slots(Slots { all: 3, background: 2 }, 8, 10);
+        let background = [enter(&gate), enter(&gate)];
+        let mut third = wait(&gate, Lane::Background);
+        let request = async { gate.enter(Lane::Interactive).await }.now_or_never().expect("has room");
+        let request = request.unwrap_or_else(|refused| panic!("the gate is open: {refused:?}"));
+        let mut second = wait(&gate, Lane::Interactive);
+        drop(request);
+        assert!(turn(&mut third).is_none(), "its lane is full");
+        let second = turn(&mut second).expect("the request goes on");
+        let [one, two] = background;
+        drop(one);
+        let third = turn(&mut third).expect("a place in its lane");
+        let mut closing = gate.close().boxed();
+        drop((second, two));
+        assert!((&mut closing).now_or_never().is_none(), "one is still in");
+        drop(third);
+        assert!(closing.now_or_never().expect("all are gone").is_ok());
     }
 }

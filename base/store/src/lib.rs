@@ -13,7 +13,10 @@ mod error;
 mod gate;
 mod lint;
 mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod row;
+mod session;
 mod sql;
 mod sqlite;
 mod store;

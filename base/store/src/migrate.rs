@@ -126,7 +126,7 @@ impl Db {
         if pending.is_empty() {
             return Ok(Vec::new());
         }
-        let mut write = self.begin(Lane::Interactive).await?;
+        let mut write = self.begin_change().await?;
         write.exec(CREATE, ()).await?;
         write.commit().await?;
         let now = self.now().await?;
@@ -210,9 +210,20 @@ impl Db {
         Ok(pending)
     }
 
+    /// A transaction that may change tables. On PostgreSQL other processes may be at it, so it waits for them, and sees
+    /// what they did (READ COMMITTED); its statements take as long as they take.
+    async fn begin_change(&self) -> Result<Write, StoreError> {
+        let mut write = self.begin_plain(Lane::Interactive).await?;
+        if let Some(key) = self.lock_key() {
+            write.script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
+            write.exec("SELECT pg_advisory_xact_lock($1)", (key,)).await?;
+        }
+        Ok(write)
+    }
+
     /// False where another caller was quicker.
     async fn apply(&self, file: &Known, now: Time) -> Result<bool, StoreError> {
-        let mut write = self.begin(Lane::Interactive).await?;
+        let mut write = self.begin_change().await?;
         let args = (file.component, file.version, file.file, file.checksum(), now);
         if write.exec(RECORD, args).await? == 0 {
             write.rollback().await?;

@@ -1,5 +1,7 @@
 //! What comes out of a statement.
 
+#[cfg(feature = "postgres")]
+use crate::postgres;
 use crate::value::{Json, ToValue};
 use crate::{StoreError, sqlite};
 use artel_message::{Id, Time};
@@ -10,7 +12,13 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 /// One row of a result.
-pub struct Row(pub(crate) SqliteRow);
+pub struct Row(pub(crate) RowKind);
+
+pub(crate) enum RowKind {
+    Sqlite(SqliteRow),
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::postgres::PgRow),
+}
 
 impl Row {
     /// The column of that name or position (from 0). A null is an error unless `T` is an `Option`, and so is a value of
@@ -24,6 +32,24 @@ impl Row {
     }
 }
 
+#[cfg(not(feature = "postgres"))]
+fn cell<'r>(row: &'r Row, index: impl sqlx::ColumnIndex<SqliteRow>) -> Result<Cell<'r>, String> {
+    match &row.0 {
+        RowKind::Sqlite(row) => sqlite::cell(row, index),
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn cell<'r>(
+    row: &'r Row,
+    index: impl sqlx::ColumnIndex<SqliteRow> + sqlx::ColumnIndex<sqlx::postgres::PgRow>,
+) -> Result<Cell<'r>, String> {
+    match &row.0 {
+        RowKind::Sqlite(row) => sqlite::cell(row, index),
+        RowKind::Postgres(row) => postgres::cell(row, index),
+    }
+}
+
 /// How a column is named: `"name"` or its position.
 pub trait ColumnIndex: Copy {
     #[doc(hidden)]
@@ -34,7 +60,7 @@ pub trait ColumnIndex: Copy {
 
 impl ColumnIndex for &str {
     fn cell(self, row: &Row) -> Result<Cell<'_>, StoreError> {
-        sqlite::cell(&row.0, self).map_err(|reason| StoreError::Decode { column: self.to_owned(), reason })
+        cell(row, self).map_err(|reason| StoreError::Decode { column: self.to_owned(), reason })
     }
     fn name(self) -> Cow<'static, str> {
         Cow::Owned(self.to_owned())
@@ -43,7 +69,7 @@ impl ColumnIndex for &str {
 
 impl ColumnIndex for usize {
     fn cell(self, row: &Row) -> Result<Cell<'_>, StoreError> {
-        sqlite::cell(&row.0, self).map_err(|reason| StoreError::Decode { column: self.to_string(), reason })
+        cell(row, self).map_err(|reason| StoreError::Decode { column: self.to_string(), reason })
     }
     fn name(self) -> Cow<'static, str> {
         Cow::Owned(self.to_string())
@@ -59,6 +85,13 @@ pub(crate) enum CellKind<'r> {
     F64(f64),
     Text(Cow<'r, str>),
     Bytes(Cow<'r, [u8]>),
+    // SQLite has no types of their own for these and gives an integer, bytes and text.
+    #[cfg(feature = "postgres")]
+    Bool(bool),
+    #[cfg(feature = "postgres")]
+    Uuid(Uuid),
+    #[cfg(feature = "postgres")]
+    Json(&'r str),
 }
 
 /// What a column can be read as. A type of a service implements it by reading a base type and converting:
@@ -75,6 +108,12 @@ fn wrong<T>(wanted: &'static str, cell: &Cell<'_>) -> Result<T, Cow<'static, str
         CellKind::F64(_) => "a float",
         CellKind::Text(_) => "text",
         CellKind::Bytes(_) => "bytes",
+        #[cfg(feature = "postgres")]
+        CellKind::Bool(_) => "true or false",
+        #[cfg(feature = "postgres")]
+        CellKind::Uuid(_) => "a uuid",
+        #[cfg(feature = "postgres")]
+        CellKind::Json(_) => "a JSON document",
     };
     Err(format!("is {found} where {wanted} is read").into())
 }
@@ -107,6 +146,8 @@ impl Column for bool {
         match cell.0 {
             CellKind::I64(0) => Ok(false),
             CellKind::I64(1) => Ok(true),
+            #[cfg(feature = "postgres")]
+            CellKind::Bool(b) => Ok(b),
             _ => wrong("true or false", cell),
         }
     }
@@ -151,6 +192,8 @@ impl Column for Uuid {
             CellKind::Bytes(bytes) => {
                 Uuid::from_slice(bytes).map_err(|_| "is not the 16 bytes of a uuid".into())
             }
+            #[cfg(feature = "postgres")]
+            CellKind::Uuid(uuid) => Ok(*uuid),
             _ => wrong("a uuid", cell),
         }
     }
@@ -172,6 +215,8 @@ impl<T: Serialize + DeserializeOwned + Send> Column for Json<T> {
     fn from_cell(cell: &Cell<'_>) -> Result<Self, Cow<'static, str>> {
         let parsed = match &cell.0 {
             CellKind::Text(text) => serde_json::from_str(text),
+            #[cfg(feature = "postgres")]
+            CellKind::Json(text) => serde_json::from_str(text),
             // SQLite gives a document that is a bare number as that number: JSONB has numeric affinity there.
             CellKind::I64(n) => serde_json::from_str(&n.to_string()),
             CellKind::F64(x) => serde_json::from_value(serde_json::Value::from(*x)),

@@ -181,12 +181,12 @@ impl<'a> Template<'a> {
         Ok(Template { pieces, fixed })
     }
 
-    /// The text for SQLite with `rows` rows of `columns` values. The values of the rows come first and have no names,
-    /// the fixed ones follow with their numbers moved up: SQLite looks up each named parameter in a list, which for
-    /// some thousand names costs more than the statement itself.
-    pub fn sqlite(&self, rows: usize, columns: usize) -> String {
+    /// The text with `rows` rows of `columns` values. The values of the rows come first, the fixed ones follow with their
+    /// numbers moved up. On SQLite those of the rows have no names: SQLite looks up each named parameter in a list, which
+    /// for some thousand names costs more than the statement itself.
+    pub fn expand(&self, engine: Engine, rows: usize, columns: usize) -> String {
         let cells = rows * columns;
-        let mut out = String::with_capacity(256 + cells * 2 + rows * 2);
+        let mut out = String::with_capacity(256 + cells * 4 + rows * 2);
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
@@ -197,7 +197,13 @@ impl<'a> Template<'a> {
                     for row in 0..rows {
                         out.push_str(if row == 0 { "(" } else { ",(" });
                         for column in 0..columns {
-                            out.push_str(if column == 0 { "?" } else { ",?" });
+                            out.push_str(if column == 0 { "" } else { "," });
+                            match engine {
+                                Engine::Sqlite => out.push('?'),
+                                Engine::Postgres => {
+                                    let _ = write!(out, "${}", row * columns + column + 1); // nor can this
+                                }
+                            }
                         }
                         out.push(')');
                     }
@@ -209,12 +215,16 @@ impl<'a> Template<'a> {
 }
 
 /// How many rows the statements of one `exec_rows` hold: few sizes, so that their prepared forms are met again. Beyond 64
-/// rows SQLite gains nothing more per row, while the prepared statement grows.
-pub(crate) fn chunks(rows: usize, columns: usize, fixed: usize, bound: usize) -> Vec<usize> {
-    const SIZES: [usize; 4] = [64, 16, 4, 1];
+/// rows SQLite gains nothing more per row, while the prepared statement grows; PostgreSQL saves a round trip.
+pub(crate) fn chunks(engine: Engine, rows: usize, columns: usize, fixed: usize) -> Vec<usize> {
+    // The engines' bounds on the parameters of one statement.
+    let (sizes, bound): (&[usize], usize) = match engine {
+        Engine::Sqlite => (&[64, 16, 4, 1], 32_766),
+        Engine::Postgres => (&[256, 64, 16, 4, 1], 65_535),
+    };
     let mut left = rows;
     let mut out = Vec::new();
-    for size in SIZES {
+    for &size in sizes {
         if size > 1 && size * columns + fixed > bound {
             continue;
         }
@@ -247,8 +257,12 @@ mod tests {
                 .expect("parses");
         assert_eq!(template.fixed, 2);
         assert_eq!(
-            template.sqlite(2, 3),
+            template.expand(Engine::Sqlite, 2, 3),
             "UPDATE t SET a = $7 FROM (VALUES (?,?,?),(?,?,?)) AS v WHERE b = $8 AND c = $7"
+        );
+        assert_eq!(
+            template.expand(Engine::Postgres, 2, 2),
+            "UPDATE t SET a = $5 FROM (VALUES ($1,$2),($3,$4)) AS v WHERE b = $6 AND c = $5"
         );
     }
 
@@ -269,9 +283,10 @@ mod tests {
     proptest! {
         #[test]
         fn chunks_cover_all_rows_within_the_bound(
-            rows in 0usize..3000, columns in 1usize..40, fixed in 0usize..20, bound in 64usize..40_000,
+            rows in 0usize..3000, columns in 1usize..2000, fixed in 0usize..20, postgres: bool,
         ) {
-            let sizes = chunks(rows, columns, fixed, bound);
+            let (engine, bound) = if postgres { (Engine::Postgres, 65_535) } else { (Engine::Sqlite, 32_766) };
+            let sizes = chunks(engine, rows, columns, fixed);
             prop_assert_eq!(sizes.iter().sum::<usize>(), rows);
             prop_assert!(sizes.iter().all(|n| *n == 1 || n * columns + fixed <= bound));
         }

@@ -1,6 +1,9 @@
 //! [`Store`]: where a URL becomes an engine, once per process.
 
-use crate::sqlite::Database;
+use crate::db::Backend;
+#[cfg(feature = "postgres")]
+use crate::postgres;
+use crate::sqlite;
 use crate::{Db, Engine, StoreError};
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -13,25 +16,42 @@ use tokio::sync::Mutex;
 /// The bounds of a store. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Readers at the same time, per database; further ones wait.
+    /// SQLite: readers at the same time, per database; further ones wait.
     pub readers: usize,
     /// How long a background transaction runs before it gives way to a waiting interactive one.
     pub slice: Duration,
     /// Interactive transactions let in before a waiting background one.
     pub fairness: u32,
-    /// Transactions that may wait, per database and lane.
+    /// Transactions that may wait, per lane (and per database on SQLite); further ones are refused as
+    /// [`StoreError::Crowded`].
     pub waiting: usize,
-    /// How long a lock of another program on the file is waited for.
+    /// SQLite: how long a lock of another program on the file is waited for.
     pub busy_timeout: Duration,
-    /// Page cache of the writer, and of each reader.
+    /// SQLite: page cache of the writer, and of each reader.
     pub writer_cache: usize,
     pub reader_cache: usize,
     /// Prepared statements kept per connection.
     pub statements: usize,
-    /// Size at which the write-ahead log is emptied even if writers have to wait for readers.
+    /// SQLite: size at which the write-ahead log is emptied even if writers have to wait for readers.
     pub wal_bytes: u64,
-    /// Bound of one database file; at it writes fail as on a full disk. `None`: the disk's.
+    /// SQLite: bound of one database file; at it writes fail as on a full disk. `None`: the disk's.
     pub max_bytes: Option<u64>,
+    /// PostgreSQL: connections of this process, over all services; at least 3. One is for wake-ups, a third of the others is
+    /// for [`Db::read`], and the rest for write transactions, of which a quarter is for requests alone. So a long read never
+    /// keeps a writer out, nor background work a request.
+    pub connections: usize,
+    /// PostgreSQL: how long a connection may take until it can be used.
+    pub connect_timeout: Duration,
+    /// PostgreSQL: how long one statement may run. Migrations are not bound by it.
+    pub statement_timeout: Duration,
+    /// PostgreSQL: how long a statement may wait for another transaction's lock. Migrations are not bound by it.
+    pub lock_timeout: Duration,
+    /// PostgreSQL: how long a transaction may be silent before the server ends it. A process that hangs would otherwise hold
+    /// its locks for ever.
+    pub idle_in_transaction_timeout: Duration,
+    /// PostgreSQL: silence after which the server asks whether this machine still lives; after three times that it ends the
+    /// connection and frees its locks.
+    pub keepalive: Duration,
 }
 
 impl Default for StoreSettings {
@@ -47,6 +67,12 @@ impl Default for StoreSettings {
             statements: 256,
             wal_bytes: 64 << 20,
             max_bytes: None,
+            connections: 16,
+            connect_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(60),
+            lock_timeout: Duration::from_secs(10),
+            idle_in_transaction_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(10),
         }
     }
 }
@@ -54,35 +80,65 @@ impl Default for StoreSettings {
 /// All databases of this process. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Store {
-    folder: Arc<Path>,
-    settings: StoreSettings,
-    lock: Arc<FolderLock>,
+    source: Source,
     open: Arc<Mutex<HashMap<String, Db>>>,
 }
 
+#[derive(Clone)]
+enum Source {
+    Sqlite {
+        folder: Arc<Path>,
+        settings: StoreSettings,
+        lock: Arc<FolderLock>,
+    },
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<postgres::Server>),
+}
+
 impl Store {
-    /// Opens `sqlite:FOLDER`, making the folder where it is missing. One process at a time has a folder.
+    /// Opens `sqlite:FOLDER`, making the folder where it is missing; one process at a time has a folder. Or connects to
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full` (built with the feature `postgres`), where each
+    /// service has the schema `artel_<service>`. It does not wait for a server that can't be reached: that is
+    /// [`StoreError::Unavailable`], and calling it again is worth it. [`StoreError::Refused`] is not: wrong password, no such
+    /// database.
     pub async fn open(url: &str, settings: StoreSettings) -> Result<Store, StoreError> {
-        let folder = folder_of(url)?;
-        let lock = FolderLock::take(&folder)?;
-        Ok(Store { folder: folder.into(), settings, lock: Arc::new(lock), open: Arc::default() })
+        let source = match engine_of(url)? {
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => Source::Postgres(postgres::Server::connect(url, settings).await?),
+            _ => {
+                let folder = folder_of(url)?;
+                let lock = Arc::new(FolderLock::take(&folder)?);
+                Source::Sqlite { folder: folder.into(), settings, lock }
+            }
+        };
+        Ok(Store { source, open: Arc::default() })
     }
 
     /// The engine that the URL named.
     pub fn engine(&self) -> Engine {
-        Engine::Sqlite
+        match &self.source {
+            Source::Sqlite { .. } => Engine::Sqlite,
+            #[cfg(feature = "postgres")]
+            Source::Postgres(_) => Engine::Postgres,
+        }
     }
 
-    /// The database of a service; the same one at each call.
+    /// The database of a service; the same one at each call. Makes its file or schema where it is missing.
     pub async fn db(&self, service: &str) -> Result<Db, StoreError> {
         check_name(service)?;
         let mut open = self.open.lock().await;
         if let Some(db) = open.get(service) {
             return Ok(db.clone());
         }
-        let path = self.folder.join(format!("{service}.db"));
-        let database = Database::open(service, path, self.settings.clone(), Arc::clone(&self.lock)).await?;
-        let db = Db(database);
+        let db = Db(match &self.source {
+            Source::Sqlite { folder, settings, lock } => {
+                let path = folder.join(format!("{service}.db"));
+                let opened = sqlite::Database::open(service, path, settings.clone(), Arc::clone(lock));
+                Backend::Sqlite(opened.await?)
+            }
+            #[cfg(feature = "postgres")]
+            Source::Postgres(server) => Backend::Postgres(postgres::Database::open(server, service).await?),
+        });
         open.insert(service.to_owned(), db.clone());
         Ok(db)
     }
@@ -94,7 +150,11 @@ impl Store {
         for db in open {
             db.close().await;
         }
-        self.lock.free();
+        match &self.source {
+            Source::Sqlite { lock, .. } => lock.free(),
+            #[cfg(feature = "postgres")]
+            Source::Postgres(server) => server.close().await,
+        }
     }
 }
 
@@ -107,26 +167,31 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     Err(StoreError::Name { name: name.to_owned() })
 }
 
-fn folder_of(url: &str) -> Result<PathBuf, StoreError> {
-    let refuse =
-        |shown: &str, reason: &str| StoreError::Url { url: shown.to_owned(), reason: reason.to_owned() };
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return Err(refuse(url, "names no engine; write sqlite:FOLDER"));
-    };
-    match scheme {
-        "sqlite" => {}
-        // The rest of such a URL may hold a password.
-        "postgres" | "postgresql" => {
-            return Err(refuse(
-                "postgres:…",
-                "this program is built without PostgreSQL; use sqlite:FOLDER, or build it with the feature 'postgres'",
-            ));
+fn refuse(shown: &str, reason: &str) -> StoreError {
+    StoreError::Url { url: shown.to_owned(), reason: reason.to_owned() }
+}
+
+/// What is shown of a URL holds no more than its scheme where a password may follow.
+fn engine_of(url: &str) -> Result<Engine, StoreError> {
+    match url.split_once(':') {
+        None => {
+            Err(refuse(url, "names no engine; write sqlite:FOLDER or postgres://USER:PASSWORD@HOST/DATABASE"))
         }
-        _ => {
-            let shown = format!("{scheme}:…");
-            return Err(refuse(&shown, "the engine is not known; write sqlite:FOLDER"));
-        }
+        Some(("sqlite", _)) => Ok(Engine::Sqlite),
+        Some(("postgres" | "postgresql", _)) if cfg!(feature = "postgres") => Ok(Engine::Postgres),
+        Some(("postgres" | "postgresql", _)) => Err(refuse(
+            "postgres:…",
+            "this program is built without PostgreSQL; use sqlite:FOLDER, or build it with the feature 'postgres'",
+        )),
+        Some((scheme, _)) => Err(refuse(
+            &format!("{scheme}:…"),
+            "the engine is not known; write sqlite:FOLDER or postgres://USER:PASSWORD@HOST/DATABASE",
+        )),
     }
+}
+
+fn folder_of(url: &str) -> Result<PathBuf, StoreError> {
+    let rest = url.strip_prefix("sqlite:").unwrap_or(url);
     let folder = rest.strip_prefix("//").unwrap_or(rest);
     if folder.is_empty() {
         return Err(refuse(url, "names no folder; write sqlite:FOLDER, such as sqlite:data"));
@@ -180,14 +245,19 @@ mod tests {
     fn urls_name_a_folder_or_are_refused_with_a_sentence() {
         assert_eq!(folder_of("sqlite:data").expect("fits"), Path::new("data"));
         assert_eq!(folder_of("sqlite:///var/lib/artel").expect("fits"), Path::new("/var/lib/artel"));
+        let built = cfg!(feature = "postgres");
         for (url, said) in [
             ("data", "names no engine"),
             ("sqlite:", "names no folder"),
             ("sqlite:data?mode=ro", "no options"),
-            ("postgres://u:secret@h/d", "built without PostgreSQL"),
+            (
+                if built { "sqlite:" } else { "postgres://u:secret@h/d" },
+                if built { "" } else { "built without" },
+            ),
             ("mysql://u:secret@h/d", "not known"),
         ] {
-            let sentence = folder_of(url).expect_err("is refused").to_string();
+            let read = engine_of(url).and_then(|_| folder_of(url));
+            let sentence = read.expect_err("is refused").to_string();
             assert!(sentence.contains(said), "{sentence}");
             assert!(!sentence.contains("secret"), "{sentence}");
         }

@@ -2,12 +2,11 @@
 
 use crate::gate::Gate;
 use crate::row::{FromRow, Row};
+use crate::session::{Rows, Session};
 use crate::sql::{self, Template};
-use crate::sqlite::{self, Session};
 use crate::value::{Args, Value, Values};
-use crate::{Lane, StoreError};
+use crate::{Engine, Lane, StoreError};
 use futures::stream::{BoxStream, StreamExt};
-use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -60,13 +59,13 @@ impl Transaction {
         self.latch(result)
     }
 
-    async fn first(&mut self, sql: &'static str, values: Values) -> Result<Option<SqliteRow>, StoreError> {
+    async fn first(&mut self, sql: &'static str, values: Values) -> Result<Option<Row>, StoreError> {
         self.start(sql, values.len())?;
         let result = self.session.first(sql.into_sql_str(), values.0.into_iter()).await;
         self.latch(result)
     }
 
-    async fn rows(&mut self, sql: &'static str, values: Values) -> Result<Vec<SqliteRow>, StoreError> {
+    async fn rows(&mut self, sql: &'static str, values: Values) -> Result<Rows, StoreError> {
         self.start(sql, values.len())?;
         let result = self.session.rows(sql.into_sql_str(), values.0.into_iter()).await;
         self.latch(result)
@@ -110,13 +109,13 @@ impl Transaction {
         sql: &'static str,
         fixed: Values,
         rows: Vec<Values>,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
+    ) -> Result<Vec<Rows>, StoreError> {
         let parts = self.split(sql, fixed, rows)?;
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(parts.len());
         for (text, values) in parts {
             self.running = true;
             let result = self.session.rows(text, values.into_iter()).await;
-            out.extend(self.latch(result)?);
+            out.push(self.latch(result)?);
         }
         Ok(out)
     }
@@ -128,13 +127,14 @@ impl Transaction {
         rows: Vec<Values>,
     ) -> Result<Vec<(SqlStr, Vec<Value>)>, StoreError> {
         self.check()?;
-        let parts = split(sql, fixed, rows);
+        let parts = split(self.session.engine(), sql, fixed, rows);
         self.latch(parts)
     }
 }
 
 /// The statements of one `exec_rows` with their values.
 fn split(
+    engine: Engine,
     sql: &'static str,
     fixed: Values,
     rows: Vec<Values>,
@@ -153,18 +153,18 @@ fn split(
     }
     let mut parts: Vec<(SqlStr, Vec<Value>)> = Vec::new();
     let mut text: Option<(usize, Arc<str>)> = None;
-    let sizes = sql::chunks(rows.len(), columns, fixed.len(), sqlite::PARAMETERS);
+    let sizes = sql::chunks(engine, rows.len(), columns, fixed.len());
     let mut rows = rows.into_iter();
     for size in sizes {
         let same = match &text {
             Some((last, same)) if *last == size => Arc::clone(same),
-            _ => Arc::from(template.sqlite(size, columns)),
+            _ => Arc::from(template.expand(engine, size, columns)),
         };
         text = Some((size, Arc::clone(&same)));
         let mut values = Vec::with_capacity(size * columns + fixed.len());
         values.extend(rows.by_ref().take(size).flat_map(|row| row.0));
         values.extend(fixed.0.iter().cloned());
-        // The text is a constant of the program with question marks put in: no data is in it.
+        // The text is a constant of the program with parameters put in: no data is in it.
         parts.push((AssertSqlSafe(same).into_sql_str(), values));
     }
     Ok(parts)
@@ -174,13 +174,17 @@ fn wrong_rows(message: String) -> StoreError {
     StoreError::Statement { code: "rows".to_owned(), message }
 }
 
-fn decode<R: FromRow>(rows: Vec<SqliteRow>) -> Result<Vec<R>, StoreError> {
-    rows.into_iter().map(|row| R::from_row(&Row(row))).collect()
+fn decode<R: FromRow>(parts: impl IntoIterator<Item = Rows>) -> Result<Vec<R>, StoreError> {
+    let mut out = Vec::new();
+    for rows in parts {
+        rows.decode(&mut out)?;
+    }
+    Ok(out)
 }
 
 /// The rows of a statement, one by one, in bounded memory.
 pub struct RowStream<'t, R> {
-    rows: BoxStream<'t, Result<SqliteRow, StoreError>>,
+    rows: BoxStream<'t, Result<Row, StoreError>>,
     latched: &'t mut Option<StoreError>,
     row: PhantomData<fn() -> R>,
 }
@@ -190,7 +194,7 @@ impl<R: FromRow> RowStream<'_, R> {
     pub async fn next(&mut self) -> Result<Option<R>, StoreError> {
         match self.rows.next().await {
             None => Ok(None),
-            Some(Ok(row)) => R::from_row(&Row(row)).map(Some),
+            Some(Ok(row)) => R::from_row(&row).map(Some),
             Some(Err(error)) => {
                 self.latched.get_or_insert_with(|| error.clone());
                 Err(error)
@@ -214,7 +218,7 @@ macro_rules! queries {
             args: impl Args,
         ) -> Result<Option<R>, StoreError> {
             let row = self.inner.first(sql, args.values()).await?;
-            row.map(|row| R::from_row(&Row(row))).transpose()
+            row.as_ref().map(R::from_row).transpose()
         }
 
         /// All rows. Bound them by a LIMIT, or use [`Self::stream`].
@@ -223,7 +227,7 @@ macro_rules! queries {
             sql: &'static str,
             args: impl Args,
         ) -> Result<Vec<R>, StoreError> {
-            decode(self.inner.rows(sql, args.values()).await?)
+            decode([self.inner.rows(sql, args.values()).await?])
         }
 
         /// The rows of a statement with `{rows}`: see [`Write::exec_rows`]. In the order of the statements it is cut

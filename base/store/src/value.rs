@@ -22,6 +22,37 @@ pub enum Value {
     Unfit(String),
 }
 
+impl Value {
+    /// Refuses what only one of the engines would store.
+    pub(crate) fn fit(&self) -> Result<(), String> {
+        match self {
+            Value::F64(Some(x)) if x.is_nan() => {
+                Err("is not a number, which SQLite would store as null".to_owned())
+            }
+            Value::Text(Some(text)) if text.as_bytes().contains(&0) => {
+                Err("holds the character U+0000, which PostgreSQL does not store".to_owned())
+            }
+            Value::Json(Some(text)) if has_escaped_nul(text) => {
+                Err("holds the character U+0000 (\\u0000), which PostgreSQL does not store".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a JSON text holds `\u0000` as an escape (and not as the text after an escaped backslash).
+fn has_escaped_nul(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        if rest[at..].starts_with("\\u0000") {
+            return true;
+        }
+        // Past the escape's second character, which is one byte: JSON escapes are ASCII.
+        rest = rest.get(at + 2..).unwrap_or("");
+    }
+    false
+}
+
 /// The parameters of one statement, or of one row of [`crate::Write::exec_rows`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Values(pub(crate) Vec<Value>);

@@ -1,4 +1,4 @@
-//! Values to sqlx's arguments. What PostgreSQL would refuse is refused here too.
+//! Values to sqlx's arguments.
 
 use crate::{StoreError, Value};
 use sqlx::sqlite::SqliteArguments;
@@ -9,7 +9,7 @@ pub(super) fn arguments(values: impl ExactSizeIterator<Item = Value>) -> Result<
     arguments.reserve(values.len(), 0);
     for (index, value) in values.enumerate() {
         let position = index + 1;
-        fit(&value).map_err(|reason| StoreError::Value { position, reason })?;
+        value.fit().map_err(|reason| StoreError::Value { position, reason })?;
         add(&mut arguments, value)
             .map_err(|error| StoreError::Value { position, reason: error.to_string() })?;
     }
@@ -26,34 +26,6 @@ fn add(arguments: &mut SqliteArguments, value: Value) -> Result<(), BoxDynError>
         Value::Uuid(v) => arguments.add(v),
         Value::Unfit(reason) => Err(reason.into()),
     }
-}
-
-fn fit(value: &Value) -> Result<(), String> {
-    match value {
-        Value::F64(Some(x)) if x.is_nan() => {
-            Err("is not a number, which SQLite would store as null".to_owned())
-        }
-        Value::Text(Some(text)) if text.as_bytes().contains(&0) => {
-            Err("holds the character U+0000, which PostgreSQL does not store".to_owned())
-        }
-        Value::Json(Some(text)) if has_escaped_nul(text) => {
-            Err("holds the character U+0000 (\\u0000), which PostgreSQL does not store".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a JSON text holds `\u0000` as an escape (and not as the text after an escaped backslash).
-fn has_escaped_nul(text: &str) -> bool {
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        if rest[at..].starts_with("\\u0000") {
-            return true;
-        }
-        // Past the escape's second character, which is one byte: JSON escapes are ASCII.
-        rest = rest.get(at + 2..).unwrap_or("");
-    }
-    false
 }
 
 #[cfg(test)]

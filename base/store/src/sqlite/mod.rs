@@ -22,9 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
-/// SQLite's bound on parameters of one statement (SQLITE_MAX_VARIABLE_NUMBER).
-pub(crate) const PARAMETERS: usize = 32_766;
-
 /// How often emptying the write-ahead log is tried, 50 ms each, before the writer goes on with a longer one.
 const CHECKPOINTS: u32 = 10;
 

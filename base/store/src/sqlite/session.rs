@@ -3,11 +3,12 @@
 
 use super::{Database, bind, error};
 use crate::gate::Permit;
-use crate::{StoreError, Value};
+use crate::sql::{ROWS, Template};
+use crate::{Engine, StoreError, Value};
 use futures::FutureExt;
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{Stream, StreamExt};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Either, Executor, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -170,7 +171,7 @@ impl Session {
         &mut self,
         sql: SqlStr,
         values: impl ExactSizeIterator<Item = Value>,
-    ) -> Result<BoxStream<'_, Result<SqliteRow, StoreError>>, StoreError> {
+    ) -> Result<impl Stream<Item = Result<SqliteRow, StoreError>> + Send + '_, StoreError> {
         let query = sqlx::query_with(sql, bind::arguments(values)?);
         let Session { connection, database, broken, writer, .. } = self;
         let connection = connection.as_mut().ok_or_else(|| database.closed())?;
@@ -186,7 +187,7 @@ impl Session {
             };
             futures::future::ready(row)
         });
-        Ok(items.boxed())
+        Ok(items)
     }
 
     /// Several statements without parameters, as in a migration.
@@ -195,8 +196,25 @@ impl Session {
         result.map(|_| ()).map_err(|error| self.failed(error))
     }
 
-    /// Compiles the text without running it.
-    pub async fn prepare(&mut self, sql: SqlStr) -> Result<(), StoreError> {
+    /// Compiles the text without running it. A `{rows}` is tried with 1 to 32 columns.
+    pub async fn prepare(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        if !sql.contains(ROWS) {
+            return self.compile(sql.into_sql_str()).await;
+        }
+        let template = Template::parse(sql)?;
+        let mut refused = Ok(());
+        for columns in 1..=32 {
+            // A constant of the program with question marks put in.
+            let text = AssertSqlSafe(template.expand(Engine::Sqlite, 2, columns)).into_sql_str();
+            match self.compile(text).await {
+                Ok(()) => return Ok(()),
+                Err(error) => refused = Err(error),
+            }
+        }
+        refused
+    }
+
+    async fn compile(&mut self, sql: SqlStr) -> Result<(), StoreError> {
         let result = self.connection()?.prepare(sql).await.map(|_| ());
         result.map_err(|error| self.failed(error))
     }

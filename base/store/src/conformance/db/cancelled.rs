@@ -39,8 +39,18 @@ impl<F: Future> Future for Polls<F> {
     }
 }
 
-/// A transaction of 100 rows in several statements.
+/// Run again where it collides: on PostgreSQL others insert into the same page of the index.
 async fn attempt(db: Db, attempt: i64) -> Result<(), StoreError> {
+    loop {
+        match once(db.clone(), attempt).await {
+            Err(error) if error.is_rerun() => {}
+            done => return done,
+        }
+    }
+}
+
+/// A transaction of 100 rows in several statements.
+async fn once(db: Db, attempt: i64) -> Result<(), StoreError> {
     let mut write = db.begin(Lane::Interactive).await?;
     for part in 0..10i64 {
         write.exec(INSERT, (attempt, part)).await?;

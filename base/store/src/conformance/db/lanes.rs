@@ -12,6 +12,11 @@ const TABLE: &str = "CREATE TABLE line (n BIGINT NOT NULL)";
 const INSERT: &str = "INSERT INTO line (n) VALUES ($1)";
 const COUNT: &str = "SELECT count(*) FROM line";
 
+/// On PostgreSQL these connections are one for wake-ups, a reader and a writer: there too a second writer waits.
+fn one_writer() -> StoreSettings {
+    StoreSettings { connections: 3, ..StoreSettings::default() }
+}
+
 type Begins = BoxFuture<'static, Result<Write, StoreError>>;
 
 /// Stands in the lane from now on.
@@ -24,7 +29,7 @@ fn waits(db: &Db, lane: Lane) -> Begins {
 
 /// Who waits interactively goes before who waits in the background, in order within a lane, and nobody starves.
 pub async fn interactive_lane(harness: DbHarness) {
-    let db = harness.db_with(StoreSettings { fairness: 2, ..StoreSettings::default() }).await;
+    let db = harness.db_with(StoreSettings { fairness: 2, ..one_writer() }).await;
     change(&db, TABLE, ()).await;
     let held = db.begin(Lane::Background).await.expect("begins");
     let background = [waits(&db, Lane::Background), waits(&db, Lane::Background)];
@@ -53,7 +58,7 @@ pub async fn interactive_lane(harness: DbHarness) {
 
 /// A long background loop that looks at `pressed` after each message lets a waiting request in.
 pub async fn pressed_background(harness: DbHarness) {
-    let db = harness.db_with(StoreSettings { slice: Duration::ZERO, ..StoreSettings::default() }).await;
+    let db = harness.db_with(StoreSettings { slice: Duration::ZERO, ..one_writer() }).await;
     change(&db, TABLE, ()).await;
     let mut write = db.begin(Lane::Background).await.expect("begins");
     for n in 0..100i64 {
@@ -70,7 +75,7 @@ pub async fn pressed_background(harness: DbHarness) {
     let next = waits(&db, Lane::Interactive);
     assert!(!answered.pressed(), "a request is never pressed");
     drop((answered, next, other));
-    let slow = StoreSettings { slice: Duration::from_secs(3600), ..StoreSettings::default() };
+    let slow = StoreSettings { slice: Duration::from_secs(3600), ..one_writer() };
     db.close().await;
     drop(db);
     let db = harness.db_with(slow).await;
@@ -81,7 +86,7 @@ pub async fn pressed_background(harness: DbHarness) {
 
 /// Closing waits for who is at it, refuses the others, and loses nothing.
 pub async fn closing(harness: DbHarness) {
-    let db = harness.db().await;
+    let db = harness.db_with(one_writer()).await;
     change(&db, TABLE, ()).await;
     let mut write = db.begin(Lane::Interactive).await.expect("begins");
     write.exec(INSERT, (1i64,)).await.expect("runs");

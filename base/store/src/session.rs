@@ -1,0 +1,141 @@
+//! A transaction on the engine that runs it: an enum, so that no row is boxed and no statement goes through a table of
+//! functions.
+
+use crate::row::{FromRow, Row, RowKind};
+use crate::{Engine, StoreError, Value, sqlite};
+use futures::stream::{BoxStream, StreamExt};
+use sqlx::SqlStr;
+use sqlx::sqlite::SqliteRow;
+
+#[cfg(feature = "postgres")]
+use crate::postgres;
+#[cfg(feature = "postgres")]
+use sqlx::postgres::PgRow;
+
+pub(crate) enum Session {
+    Sqlite(sqlite::Session),
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Session),
+}
+
+/// What a statement gave, before it is decoded.
+pub(crate) enum Rows {
+    Sqlite(Vec<SqliteRow>),
+    #[cfg(feature = "postgres")]
+    Postgres(Vec<PgRow>),
+}
+
+impl Rows {
+    pub fn decode<R: FromRow>(self, out: &mut Vec<R>) -> Result<(), StoreError> {
+        match self {
+            Rows::Sqlite(rows) => extend(out, rows, RowKind::Sqlite),
+            #[cfg(feature = "postgres")]
+            Rows::Postgres(rows) => extend(out, rows, RowKind::Postgres),
+        }
+    }
+}
+
+fn extend<R: FromRow, T>(
+    out: &mut Vec<R>,
+    rows: Vec<T>,
+    kind: impl Fn(T) -> RowKind,
+) -> Result<(), StoreError> {
+    out.reserve(rows.len());
+    for row in rows {
+        out.push(R::from_row(&Row(kind(row)))?);
+    }
+    Ok(())
+}
+
+/// The same call on whichever engine it is.
+macro_rules! on {
+    ($session:expr, $inner:ident => $call:expr) => {
+        match $session {
+            Session::Sqlite($inner) => $call,
+            #[cfg(feature = "postgres")]
+            Session::Postgres($inner) => $call,
+        }
+    };
+}
+
+impl Session {
+    pub fn engine(&self) -> Engine {
+        match self {
+            Session::Sqlite(_) => Engine::Sqlite,
+            #[cfg(feature = "postgres")]
+            Session::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    pub async fn commit(self) -> Result<(), StoreError> {
+        on!(self, session => session.commit().await)
+    }
+
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        on!(self, session => session.rollback().await)
+    }
+
+    /// How many rows the statement inserted, changed or deleted.
+    pub async fn run(
+        &mut self,
+        sql: SqlStr,
+        values: impl ExactSizeIterator<Item = Value>,
+    ) -> Result<u64, StoreError> {
+        on!(self, session => session.run(sql, values).await)
+    }
+
+    pub async fn first(
+        &mut self,
+        sql: SqlStr,
+        values: impl ExactSizeIterator<Item = Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        match self {
+            Session::Sqlite(session) => {
+                Ok(session.first(sql, values).await?.map(|row| Row(RowKind::Sqlite(row))))
+            }
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => {
+                Ok(session.first(sql, values).await?.map(|row| Row(RowKind::Postgres(row))))
+            }
+        }
+    }
+
+    pub async fn rows(
+        &mut self,
+        sql: SqlStr,
+        values: impl ExactSizeIterator<Item = Value>,
+    ) -> Result<Rows, StoreError> {
+        match self {
+            Session::Sqlite(session) => session.rows(sql, values).await.map(Rows::Sqlite),
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => session.rows(sql, values).await.map(Rows::Postgres),
+        }
+    }
+
+    /// The rows one by one, in bounded memory.
+    pub fn stream(
+        &mut self,
+        sql: SqlStr,
+        values: impl ExactSizeIterator<Item = Value>,
+    ) -> Result<BoxStream<'_, Result<Row, StoreError>>, StoreError> {
+        Ok(match self {
+            Session::Sqlite(session) => {
+                session.stream(sql, values)?.map(|row| row.map(|row| Row(RowKind::Sqlite(row)))).boxed()
+            }
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => {
+                session.stream(sql, values)?.map(|row| row.map(|row| Row(RowKind::Postgres(row)))).boxed()
+            }
+        })
+    }
+
+    /// Several statements without parameters, as in a migration.
+    pub async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        on!(self, session => session.script(sql).await)
+    }
+
+    /// Whether the engine takes the text, without running it.
+    pub async fn prepare(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        on!(self, session => session.prepare(sql).await)
+    }
+}

@@ -1,0 +1,4 @@
+//! PostgreSQL: the suite, and what only a server has.
+
+mod kit;
+mod suite;
