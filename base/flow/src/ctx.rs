@@ -130,7 +130,7 @@ impl Shared {
 
     /// A transaction of the runtime's own: it locks the rows it depends on, and is nobody's reason to run again.
     pub async fn begin_own(&self, lane: Lane) -> Result<Write, StoreError> {
-        self.db.begin(lane).await
+        self.db.begin_plain(lane).await
     }
 
     pub fn say_relay(&self, trouble: Option<String>) {

@@ -1,7 +1,7 @@
 //! Groups made at run time: rows in the service's database, each run by a task of its own.
 
 use crate::Failure;
-use crate::consumer::{GroupKind, GroupTask, SharedStatus};
+use crate::consumer::{GroupKind, GroupTask, SharedStatus, Status};
 use crate::ctx::Shared;
 use crate::storage::{self, groups::Stored, offsets};
 use artel_message::{Fault, Time};
@@ -178,22 +178,23 @@ impl Groups {
         }
     }
 
+    /// What every group that runs here says of itself, by full name.
+    pub(crate) fn statuses(&self) -> Vec<(String, Status)> {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = |r: &Running| r.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        running.iter().map(|(name, r)| (self.full_name(name), status(r))).collect()
+    }
+
     /// Whether every running group has taken in all there is; stopped partitions count as taken in.
     pub(crate) async fn quiet(&self) -> bool {
-        let statuses: Vec<_> = {
-            let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running
-                .values()
-                .map(|r| r.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
-                .collect()
-        };
+        let statuses = self.statuses();
         let stored =
             async { storage::groups::list(&mut self.0.shared.db.read().await.ok()?).await.ok() }.await;
         let wanted = stored.map_or(usize::MAX, |s| s.iter().filter(|g| g.running).count());
         if self.0.shared.service.raw.is_some() && statuses.len() != wanted {
             return false;
         }
-        for status in statuses {
+        for (_, status) in statuses {
             if !is_quiet(&self.0.shared, &status).await {
                 return false;
             }
@@ -222,7 +223,7 @@ pub(crate) async fn lag_of<'a>(
 }
 
 /// Whether a group has taken in all there is.
-pub(crate) async fn is_quiet(shared: &Shared, status: &crate::consumer::Status) -> bool {
+pub(crate) async fn is_quiet(shared: &Shared, status: &Status) -> bool {
     if status.error.is_some() {
         return true;
     }

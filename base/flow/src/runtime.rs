@@ -1,7 +1,7 @@
 //! The runtime: opens each service's database, makes the topics, starts the loops, and stops them in order.
 
 use crate::clock::{Clock, Ids};
-use crate::consumer::{GroupKind, GroupTask, SharedStatus};
+use crate::consumer::{GroupKind, GroupTask, SharedStatus, Status};
 use crate::ctx::{Ctx, Shared, Wake};
 use crate::groups::{Groups, is_quiet, lag_of, troubles_of};
 use crate::http::Routes;
@@ -258,6 +258,9 @@ impl Runtime {
     }
 
     async fn is_quiet(&self) -> bool {
+        if self.members.shared() && !self.all_leased().await.unwrap_or(false) {
+            return false;
+        }
         for ctx in self.services.values() {
             if !ctx.groups.quiet().await || !idle(&ctx.shared).await {
                 return false;
@@ -270,6 +273,27 @@ impl Runtime {
             }
         }
         true
+    }
+
+    /// Whether every lease of what runs is a living node's, and this node works with all of its own. What other nodes have they
+    /// know best.
+    async fn all_leased(&self) -> Result<bool, Fault> {
+        let leases = self.leases().await?;
+        let statuses = self.statuses();
+        let me = self.members.me().id;
+        Ok(leases.into_iter().all(|lease| {
+            let (Some(topic), Some(partition)) = (lease.topic, lease.partition) else { return lease.alive };
+            let Some((_, status)) = statuses.iter().find(|(grp, _)| *grp == lease.what) else { return true };
+            lease.alive && (lease.owner != Some(me) || status.partitions.contains_key(&(topic, partition)))
+        }))
+    }
+
+    /// What every group that runs here says of itself.
+    fn statuses(&self) -> Vec<(String, Status)> {
+        let declared = self.readings.iter().map(|reading| {
+            (reading.grp.clone(), reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        });
+        declared.chain(self.services.values().flat_map(|ctx| ctx.groups.statuses())).collect()
     }
 
     /// Stops taking in, finishes what runs, lets the relays publish what they can, all within `deadline`.

@@ -3,16 +3,18 @@
 use crate::db::Db;
 use crate::row::{FromRow, Row};
 use crate::sql::{self, Sql};
-use crate::{Lane, StoreError, Write};
+use crate::{Engine, Lane, StoreError, Write};
 use artel_message::Time;
 use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, SqlSafeStr};
 use std::collections::BTreeMap;
 
 /// The migrations of one component (a service, the flow), in the order of their numbers. Made by [`crate::migrations!`].
 #[derive(Debug, Clone, Copy)]
 pub struct Migrations {
     pub component: &'static str,
-    /// (`0001_init.sql`, its text). Numbers begin at 1 and leave no gap.
+    /// (`0001_init.sql`, its text). Numbers begin at 1 and leave no gap. A line that begins with `-- postgres:` is run on
+    /// PostgreSQL without that beginning; to SQLite it is a comment.
     pub files: &'static [(&'static str, &'static str)],
 }
 
@@ -102,7 +104,20 @@ struct Known {
     text: &'static str,
 }
 
+/// What stands behind this at the beginning of a line runs on PostgreSQL alone; to SQLite it is a comment.
+const POSTGRES_ONLY: &str = "-- postgres:";
+
 impl Known {
+    fn text_for(&self, engine: Engine) -> String {
+        match engine {
+            Engine::Sqlite => self.text.to_owned(),
+            Engine::Postgres => {
+                let line = |line: &'static str| line.strip_prefix(POSTGRES_ONLY).unwrap_or(line);
+                self.text.lines().map(line).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+
     fn checksum(&self) -> Vec<u8> {
         Sha256::digest(self.text.as_bytes()).to_vec()
     }
@@ -215,7 +230,9 @@ impl Db {
     async fn begin_change(&self) -> Result<Write, StoreError> {
         let mut write = self.begin_plain(Lane::Interactive).await?;
         if let Some(key) = self.lock_key() {
-            write.script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await?;
+            write
+                .script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0".into_sql_str())
+                .await?;
             write.exec("SELECT pg_advisory_xact_lock($1)", (key,)).await?;
         }
         Ok(write)
@@ -236,7 +253,9 @@ impl Db {
     }
 
     async fn run(&self, write: &mut Write, file: &Known) -> Result<(), StoreError> {
-        match write.script(file.text).await {
+        // A file of the program, as it is or with its lines for this engine.
+        let text = file.text_for(self.engine());
+        match write.script(AssertSqlSafe(text).into_sql_str()).await {
             Err(StoreError::Statement { code, message }) => {
                 Err(file.refused(format!("failed and was undone ({code}): {message}")))
             }

@@ -130,7 +130,7 @@ impl Session {
     }
 
     /// Several statements without parameters, as in a migration.
-    pub async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+    pub async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
         on!(self, session => session.script(sql).await)
     }
 

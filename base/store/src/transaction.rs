@@ -311,7 +311,7 @@ impl Write {
         self.inner.session.rollback().await
     }
 
-    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+    pub(crate) async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
         self.inner.check()?;
         self.inner.running = true;
         let result = self.inner.session.script(sql).await;

@@ -6,7 +6,7 @@ mod watch;
 
 use crate::Failure;
 use artel_message::Time;
-use artel_store::{Db, Migrations, migrations};
+use artel_store::{Db, Lane, Migrations};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch as channel;
@@ -79,7 +79,8 @@ struct Inner {
 
 /// The table of members.
 fn tables() -> Migrations {
-    migrations!("nodes", "0001_nodes.sql")
+    const FIRST: &str = include_str!("../../migrations/nodes/0001_nodes.sql");
+    Migrations { component: "nodes", files: &[("0001_nodes.sql", FIRST)] }
 }
 
 impl Members {
@@ -172,7 +173,7 @@ impl Members {
     async fn beat(&self) -> Result<(), Failure> {
         let Some(db) = &self.0.db else { return Ok(()) };
         let now = self.0.clock.now();
-        let mut write = db.begin(artel_store::Lane::Background).await?;
+        let mut write = db.begin_plain(Lane::Background).await?;
         let me = member_of(&self.0.me, &self.0.roles, self.0.started_at);
         store::beat(&mut write, &me, now).await?;
         let rows = store::all(&mut write).await?;
@@ -183,7 +184,7 @@ impl Members {
         };
         self.learn(found.members);
         for id in found.long_gone {
-            let mut write = db.begin(artel_store::Lane::Background).await?;
+            let mut write = db.begin_plain(Lane::Background).await?;
             store::remove(&mut write, id).await?;
             write.commit().await?;
         }
@@ -205,7 +206,7 @@ impl Members {
 
     async fn leave(&self) -> Result<(), Failure> {
         let Some(db) = &self.0.db else { return Ok(()) };
-        let mut write = db.begin(artel_store::Lane::Background).await?;
+        let mut write = db.begin_plain(Lane::Background).await?;
         store::remove(&mut write, self.0.me.id).await?;
         write.commit().await?;
         Ok(())

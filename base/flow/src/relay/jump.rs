@@ -51,7 +51,7 @@ pub(crate) async fn jump(
         let own = highest_own_seq(bus, service, &topic, partition).await?;
         highest = highest.max(own.saturating_add(1)).max(seq.saturating_add(1));
     }
-    let mut write = db.begin(Lane::Interactive).await?;
+    let mut write = db.begin_plain(Lane::Interactive).await?;
     if let Some((owner, epoch)) = lease
         && !leases::hold(&mut write, RELAY, owner, epoch).await?
     {

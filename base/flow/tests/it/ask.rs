@@ -1,13 +1,12 @@
 //! Commands and queries through the mediator.
 
-use crate::kit::Place;
 use crate::shop::{Journal, Note, Sell, Total, catalogue, desk, shop};
 use artel_flow::Asked;
 use artel_message::Code;
 
 #[tokio::test]
 async fn a_command_runs_and_its_reply_comes_back() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     let reply = node.ctx("desk").ask(Sell { item: "tea".into(), count: 3 }).await;
     assert_eq!(reply, Ok(6));
@@ -19,7 +18,7 @@ async fn a_command_runs_and_its_reply_comes_back() {
 
 #[tokio::test]
 async fn a_repeat_with_the_same_key_gets_the_first_reply_and_runs_nothing() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     let ctx = node.ctx("shop");
     let asked = || Asked::by("customer").key(Some("k1".into()));
@@ -39,7 +38,7 @@ async fn a_repeat_with_the_same_key_gets_the_first_reply_and_runs_nothing() {
 
 #[tokio::test]
 async fn a_refusal_is_rolled_back_and_kept() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     let ctx = node.ctx("shop");
     let asked = || Asked::by("customer").key(Some("k2".into()));
@@ -59,7 +58,7 @@ async fn a_refusal_is_rolled_back_and_kept() {
 
 #[tokio::test]
 async fn a_kept_reply_survives_a_restart() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let asked = || Asked::by("customer").key(Some("k".into()));
     for _ in 0..3 {
         let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
@@ -73,7 +72,7 @@ async fn a_kept_reply_survives_a_restart() {
 
 #[tokio::test]
 async fn a_command_without_its_service_says_so() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![desk()], Vec::new()).await.expect("start");
     let fault = node.ctx("desk").ask(Sell { item: "tea".into(), count: 1 }).await.expect_err("no shop");
     assert_eq!(fault.code, Code::Internal);
@@ -83,7 +82,7 @@ async fn a_command_without_its_service_says_so() {
 
 #[tokio::test]
 async fn an_answer_to_a_sent_command_comes_to_its_sender() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     let ctx = node.ctx("shop");
     ctx.ask(Sell { item: "note:hello".into(), count: 1 }).await.expect("sold");
@@ -101,7 +100,7 @@ async fn an_answer_to_a_sent_command_comes_to_its_sender() {
 
 #[tokio::test]
 async fn commands_of_one_key_run_in_the_order_they_were_sent() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     for i in 0..50 {
         node.ctx("shop").ask(Sell { item: "tea".into(), count: i }).await.expect("sold");

@@ -1,13 +1,18 @@
-//! A node of two services on the embedded log and SQLite, in a folder of its own.
+//! Nodes of two services on the embedded log, in a folder of their own.
 
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_bus::{Bus, Fetch, Received};
+use artel_bus::{
+    Appended, Bounds, Bus, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
+    TopicSpec, Topics,
+};
 use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Me, Parts, Pulse, Runtime, Service, StartError};
 use artel_message::{Described, Time};
+use artel_store::conformance::{TestDatabase, database};
 use artel_store::{MemoryCache, Store, StoreSettings};
+use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -19,9 +24,24 @@ pub struct Place {
     pub dir: TempDir,
     pub clock: Clock,
     pub limits: Limits,
+    /// Where there is none, each node has SQLite files in the folder.
+    database: Option<TestDatabase>,
+    /// The log of several nodes.
+    log: OnceLock<Arc<dyn Bus>>,
 }
 
 impl Place {
+    /// The same on a PostgreSQL database of its own; `None` where no server is given.
+    pub async fn on_postgres() -> Option<Place> {
+        let database = Some(database().await?);
+        // The server's clock can't be set: the day has to be the same.
+        let now = Time::from_system(SystemTime::now());
+        let clock = Clock::manual(
+            now - Duration::from_micros(u64::try_from(now.micros() % 86_400_000_000).expect("after 1970")),
+        );
+        Some(Place { clock, database, ..Place::new() })
+    }
+
     pub fn new() -> Place {
         let limits = Limits {
             partitions: 2,
@@ -30,7 +50,13 @@ impl Place {
             effect_pause: Duration::from_secs(1),
             ..Limits::default()
         };
-        Place { dir: TempDir::new().expect("a temporary folder"), clock: Clock::manual(START), limits }
+        Place {
+            dir: TempDir::new().expect("a temporary folder"),
+            clock: Clock::manual(START),
+            limits,
+            database: None,
+            log: OnceLock::new(),
+        }
     }
 
     /// Starts a node with these services.
@@ -45,9 +71,36 @@ impl Place {
         catalogue: Vec<Described>,
         roles: Option<Vec<String>>,
     ) -> Result<Node, StartError> {
-        let log: Arc<dyn Bus> =
-            Segments::open(self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens");
-        let url = format!("sqlite:{}", self.dir.path().join("db").display());
+        let me = Me { id: Uuid::now_v7(), name: "test".to_owned(), peer: None, version: String::new() };
+        self.start_on(self.open_log(), me, services, catalogue, roles).await
+    }
+
+    /// One of several nodes on one log and one database.
+    pub async fn start_named(
+        &self,
+        name: &str,
+        services: Vec<Service>,
+        catalogue: Vec<Described>,
+    ) -> Result<Node, StartError> {
+        let me = Me { id: Uuid::now_v7(), name: name.to_owned(), peer: None, version: String::new() };
+        let log = self.log.get_or_init(|| Arc::new(Kept(self.open_log()))).clone();
+        self.start_on(log, me, services, catalogue, None).await
+    }
+
+    fn open_log(&self) -> Arc<dyn Bus> {
+        Segments::open(self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens")
+    }
+
+    async fn start_on(
+        &self,
+        log: Arc<dyn Bus>,
+        me: Me,
+        services: Vec<Service>,
+        catalogue: Vec<Described>,
+        roles: Option<Vec<String>>,
+    ) -> Result<Node, StartError> {
+        let folder = format!("sqlite:{}", self.dir.path().join("db").display());
+        let url = self.database.as_ref().map_or(folder, |database| database.url.clone());
         let store = Store::open(&url, StoreSettings::default()).await?;
         let clock = self.clock.clone();
         let cache_clock = clock.clone();
@@ -63,11 +116,66 @@ impl Place {
             clock,
             ids: Ids::system(),
             metrics: FlowMetrics::default(),
-            me: Me { id: Uuid::now_v7(), name: "test".to_owned(), peer: None, version: String::new() },
-            pulse: Pulse::default(),
+            me,
+            pulse: Pulse { beat: Duration::from_millis(200), silence: Duration::from_secs(2) },
         })
         .await?;
         Ok(Node { runtime, log, store })
+    }
+}
+
+/// A log that one node's end does not close for the others.
+struct Kept(Arc<dyn Bus>);
+
+#[async_trait]
+impl Log for Kept {
+    async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
+        self.0.append(topic, partition, batch).await
+    }
+    async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
+        self.0.read(topic, partition, from, fetch).await
+    }
+    async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
+        self.0.wait(topic, partition, from).await
+    }
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError> {
+        self.0.bounds(topic, partition).await
+    }
+    async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError> {
+        self.0.offset_at(topic, partition, time).await
+    }
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl Topics for Kept {
+    async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
+        self.0.make(spec).await
+    }
+    async fn describe(&self, topic: &str) -> Result<Topic, BusError> {
+        self.0.describe(topic).await
+    }
+    async fn list(&self) -> Result<Vec<Topic>, BusError> {
+        self.0.list().await
+    }
+    async fn delete(&self, topic: &str) -> Result<(), BusError> {
+        self.0.delete(topic).await
+    }
+}
+
+#[async_trait]
+impl Groups for Kept {
+    async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError> {
+        self.0.register(group, topic, from).await
+    }
+    async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
+        self.0.advise(group, topic, partition, next).await
+    }
+    async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError> {
+        self.0.forget(group, topic).await
+    }
+    async fn offsets(&self) -> Result<Vec<GroupOffset>, BusError> {
+        self.0.offsets().await
     }
 }
 

@@ -1,9 +1,9 @@
-//! The runtime through its public face, on the embedded log and SQLite.
+//! The runtime through its public face: every test on SQLite, and on PostgreSQL where a server is given.
+#![allow(clippy::duplicate_mod)]
 
-mod ask;
 mod kit;
-mod put_off;
-mod run_time_groups;
+mod nodes;
+mod postgres;
 mod shop;
+mod sqlite;
 mod start;
-mod take_in;

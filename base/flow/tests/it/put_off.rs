@@ -1,6 +1,6 @@
 //! Timers, effects and schedules, on a clock that is set by hand.
 
-use crate::kit::{Node, Place};
+use crate::kit::Node;
 use crate::shop::{Journal, Note, catalogue, desk, shop};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn journal(node: &Node) -> Vec<String> {
 
 #[tokio::test]
 async fn a_timer_fires_once_when_due_and_outlives_the_node() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     note(&node, "k", "later bell").await;
     assert_eq!(journal(&node).await, ["note later bell"]);
@@ -33,7 +33,7 @@ async fn a_timer_fires_once_when_due_and_outlives_the_node() {
 
 #[tokio::test]
 async fn an_effect_runs_when_due_and_its_result_arrives_once() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     note(&node, "a", "call 42").await;
     place.clock.advance(MINUTE);
@@ -43,7 +43,7 @@ async fn an_effect_runs_when_due_and_its_result_arrives_once() {
 
 #[tokio::test]
 async fn an_effect_is_tried_again_and_given_up_in_the_end() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     note(&node, "a", "call busy once").await;
     note(&node, "b", "call busy").await;
@@ -65,7 +65,7 @@ async fn an_effect_is_tried_again_and_given_up_in_the_end() {
 
 #[tokio::test]
 async fn a_timer_is_cancelled_and_says_whether_it_was_pending() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     note(&node, "a", "call 1").await;
     note(&node, "a", "call 2").await;
@@ -81,8 +81,9 @@ async fn a_timer_is_cancelled_and_says_whether_it_was_pending() {
 
 #[tokio::test]
 async fn a_schedule_runs_on_time_and_a_missed_run_runs_once() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    let due = place.clock.now() + Duration::from_secs(3600);
     place.clock.advance(Duration::from_secs(3600));
     let ticks = loop {
         let lines = journal(&node).await;
@@ -90,7 +91,7 @@ async fn a_schedule_runs_on_time_and_a_missed_run_runs_once() {
             break lines;
         }
     };
-    assert_eq!(ticks, ["tick 2026-01-01T01:00:00.000000Z"]);
+    assert_eq!(ticks, [format!("tick {due}")]);
     node.stop().await;
     place.clock.advance(Duration::from_secs(3600 * 5));
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");

@@ -1,6 +1,6 @@
 //! Groups made at run time.
 
-use crate::kit::{Node, Place};
+use crate::kit::Node;
 use crate::shop::{Journal, Note, Sell, catalogue, desk, shop};
 use artel_bus::Record;
 use artel_flow::GroupState;
@@ -25,7 +25,7 @@ async fn foreign(node: &Node, value: &str) {
 
 #[tokio::test]
 async fn a_group_takes_in_what_others_write_once_also_over_a_restart() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     node.ctx("desk").topics().ensure("far").await.expect("topic");
     foreign(&node, "1").await;
@@ -44,7 +44,7 @@ async fn a_group_takes_in_what_others_write_once_also_over_a_restart() {
 
 #[tokio::test]
 async fn a_stopped_group_keeps_its_place_and_a_forgotten_one_begins_anew() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     node.ctx("desk").topics().ensure("far").await.expect("topic");
     note(&node, "read far").await;
@@ -70,7 +70,7 @@ async fn a_stopped_group_keeps_its_place_and_a_forgotten_one_begins_anew() {
 
 #[tokio::test]
 async fn a_group_on_a_topic_that_is_not_there_fails_and_says_why() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     note(&node, "read far").await;
     node.settle().await;
@@ -90,7 +90,7 @@ async fn a_group_on_a_topic_that_is_not_there_fails_and_says_why() {
 
 #[tokio::test]
 async fn messages_of_a_topic_made_at_run_time_are_known_when_they_repeat() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     node.ctx("shop").topics().ensure("far").await.expect("topic");
     node.ctx("shop").ask(Sell { item: "raw:far".into(), count: 7 }).await.expect("sold");

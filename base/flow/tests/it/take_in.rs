@@ -1,6 +1,6 @@
 //! Messages are taken in once and in order, whatever fails.
 
-use crate::kit::{Node, Place};
+use crate::kit::Node;
 use crate::shop::{Journal, Sell, Tally, catalogue, desk, shop};
 use artel_bus::Record;
 use artel_message::Headers;
@@ -27,7 +27,7 @@ async fn append(node: &Node, topic: &str, partition: u32, headers: &Headers, val
 
 #[tokio::test]
 async fn a_message_published_again_is_known_and_dropped() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "tea", 1).await;
     sell(&node, "tea", 2).await;
@@ -44,7 +44,7 @@ async fn a_message_published_again_is_known_and_dropped() {
 
 #[tokio::test]
 async fn a_missing_message_stops_the_partition_loudly() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "tea", 1).await;
     node.settle().await;
@@ -77,7 +77,7 @@ async fn a_missing_message_stops_the_partition_loudly() {
 
 #[tokio::test]
 async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     for item in ["tea", "poison", "shy", "panic", "tea"] {
         sell(&node, item, 1).await;
@@ -107,7 +107,7 @@ async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
 
 #[tokio::test]
 async fn a_failing_message_in_the_middle_takes_nothing_with_it() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     // Everything is in the log before the desk reads it: one batch with failures in the middle.
     let only_shop = Some(vec!["shop".to_owned()]);
     let node = place.start_roles(vec![shop(), desk()], catalogue(), only_shop).await.expect("start");
@@ -126,7 +126,7 @@ async fn a_failing_message_in_the_middle_takes_nothing_with_it() {
 
 #[tokio::test]
 async fn a_batch_with_bad_messages_is_halved_until_they_stand_alone() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "tally", 300).await;
     node.settle().await;
@@ -141,7 +141,7 @@ async fn a_batch_with_bad_messages_is_halved_until_they_stand_alone() {
 
 #[tokio::test]
 async fn what_cannot_be_read_or_is_too_old_or_unknown_is_counted() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "tea", 1).await;
     node.settle().await;
@@ -177,7 +177,7 @@ async fn what_cannot_be_read_or_is_too_old_or_unknown_is_counted() {
 
 #[tokio::test]
 async fn another_log_under_the_same_data_is_refused() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "tea", 1).await;
     node.settle().await;
@@ -192,7 +192,7 @@ async fn another_log_under_the_same_data_is_refused() {
 
 #[tokio::test]
 async fn a_lost_log_tail_is_refused_not_reread() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     for i in 0..5 {
         sell(&node, "tea", i).await;
@@ -213,7 +213,7 @@ async fn a_lost_log_tail_is_refused_not_reread() {
 
 #[tokio::test]
 async fn the_service_learns_where_its_messages_went() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     for i in 0..5 {
         sell(&node, "tea", i).await;
@@ -233,7 +233,7 @@ async fn the_service_learns_where_its_messages_went() {
 
 #[tokio::test]
 async fn what_the_log_has_is_not_published_again_when_its_report_fails() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "block", 1).await;
     while journal(&node).await.is_empty() {}
@@ -246,7 +246,7 @@ async fn what_the_log_has_is_not_published_again_when_its_report_fails() {
 
 #[tokio::test]
 async fn a_constraint_that_a_handler_breaks_is_its_own_failure() {
-    let place = Place::new();
+    let Some(place) = super::place().await else { return };
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "twice", 1).await;
     sell(&node, "twice", 2).await;
@@ -259,7 +259,7 @@ async fn a_constraint_that_a_handler_breaks_is_its_own_failure() {
 
 #[tokio::test]
 async fn a_full_outbox_refuses_commands_that_publish() {
-    let mut place = Place::new();
+    let Some(mut place) = super::place().await else { return };
     place.limits.outbox_rows = 0;
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     let fault = node.ctx("shop").ask(Sell { item: "tea".into(), count: 1 }).await.expect_err("full");

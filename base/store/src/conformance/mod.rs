@@ -6,6 +6,11 @@
 
 pub mod cache;
 pub mod db;
+#[cfg(feature = "postgres")]
+mod server;
+
+#[cfg(feature = "postgres")]
+pub use server::{TestDatabase, database};
 
 use crate::{Cache, CacheClock, Db, Store, StoreSettings};
 use artel_message::Time;

@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// Several statements without parameters, as in a migration.
-    pub async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+    pub async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
         let result = self.connection()?.execute(sqlx::raw_sql(sql)).await;
         result.map(|_| ()).map_err(|error| self.failed(error))
     }

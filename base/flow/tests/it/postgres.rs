@@ -1,0 +1,16 @@
+//! On PostgreSQL; the log is the embedded one.
+
+use crate::kit::Place;
+
+pub async fn place() -> Option<Place> {
+    Place::on_postgres().await
+}
+
+#[path = "ask.rs"]
+mod ask;
+#[path = "put_off.rs"]
+mod put_off;
+#[path = "run_time_groups.rs"]
+mod run_time_groups;
+#[path = "take_in.rs"]
+mod take_in;

@@ -1,0 +1,16 @@
+//! On the embedded log and SQLite.
+
+use crate::kit::Place;
+
+pub async fn place() -> Option<Place> {
+    Some(Place::new())
+}
+
+#[path = "ask.rs"]
+mod ask;
+#[path = "put_off.rs"]
+mod put_off;
+#[path = "run_time_groups.rs"]
+mod run_time_groups;
+#[path = "take_in.rs"]
+mod take_in;
