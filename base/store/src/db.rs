@@ -4,7 +4,7 @@
 use crate::postgres;
 use crate::session::Session;
 use crate::sql::Sql;
-use crate::{Lane, Read, StoreError, Write, sqlite};
+use crate::{Lane, Read, StoreError, Woken, Write, sqlite};
 use artel_message::Time;
 use std::sync::Arc;
 
@@ -125,6 +125,25 @@ impl Db {
         }
         write.rollback().await?;
         Ok(problems)
+    }
+
+    /// Wakes whoever waits on that channel of this database, in this process at once and in the others shortly after. To be
+    /// called after the commit: who wakes up has to see what it is about. It only makes things quicker, see [`Woken`].
+    pub fn wake(&self, channel: &'static str) {
+        match &self.0 {
+            Backend::Sqlite(database) => database.wakes.wake(channel),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => database.wake(channel),
+        }
+    }
+
+    /// The wake-ups of that channel from now on, from every process that uses this database.
+    pub fn woken(&self, channel: &'static str) -> Woken {
+        match &self.0 {
+            Backend::Sqlite(database) => database.wakes.woken(channel),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => database.woken(channel),
+        }
     }
 
     /// What processes that change the same tables lock against each other; a file has one process.

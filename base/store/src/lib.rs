@@ -22,6 +22,7 @@ mod sqlite;
 mod store;
 mod transaction;
 mod value;
+mod wake;
 
 pub use cache::{Cache, CacheClock, CacheError, KeyEntry, KeyPage, MemoryCache, open_cache};
 pub use db::{Db, Engine, PrepareProblem};
@@ -34,3 +35,4 @@ pub use sql::Sql;
 pub use store::{Store, StoreSettings};
 pub use transaction::{Read, RowStream, Write};
 pub use value::{Args, Json, ToValue, Value, Values};
+pub use wake::Woken;

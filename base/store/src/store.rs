@@ -88,7 +88,7 @@ pub struct Store {
 enum Source {
     Sqlite {
         folder: Arc<Path>,
-        settings: StoreSettings,
+        settings: Arc<StoreSettings>,
         lock: Arc<FolderLock>,
     },
     #[cfg(feature = "postgres")]
@@ -108,7 +108,7 @@ impl Store {
             _ => {
                 let folder = folder_of(url)?;
                 let lock = Arc::new(FolderLock::take(&folder)?);
-                Source::Sqlite { folder: folder.into(), settings, lock }
+                Source::Sqlite { folder: folder.into(), settings: Arc::new(settings), lock }
             }
         };
         Ok(Store { source, open: Arc::default() })
@@ -133,7 +133,8 @@ impl Store {
         let db = Db(match &self.source {
             Source::Sqlite { folder, settings, lock } => {
                 let path = folder.join(format!("{service}.db"));
-                let opened = sqlite::Database::open(service, path, settings.clone(), Arc::clone(lock));
+                let opened =
+                    sqlite::Database::open(service, path, StoreSettings::clone(settings), Arc::clone(lock));
                 Backend::Sqlite(opened.await?)
             }
             #[cfg(feature = "postgres")]

@@ -35,11 +35,6 @@ pub async fn database() -> Option<TestDatabase> {
 }
 
 impl TestDatabase {
-    /// Another URL of the same server.
-    pub fn url_of(&self, database: &str) -> String {
-        self.url.replacen(&format!("/{}", self.name), &format!("/{database}"), 1)
-    }
-
     /// A connection beside the store's.
     #[allow(clippy::expect_used)]
     pub async fn connection(&self) -> PgConnection {

@@ -56,7 +56,7 @@ fn by_code(error: &PgDatabaseError, origin: Origin<'_>) -> Classified {
         // Serialization failure, deadlock.
         "40001" | "40P01" => kept(StoreError::Serialization),
         // A table changed under a prepared statement: on a new connection it is prepared anew.
-        "0A000" if message.contains("cached plan") => {
+        "0A000" if error.routine() == Some("RevalidateCachedQuery") => {
             Classified { error: StoreError::Serialization, broken: true }
         }
         "25006" if origin.writer => broken(

@@ -9,6 +9,7 @@
 mod bind;
 mod cell;
 mod error;
+mod hub;
 mod pool;
 mod prepare;
 mod session;
@@ -18,8 +19,10 @@ pub(crate) use session::Session;
 
 use crate::gate::{Gate, Permit, Refused, Slots};
 use crate::store::StoreSettings;
-use crate::{Lane, StoreError};
+use crate::wake::Wakes;
+use crate::{Lane, StoreError, Woken};
 use error::Origin;
+use hub::Hub;
 use pool::{Link, Pool};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
@@ -45,6 +48,15 @@ pub(crate) struct Server {
     readers: Arc<Gate>,
     writer_pool: Pool,
     reader_pool: Pool,
+    hub: Arc<Hub>,
+    /// Where the hub's task runs.
+    runtime: tokio::runtime::Handle,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.hub.close();
+    }
 }
 
 /// How the budget is cut: writers and readers; one more is for wake-ups.
@@ -81,6 +93,8 @@ impl Server {
             readers: Gate::with_slots(readers, settings.fairness, settings.waiting),
             writer_pool: Pool::new(writers.all),
             reader_pool: Pool::new(readers.all),
+            hub: Arc::new(Hub::new()),
+            runtime: tokio::runtime::Handle::current(),
             settings,
         });
         let link = server.link(true, &Arc::from("pg_catalog"), server.origin("postgres", true)).await?;
@@ -164,6 +178,7 @@ impl Server {
     }
 
     pub async fn close(&self) {
+        self.hub.close();
         for pool in [&self.writer_pool, &self.reader_pool] {
             for link in pool.drain(None) {
                 self.end(link).await;
@@ -197,6 +212,7 @@ pub(crate) struct Database {
     pub name: String,
     schema: Arc<str>,
     server: Arc<Server>,
+    wakes: Arc<Wakes>,
     /// One permit for each transaction under way.
     members: Arc<Semaphore>,
     closed: watch::Sender<bool>,
@@ -214,10 +230,12 @@ impl Database {
             name: name.to_owned(),
             schema: format!("artel_{name}").into(),
             server: Arc::clone(server),
+            wakes: Arc::default(),
             members: Arc::new(Semaphore::new(MEMBERS as usize)),
             closed: watch::Sender::new(false),
         });
         database.make_schema().await?;
+        server.hub.add(&database.schema, &database.wakes);
         Ok(database)
     }
 
@@ -269,6 +287,18 @@ impl Database {
 
     fn closed(&self) -> StoreError {
         StoreError::Closed { database: self.name.clone() }
+    }
+
+    /// In this process at once, in the others through the server.
+    pub fn wake(&self, channel: &'static str) {
+        self.wakes.wake(channel);
+        self.server.hub.start(&self.server);
+        self.server.hub.send(&self.schema, channel);
+    }
+
+    pub fn woken(&self, channel: &'static str) -> Woken {
+        self.server.hub.start(&self.server);
+        self.wakes.woken(channel)
     }
 
     /// Waits for a place in the budget.

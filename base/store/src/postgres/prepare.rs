@@ -174,10 +174,11 @@ fn code(error: &StoreError) -> &str {
     }
 }
 
-/// "could not determine data type of parameter $2": the 2.
+/// "could not determine data type of parameter $2", in the server's language: the 2.
 fn undetermined(error: &StoreError) -> Option<usize> {
     let StoreError::Statement { message, .. } = error else { return None };
-    if code(error) != "42P18" {
+    // The first code where nothing is known, the second where something is known only after it was needed.
+    if !matches!(code(error), "42P18" | "42P08") {
         return None;
     }
     message.rsplit_once('$')?.1.parse().ok().filter(|n| *n > 0)

@@ -35,9 +35,10 @@ impl Drop for Session {
             return;
         }
         if self.open {
-            // One poll sends it; the answer is read by the next transaction. If it failed, or could not be sent, BEGIN says
-            // so and the connection is replaced.
-            let _ = link.connection().execute(sqlx::raw_sql("ROLLBACK")).now_or_never();
+            // One poll sends it, if tokio doesn't think that this task had its share; the answer is read by the next
+            // transaction. If it failed BEGIN says so and the connection is replaced.
+            let rollback = link.connection().execute(sqlx::raw_sql("ROLLBACK"));
+            let _ = tokio::task::coop::unconstrained(rollback).now_or_never();
         }
         self.database.server.pool(self.writer).put(link);
     }

@@ -14,6 +14,7 @@ pub(crate) use session::Session;
 
 use crate::gate::{Gate, Permit, Refused};
 use crate::store::{FolderLock, StoreSettings};
+use crate::wake::Wakes;
 use crate::{Lane, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
@@ -31,6 +32,7 @@ pub(crate) struct Database {
     pub path: PathBuf,
     pub settings: StoreSettings,
     pub gate: Arc<Gate>,
+    pub wakes: Arc<Wakes>,
     readers: Arc<Semaphore>,
     idle_writer: Idle,
     idle_readers: Idle,
@@ -66,6 +68,7 @@ impl Database {
             name: name.to_owned(),
             path,
             gate: Gate::new(settings.fairness, settings.waiting),
+            wakes: Arc::default(),
             readers: Arc::new(Semaphore::new(settings.readers.max(1))),
             idle_writer: Idle::default(),
             idle_readers: Idle::default(),

@@ -1,3 +1,3 @@
 //! Databases of a real server.
 
-pub use artel_store::conformance::database;
+pub use artel_store::conformance::{TestDatabase, database};

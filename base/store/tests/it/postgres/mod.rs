@@ -1,4 +1,7 @@
 //! PostgreSQL: the suite, and what only a server has.
 
+mod failures;
 mod kit;
+mod schemas;
 mod suite;
+mod texts;
