@@ -118,7 +118,9 @@ fn source(places: &Places, known: &Families, report: &mut Report) -> Result<()> 
 
 /// Names of metrics right behind a call that registers or describes one, up to the unit tests of a file.
 fn literals(text: &str) -> BTreeSet<String> {
-    let text = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let text = lines.join("\n");
     let calls = ["register(", "encode_descriptor("];
     let mut found: BTreeSet<String> = BTreeSet::new();
     for call in calls {
