@@ -1,6 +1,7 @@
 //! Checks and generators for this workspace: `cargo xtask --help`.
 
 mod backends;
+mod deploy;
 mod licenses;
 mod new;
 mod spdx;
@@ -26,6 +27,16 @@ enum Task {
     Licenses,
     /// Start and stop real Kafka, PostgreSQL and Redis for tests, without containers
     Backends(backends::Args),
+    /// Check the folder deploy as far as that goes without an engine for containers: image, compose, proxy, kubernetes,
+    /// prometheus, metrics
+    DeployCheck {
+        /// What a node answered at /metrics; the list of metrics is compared with it
+        #[arg(long, value_name = "FILE")]
+        scrape: Option<PathBuf>,
+        /// Only these checks
+        #[arg(value_name = "CHECK")]
+        only: Vec<String>,
+    },
     /// Write what is new, ready to compile
     #[command(subcommand)]
     New(New),
@@ -49,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Tidy => tidy::run(&root)?,
         Task::Licenses => licenses::run(&root)?,
         Task::Backends(args) => backends::run(&root, args).map(|()| true)?,
+        Task::DeployCheck { scrape, only } => deploy::run(&root, scrape.as_deref(), &only)?,
         Task::New(New::Service { name, product }) => new::service(&root, &name, product).map(|()| true)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
