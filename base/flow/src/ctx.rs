@@ -11,6 +11,7 @@ use crate::service::{AnySettings, Service};
 use crate::slots::Slots;
 use crate::storage::outbox::Sent;
 use crate::topics::Topics;
+use crate::wakes;
 use crate::{Failure, Groups, Read};
 use artel_message::{Command, Fault, Query, Time};
 use artel_store::{Cache, Db, Lane, StoreError, Write};
@@ -93,7 +94,7 @@ impl Shared {
             self.metrics.outbox(self.name(), self.outbox_rows.load(Ordering::Relaxed));
             self.wake.relay.notify_one();
             if self.held.relay.borrow().is_none() {
-                self.wake_others();
+                self.wake_others(wakes::OUTBOX);
             }
         }
         if !sent.adopted.is_empty() {
@@ -101,12 +102,16 @@ impl Shared {
         }
         if sent.timers {
             self.wake.timers.notify_one();
+            if self.held.keeper.borrow().is_none() {
+                self.wake_others(wakes::TIMERS);
+            }
         }
         if sent.effects {
             self.wake.effects();
         }
         if sent.groups {
             self.wake.groups.notify_one();
+            self.wake_others(wakes::GROUPS);
         }
         self.progressed();
     }
@@ -136,9 +141,6 @@ impl Shared {
     pub fn say_relay(&self, trouble: Option<String>) {
         *self.relay_trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
-
-    /// Wakes the loops of other nodes on this database.
-    pub fn wake_others(&self) {}
 
     /// An epoch that no earlier row of the same place had.
     pub fn fresh_epoch(&self) -> i64 {

@@ -32,6 +32,7 @@ mod timers;
 mod topics;
 pub mod trace;
 mod tx;
+mod wakes;
 mod wire;
 
 pub use clock::{Clock, Ids};

@@ -14,7 +14,7 @@ use crate::service::Service;
 use crate::slots::Slots;
 use crate::storage::{self, effects, outbox};
 use crate::topics::Topics;
-use crate::{Failure, StartError, effects as effect_loop, registry, relay, schedules, timers};
+use crate::{Failure, StartError, effects as effect_loop, registry, relay, schedules, timers, wakes};
 use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Fault, Time};
 use artel_store::{Cache, Engine, Lane, Store};
@@ -163,6 +163,7 @@ impl Runtime {
     fn spawn(&mut self, ctx: &Ctx) {
         let (shared, intake) = (&ctx.shared, &self.intake);
         self.carry_tasks.spawn(relay::run(shared.clone(), self.carry.clone()));
+        self.carry_tasks.spawn(wakes::run(shared.clone(), self.carry.clone()));
         self.intake_tasks.spawn(leases::run(shared.clone(), self.members.clone(), intake.clone()));
         self.intake_tasks.spawn(timers::run(shared.clone(), intake.clone()));
         self.intake_tasks.spawn(schedules::run(shared.clone(), intake.clone()));

@@ -9,6 +9,7 @@ use crate::ctx::Shared;
 use crate::members::Members;
 use crate::storage::leases::{self, Lease, Subject};
 use crate::storage::outbox;
+use crate::wakes::LEASES;
 use artel_store::Lane;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -107,7 +108,7 @@ async fn round(
     }
     learn(shared, mine).await?;
     if given > 0 {
-        shared.wake_others();
+        shared.wake_others(LEASES);
     }
     Ok(())
 }
@@ -149,7 +150,7 @@ pub(crate) async fn give_back(shared: &Shared, relay: bool) -> Result<(), Failur
     for lease in seen.iter().filter(|l| l.owner == Some(shared.node) && is_relay(l) == relay) {
         change(shared, lease, None).await?;
     }
-    shared.wake_others();
+    shared.wake_others(LEASES);
     Ok(())
 }
 

@@ -18,6 +18,9 @@ use watch::Watch;
 /// The name of the database (on PostgreSQL: the schema) that the members are kept in.
 pub(crate) const DATABASE: &str = "nodes";
 
+/// The wake-up of a node that comes or goes.
+const CAME_OR_WENT: &str = "members";
+
 /// How a node shows itself to the others.
 #[derive(Debug, Clone)]
 pub struct Me {
@@ -114,8 +117,9 @@ impl Members {
         clock: crate::Clock,
     ) -> Result<Members, Failure> {
         db.migrate(&[tables()]).await?;
-        let members = Members::new(me, roles, pulse, Some(db), clock);
+        let members = Members::new(me, roles, pulse, Some(db.clone()), clock);
         members.beat().await?;
+        db.wake(CAME_OR_WENT);
         Ok(members)
     }
 
@@ -146,13 +150,12 @@ impl Members {
 
     /// Beats until stopped, then takes itself off the list.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        if self.0.db.is_none() {
-            return;
-        }
+        let Some(mut woken) = self.0.db.as_ref().map(|db| db.woken(CAME_OR_WENT)) else { return };
         let mut failures = 0u32;
         loop {
             tokio::select! {
                 () = tokio::time::sleep(self.0.pulse.beat) => {}
+                () = woken.wait() => {}
                 () = stop.cancelled() => break,
             }
             match self.beat().await {
@@ -209,6 +212,7 @@ impl Members {
         let mut write = db.begin_plain(Lane::Background).await?;
         store::remove(&mut write, self.0.me.id).await?;
         write.commit().await?;
+        db.wake(CAME_OR_WENT);
         Ok(())
     }
 }

@@ -1,0 +1,42 @@
+//! Wake-ups between the nodes of a service: a commit on one node gives another's loops something to do. They only make things
+//! quicker; every loop polls too.
+
+use crate::ctx::Shared;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// There are rows for the relay.
+pub(crate) const OUTBOX: &str = "outbox";
+/// There are timers for the keeper.
+pub(crate) const TIMERS: &str = "timers";
+/// Groups made at run time have changed.
+pub(crate) const GROUPS: &str = "groups";
+/// Leases were given back.
+pub(crate) const LEASES: &str = "leases";
+
+/// Passes on what other nodes say, until stopped.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    if !shared.members.shared() {
+        return;
+    }
+    let of = |channel| shared.db.woken(channel);
+    let (mut outbox, mut timers, mut groups, mut leases) = (of(OUTBOX), of(TIMERS), of(GROUPS), of(LEASES));
+    loop {
+        tokio::select! {
+            () = outbox.wait() => shared.wake.relay.notify_one(),
+            () = timers.wait() => shared.wake.timers.notify_one(),
+            () = groups.wait() => shared.wake.groups.notify_one(),
+            () = leases.wait() => shared.held.look.notify_one(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+impl Shared {
+    /// Wakes the loops of other nodes on this database, where there may be some.
+    pub fn wake_others(&self, channel: &'static str) {
+        if self.members.shared() {
+            self.db.wake(channel);
+        }
+    }
+}
