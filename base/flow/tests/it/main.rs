@@ -1,6 +1,7 @@
 //! The runtime through its public face, on the embedded log and SQLite.
 
 mod ask;
+mod given_up;
 mod kit;
 mod put_off;
 mod run_time_groups;
