@@ -180,7 +180,7 @@ pub struct Cache {
     #[arg(long, value_name = "KEY")]
     pub delete: Option<String>,
     /// At most this many keys.
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     pub limit: usize,
     /// JSON in place of a table.
     #[arg(long)]
@@ -192,9 +192,9 @@ pub struct Cache {
 pub struct DeadLetters {
     #[command(flatten)]
     pub target: Target,
-    /// At most this many of each service.
-    #[arg(long, default_value_t = 50)]
-    pub limit: u32,
+    /// At most this many.
+    #[arg(long, default_value_t = 50, value_parser = at_least_one)]
+    pub limit: usize,
     /// JSON in place of a table.
     #[arg(long)]
     pub json: bool,
@@ -251,4 +251,11 @@ pub struct Migrate {
     pub target: Target,
     #[arg(value_enum, default_value_t = Step::Status)]
     pub step: Step,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("write a number, 1 or more".to_owned()),
+    }
 }

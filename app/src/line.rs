@@ -17,16 +17,25 @@ impl Shown {
     /// `2026-01-31T09:30:00.000000Z 0/12 key {"a":1}`
     pub fn line(&self) -> String {
         let key = match &self.key {
-            Some(key) => printable(key),
+            Some(key) => printable(&key.replace('\n', "\u{fffd}")),
             None => "-".to_owned(),
         };
-        format!("{} {}/{} {key} {}", self.time, self.partition, self.offset, compact(self.value.get()))
+        format!(
+            "{} {}/{} {key} {}",
+            self.time,
+            self.partition,
+            self.offset,
+            printable(&compact(self.value.get()))
+        )
     }
 }
 
-/// A key could hold what moves a terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// What others wrote could move a terminal's cursor, or turn the direction of what stands behind it.
+pub fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// JSON on one line: white space between its parts goes, everything else stays, digit for digit.
@@ -58,8 +67,8 @@ mod tests {
 
     #[test]
     fn a_message_is_a_line() {
-        let json = "{\"partition\":1,\"offset\":12,\"time\":\"T\",\"key\":\"k\\n\",\"value\":{ \"a\": 1 },\"more\":0}";
+        let json = "{\"partition\":1,\"offset\":12,\"time\":\"T\",\"key\":\"k\\n\\u001b\",\"value\":{ \"a\": \"\u{9b}2J\u{202e}\" },\"more\":0}";
         let shown: Shown = serde_json::from_str(json).unwrap();
-        assert_eq!(shown.line(), "T 1/12 k\u{fffd} {\"a\":1}");
+        assert_eq!(shown.line(), "T 1/12 k\u{fffd}\u{fffd} {\"a\":\"\u{fffd}2J\u{fffd}\"}");
     }
 }

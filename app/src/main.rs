@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 
 /// A line on standard error. Where that is gone there is nobody left to tell.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", line::printable(text));
 }
 
 /// `artel topics | head` ends when `head` has seen enough.

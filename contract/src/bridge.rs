@@ -1,6 +1,6 @@
 //! The message bridge: messages in, produced to a topic, consumed, each one followed.
 
-use artel_message::{Command, Fault, Id, Page, Query, Tag, Time, is_reserved_header};
+use artel_message::{Command, Fault, Id, Page, Query, Tag, Time, check_json, is_reserved_header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -21,6 +21,10 @@ pub mod bounds {
     pub const HEADERS: usize = 50;
     pub const HEADER_NAME: usize = 200;
     pub const HEADER_VALUE: usize = 8 << 10;
+    /// Names and values of all headers of a message together.
+    pub const HEADER_BYTES: usize = 24 << 10;
+    /// How deep lists and objects of a value may stand in each other: readers give up at about this depth.
+    pub const DEPTH: usize = 100;
     /// Messages of one `ProduceMany`.
     pub const CHUNK: usize = 1_000;
     /// Characters of a consumer's name.
@@ -63,6 +67,18 @@ pub fn check_topic(topic: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Checks the name of a topic that a user writes to: beyond Kafka's rules, names that the platform and Kafka itself write to are
+/// refused.
+pub fn check_own_topic(topic: &str) -> Result<(), Fault> {
+    check_topic(topic)?;
+    if topic.starts_with("__") || topic.ends_with(".dlq") {
+        let reason =
+            "names that begin with '__' are Kafka's own, and those that end in '.dlq' hold dead letters";
+        return Err(Fault::field("topic", format!("'{}' is reserved: {reason}", cut(topic))));
+    }
+    Ok(())
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
@@ -70,12 +86,21 @@ fn cut(text: &str) -> String {
 impl NewMessage {
     /// Every rule beyond the types; the fault names the field.
     pub fn check(&self) -> Result<(), Fault> {
-        check_topic(&self.topic)?;
+        check_own_topic(&self.topic)?;
+        check_json(self.value.get(), bounds::DEPTH).map_err(|reason| Fault::field("value", reason))?;
+        if self.key.as_ref().is_some_and(|key| key.contains('\0')) {
+            return Err(Fault::field("key", "holds the character U+0000, which no database stores"));
+        }
         if self.key.as_ref().is_some_and(|key| key.len() > bounds::KEY) {
             return Err(Fault::field("key", format!("is longer than {} bytes", bounds::KEY)));
         }
         if self.headers.len() > bounds::HEADERS {
             return Err(Fault::field("headers", format!("there are more than {}", bounds::HEADERS)));
+        }
+        let bytes: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > bounds::HEADER_BYTES {
+            let reason = format!("they are {bytes} bytes together; the limit is {}", bounds::HEADER_BYTES);
+            return Err(Fault::field("headers", reason));
         }
         for (name, value) in &self.headers {
             if is_reserved_header(name) || name.eq_ignore_ascii_case("content-type") {
@@ -144,9 +169,13 @@ pub struct ConsumeMessage {
     pub read_at: Time,
     /// Whether the bridge produced it; otherwise somebody else wrote it, and it is tracked from here on.
     pub ours: bool,
+    /// Why the message can't be consumed; absent = it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
-/// How far a message is. It never goes back.
+/// How far a message is. It never goes back, but for one that failed and is consumed by a later try after all: consumed is the
+/// end of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
@@ -171,6 +200,9 @@ pub struct Tracked {
     pub accepted_at: Time,
     pub produced_at: Option<Time>,
     pub consumed_at: Option<Time>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Microseconds from accepted to consumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<i64>,
@@ -218,6 +250,7 @@ pub struct Stats {
     pub accepted: i64,
     pub produced: i64,
     pub consumed: i64,
+    /// One that is consumed after all no longer counts here.
     pub failed: i64,
     /// Repeats recognised and dropped.
     pub duplicates: i64,
@@ -284,17 +317,28 @@ pub struct SetTimer {
 }
 
 fn check_timer(command: &SetTimer) -> Result<(), Fault> {
-    check_topic(&command.timer.topic)?;
-    if !bounds::INTERVAL.contains(&command.timer.interval_ms) {
-        return Err(Fault::field("interval_ms", "10 to 86400000 (a day), please"));
+    command.timer.check()
+}
+
+impl Timer {
+    pub fn check(&self) -> Result<(), Fault> {
+        check_own_topic(&self.topic)?;
+        if bounds::INTERVAL.contains(&self.interval_ms) {
+            return Ok(());
+        }
+        Err(Fault::field("interval_ms", "10 to 86400000 (a day), please"))
     }
-    Ok(())
 }
 
 /// Sends one test message and sets the next; only the bridge's own timer sends it.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
 #[command(name = "bridge.tick")]
 pub struct Tick {}
+
+/// Forgets messages past their age, some at a time; only the bridge's own schedule sends it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "bridge.purge")]
+pub struct Purge {}
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, Query)]
 #[query(name = "bridge.get-timer", reply = Timer)]

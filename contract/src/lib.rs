@@ -16,6 +16,7 @@ pub fn catalogue() -> Vec<Described> {
         Described::command::<bridge::StopConsumer>(),
         Described::command::<bridge::SetTimer>(),
         Described::command::<bridge::Tick>(),
+        Described::command::<bridge::Purge>(),
         Described::query::<bridge::GetMessage>(),
         Described::query::<bridge::ListMessages>(),
         Described::query::<bridge::GetStats>(),

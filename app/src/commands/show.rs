@@ -3,19 +3,26 @@
 use crate::REFUSED;
 use crate::cli::{Cache, DeadLetters, Format, Groups, Status, Topics, Topology};
 use crate::connect::{self, check, read};
-use crate::line::compact;
+use crate::line::{compact, printable};
 use crate::table::{bytes, table};
 use anyhow::Result;
 use artel_frame::client::{Answer, Client, query, segment};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
+
+/// What one request may ask for.
+const LETTERS_AT_ONCE: usize = 500;
+const KEYS_AT_ONCE: usize = 1_000;
 
 /// A field as a cell of a table.
 fn cell(row: &Value, field: &str) -> String {
     match row.get(field) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.replace('\n', " "),
+        Some(Value::String(text)) => printable(&text.replace('\n', " ")),
         Some(other) => other.to_string(),
     }
 }
@@ -133,30 +140,75 @@ pub async fn cache(args: Cache) -> Result<()> {
         let answer = client.get(&format!("/api/admin/cache/{}", segment(key))).await?;
         return print(&answer, args.json, |json| format!("{}\n", json.get("value").unwrap_or(&Value::Null)));
     }
-    let limit = args.limit.to_string();
     let prefix = Some(args.prefix.as_str()).filter(|prefix| !prefix.is_empty());
-    let query = query(&[("prefix", prefix), ("limit", Some(&limit))]);
-    let answer = client.get(&format!("/api/admin/cache{query}")).await?;
-    print(&answer, args.json, |json| {
-        let list = items(json, "items");
-        let mut text = rows(&list, &["key", "size", "ttl_ms"]);
-        if json.get("next").is_some() {
-            text.push_str(&format!("the first {}; there are more, see --limit\n", list.len()));
-        }
-        text
-    })
+    let path = format!("/api/admin/cache{}", query(&[("prefix", prefix)]));
+    let (list, more) = first_items(&client, &path, args.limit, KEYS_AT_ONCE).await?;
+    let more =
+        if more { format!("the first {}; there are more, see --limit\n", list.len()) } else { String::new() };
+    print_list(&list, args.json, &["key", "size", "ttl_ms"], &more)
 }
 
 pub async fn dead_letters(args: DeadLetters) -> Result<()> {
-    let path = format!("/api/admin/dead-letters?limit={}", args.limit);
-    let answer = connect::client(&args.target)?.get(&path).await?;
-    print(&answer, args.json, |json| {
-        let list = items(json, "items");
-        if list.is_empty() {
-            return "no message was given up on\n".to_owned();
+    let client = connect::client(&args.target)?;
+    let (list, more) = first_items(&client, "/api/admin/dead-letters", args.limit, LETTERS_AT_ONCE).await?;
+    if list.is_empty() && !args.json {
+        writeln!(std::io::stdout(), "no message was given up on")?;
+        return Ok(());
+    }
+    let more = if more {
+        format!("the newest {}; there are more, see --limit\n", list.len())
+    } else {
+        String::new()
+    };
+    let fields = ["at", "service", "topic", "partition", "offset", "key", "name", "code", "reason"];
+    print_list(&list, args.json, &fields, &more)
+}
+
+/// A page as it came: what stands in it keeps every digit.
+#[derive(Deserialize)]
+struct RawPage {
+    items: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+/// The first so many of a list, page by page, and whether there are more.
+async fn first_items(
+    client: &Client,
+    path: &str,
+    count: usize,
+    at_once: usize,
+) -> Result<(Vec<Box<RawValue>>, bool)> {
+    let (mut all, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let limit = (count - all.len()).clamp(1, at_once).to_string();
+        let part = query(&[("limit", Some(&limit)), ("cursor", cursor.as_deref())]);
+        let part = if path.contains('?') { part.replacen('?', "&", 1) } else { part };
+        let page: RawPage = read(&client.get(&format!("{path}{part}")).await?)?;
+        all.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() || all.len() >= count {
+            return Ok((all, cursor.is_some()));
         }
-        rows(&list, &["at", "service", "topic", "partition", "offset", "key", "name", "code", "reason"])
-    })
+    }
+}
+
+/// An item's fields for a table; one that can't be read as a value, being too deep, is shown as it stands.
+fn shallow(item: &RawValue) -> Value {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(item.get()).unwrap_or_default();
+    let value = |raw: &RawValue| serde_json::from_str(raw.get()).unwrap_or_else(|_| Value::from(raw.get()));
+    fields.iter().map(|(name, raw)| (name.clone(), value(raw))).collect()
+}
+
+fn print_list(list: &[Box<RawValue>], json: bool, fields: &[&str], more: &str) -> Result<()> {
+    let mut out = std::io::stdout();
+    if json {
+        let items: Vec<String> = list.iter().map(|item| compact(item.get())).collect();
+        writeln!(out, "{{\"items\":[{}]}}", items.join(","))?;
+        return Ok(());
+    }
+    let list: Vec<Value> = list.iter().map(|item| shallow(item)).collect();
+    write!(out, "{}{more}", rows(&list, fields))?;
+    Ok(())
 }
 
 pub async fn topology(args: Topology) -> Result<()> {

@@ -143,6 +143,37 @@ pub struct Published {
     pub at: Time,
 }
 
+/// A message of this service's that was given up on: one that its groups could not take in, or one that the log will never
+/// take.
+#[derive(Debug, Clone)]
+pub struct GivenUp {
+    /// As of [`Raw::id`]: `ce_id` of a message of ours, otherwise derived from its place in the log.
+    pub id: Uuid,
+    /// The message's name; of a foreign message whatever it calls itself, if anything.
+    pub name: Option<String>,
+    pub topic: String,
+    pub partition: u32,
+    /// `None` = the log refuses it for ever, and it waits in the outbox.
+    pub read: Option<GivenUpAt>,
+    pub key: Option<Bytes>,
+    pub value: Option<Bytes>,
+    /// Why, for people.
+    pub reason: String,
+    pub at: Time,
+}
+
+/// Where a message that was given up on was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUpAt {
+    /// The group's full name: `<service>` or `<service>.<name>`.
+    pub group: String,
+    /// Whether the group was made at run time.
+    pub run_time: bool,
+    pub offset: i64,
+    /// The record's own time, at milliseconds.
+    pub written_at: Time,
+}
+
 /// What a registration may set beyond the function itself.
 #[derive(Debug, Clone, Default)]
 pub struct Options {

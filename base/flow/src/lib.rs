@@ -40,7 +40,7 @@ pub use ctx::{Ctx, EffectCall};
 pub use error::StartError;
 pub use failure::{Class, Failure};
 pub use groups::{GroupInfo, GroupState, Groups};
-pub use handler::{Answer, EffectDone, HandlerExt, Msg, Published, Raw, With};
+pub use handler::{Answer, EffectDone, GivenUp, GivenUpAt, HandlerExt, Msg, Published, Raw, With};
 pub use leases::Leased;
 pub use limits::Limits;
 pub use mediator::{Asked, Mediator};

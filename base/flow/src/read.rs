@@ -6,6 +6,7 @@ use artel_message::Time;
 use artel_store::{Args, FromRow, StoreError, Values};
 use std::sync::Arc;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 /// A read snapshot. Statements run one after another.
 pub struct Read {
@@ -57,9 +58,15 @@ impl Read {
         self.inner.lock().await.all_rows(sql, fixed, rows).await
     }
 
-    /// Messages that this service's groups gave up on, the newest first.
-    pub async fn dead_letters(&self, limit: u32) -> Result<Vec<crate::DeadLetter>, StoreError> {
-        crate::storage::dead::list(&mut *self.inner.lock().await, i64::from(limit)).await
+    /// Messages that this service's groups gave up on, the newest first, those of one moment by falling id; behind the letter
+    /// at this time with this id, when given.
+    pub async fn dead_letters(
+        &self,
+        behind: Option<(Time, Uuid)>,
+        limit: u32,
+    ) -> Result<Vec<crate::DeadLetter>, StoreError> {
+        let behind = behind.unwrap_or((Time::MAX, Uuid::max()));
+        crate::storage::dead::list(&mut *self.inner.lock().await, behind, i64::from(limit)).await
     }
 
     /// How many messages of a kind (`repeat`, `unhandled`, `expired`, `foreign`, `dead`) this service's groups counted.

@@ -86,7 +86,7 @@ pub(crate) fn topics(services: &[Service], catalogue: &[Described]) -> BTreeMap<
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Handles {
     pub service: String,
-    /// `command`, `query`, `event`, `reply`, `effect`, `schedule`, `raw`, `published`.
+    /// `command`, `query`, `event`, `reply`, `effect`, `schedule`, `raw`, `published`, `given-up`.
     pub kind: &'static str,
     pub message: String,
     /// Where it arrives, if over a topic.
@@ -130,6 +130,9 @@ pub fn topology(services: &[Service]) -> Vec<Handles> {
         }
         if service.published.is_some() {
             row("published", "*", None, None);
+        }
+        if service.given_up.is_some() {
+            row("given-up", "*", None, None);
         }
     }
     rows

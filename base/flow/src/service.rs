@@ -2,7 +2,9 @@
 
 use crate::Ctx;
 use crate::erase::{self, Ended, Erased, ErasedEffect, ErasedQuery};
-use crate::handler::{Answer, CtxHandler, EffectDone, Msg, Options, Published, Raw, ReadFn, TxHandler};
+use crate::handler::{
+    Answer, CtxHandler, EffectDone, GivenUp, Msg, Options, Published, Raw, ReadFn, TxHandler,
+};
 use crate::http::Routes;
 use artel_message::{Cause, Command, Effect, Event, Query, commands_topic, replies_topic};
 use artel_store::Migrations;
@@ -98,6 +100,7 @@ pub struct Service {
     pub(crate) done: BTreeMap<&'static str, Erased<Ended, ()>>,
     pub(crate) raw: Option<Erased<Raw, ()>>,
     pub(crate) published: Option<Erased<Vec<Published>, ()>>,
+    pub(crate) given_up: Option<Erased<GivenUp, ()>>,
     pub(crate) schedules: Vec<ScheduleEntry>,
     pub(crate) routes: Option<fn(&Ctx) -> Routes>,
     /// What was registered twice or cannot be; refused at start-up, by name.
@@ -125,6 +128,7 @@ impl Service {
             done: BTreeMap::new(),
             raw: None,
             published: None,
+            given_up: None,
             schedules: Vec::new(),
             routes: None,
             mistakes: Vec::new(),
@@ -257,6 +261,16 @@ impl Service {
     pub fn published<X, H: TxHandler<Vec<Published>, (), X>>(mut self, handler: H) -> Service {
         if self.published.replace(erase::plain(handler.parts().0)).is_some() {
             self.twice("handler for", "published messages");
+        }
+        self
+    }
+
+    /// What was given up on, told in the transaction that writes the dead letter. A message that the log refuses for ever is
+    /// told as well, possibly again after a restart; it waits in the outbox and may still get away once the log takes it.
+    /// Where this handler fails for a message, the dead letter is written without it.
+    pub fn given_up<X, H: TxHandler<GivenUp, (), X>>(mut self, handler: H) -> Service {
+        if self.given_up.replace(erase::plain(handler.parts().0)).is_some() {
+            self.twice("handler for", "messages given up on");
         }
         self
     }

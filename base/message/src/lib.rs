@@ -5,6 +5,7 @@ mod catalogue;
 mod envelope;
 mod fault;
 mod id;
+mod json;
 mod money;
 mod page;
 mod time;
@@ -18,6 +19,7 @@ pub use envelope::{
 };
 pub use fault::{Code, Fault};
 pub use id::{Cause, Id, Tag};
+pub use json::check_json;
 pub use money::{Currency, Money};
 pub use page::{Cursor, Page};
 pub use time::{InvalidTime, Time};

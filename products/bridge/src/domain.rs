@@ -6,16 +6,29 @@ use artel_contract::bridge::Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
     Produced,
+    /// Its consuming was given up, or the log refuses it for ever.
+    GivenUp,
     Consumed,
 }
 
-/// The status after a fact: it never goes back.
+/// The status after a fact: it never goes back. A message that one consumer gave up and that another one, or a later try,
+/// consumed is consumed, whichever is heard of first.
 pub fn after(status: Status, fact: Fact) -> Status {
     let reached = match fact {
         Fact::Produced => Status::Produced,
+        Fact::GivenUp => Status::Failed,
         Fact::Consumed => Status::Consumed,
     };
-    status.max(reached)
+    if rank(reached) > rank(status) { reached } else { status }
+}
+
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Accepted => 0,
+        Status::Produced => 1,
+        Status::Failed => 2,
+        Status::Consumed => 3,
+    }
 }
 
 /// Whether nothing will change any more, so that a copy may be kept.
@@ -45,7 +58,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const FACTS: [Fact; 2] = [Fact::Produced, Fact::Consumed];
+    const FACTS: [Fact; 3] = [Fact::Produced, Fact::GivenUp, Fact::Consumed];
 
     fn facts() -> impl Strategy<Value = Vec<Fact>> {
         proptest::collection::vec(proptest::sample::select(FACTS.to_vec()), 0..12)
@@ -76,6 +89,16 @@ mod tests {
         fn what_is_consumed_stays_so(facts in facts()) {
             prop_assert_eq!(facts.iter().fold(Status::Consumed, |s, f| after(s, *f)), Status::Consumed);
         }
+    }
+
+    #[test]
+    fn what_is_given_up_failed_until_it_is_consumed() {
+        for facts in
+            [&[Fact::GivenUp][..], &[Fact::GivenUp, Fact::Produced], &[Fact::Produced, Fact::GivenUp]]
+        {
+            assert_eq!(end(facts), Status::Failed, "{facts:?}");
+        }
+        assert_eq!(end(&[Fact::GivenUp, Fact::Consumed]), Status::Consumed);
     }
 
     #[test]

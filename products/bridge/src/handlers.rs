@@ -5,11 +5,11 @@ use crate::store;
 use artel_bus::From as Begin;
 use artel_contract::bridge::{
     Accepted, ConsumeMessage, GetMessage, GetStats, GetTimer, ListMessages, MessageId, NewMessage,
-    ProduceMany, ProduceMessage, SetTimer, StartAt, StartConsumer, Stats, Status, StopConsumer, Tick, Timer,
-    Tracked,
+    ProduceMany, ProduceMessage, Purge, SetTimer, StartAt, StartConsumer, Stats, Status, StopConsumer, Tick,
+    Timer, Tracked,
 };
-use artel_flow::{Msg, Produce, Published, Raw, Read, Tx};
-use artel_message::{Cursor, Envelope, Fault, Page};
+use artel_flow::{GivenUp, Msg, Produce, Published, Raw, Read, Tx};
+use artel_message::{Code, Cursor, Envelope, Fault, Message, Page, check_json};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,8 +18,15 @@ use std::time::Duration;
 pub(crate) const MESSAGE: &str = "bridge.message";
 /// The identity of the timer that sends test messages.
 const TIMER: &str = "test-messages";
-/// How many messages a purge deletes in one run; the next run takes the rest.
-const PURGE: i64 = 10_000;
+/// The identity of the timer that goes on with a purge.
+const PURGING: &str = "rest";
+/// How many messages a purge deletes in one transaction, and the pause before the next.
+const PURGE: i64 = 2_000;
+const PURGE_PAUSE: Duration = Duration::from_millis(100);
+/// The longest reason of a message that failed, in characters.
+const REASON: usize = 500;
+/// Values are read as JSON down to this depth.
+const VALUE_DEPTH: usize = 120;
 
 pub async fn produce_message(tx: &mut Tx, command: ProduceMessage) -> Result<Accepted, Fault> {
     let topic = command.message.topic.clone();
@@ -40,7 +47,7 @@ async fn accept(tx: &mut Tx, messages: Vec<NewMessage>) -> Result<MessageId, Fau
         if store::meet_topic(tx, topic).await? {
             tx.adopt_topic(topic).await?;
             if tx.settings::<BridgeSettings>().consume {
-                tx.start_group(topic, topic, Begin::Earliest).await?;
+                consume(tx, topic).await?;
             }
         }
     }
@@ -65,6 +72,17 @@ async fn accept(tx: &mut Tx, messages: Vec<NewMessage>) -> Result<MessageId, Fau
     first.ok_or_else(|| Fault::field("messages", "there are none"))
 }
 
+/// Starts the topic's own consumer, named after it. Where a consumer of another topic has that name, it gets one that nobody can
+/// choose: who names a consumer must not keep a topic from being sent to.
+async fn consume(tx: &mut Tx, topic: &str) -> Result<(), Fault> {
+    match tx.start_group(topic, topic, Begin::Earliest).await {
+        Err(taken) if taken.code == Code::Conflict => {
+            tx.start_group(&format!("{topic}:auto"), topic, Begin::Earliest).await
+        }
+        done => done,
+    }
+}
+
 /// The relay says where messages went.
 pub async fn produced(tx: &mut Tx, published: Vec<Published>) -> Result<(), Fault> {
     let ours: Vec<&Published> = published.iter().filter(|p| p.name == MESSAGE).collect();
@@ -76,6 +94,7 @@ pub async fn read(tx: &mut Tx, raw: Raw) -> Result<(), Fault> {
     // Who only copies our headers has another id: the runtime vouches for `raw.id`.
     let ours = Envelope::from_headers(&raw.headers).is_ok_and(|e| e.id == raw.id && e.name == MESSAGE);
     let read_at = tx.now();
+    let problem = raw.value.as_deref().and_then(not_json);
     tx.send(ConsumeMessage {
         id: raw.id.into(),
         topic: raw.topic.to_string(),
@@ -84,8 +103,58 @@ pub async fn read(tx: &mut Tx, raw: Raw) -> Result<(), Fault> {
         written_at: raw.time,
         read_at,
         ours,
+        problem,
     });
     Ok(())
+}
+
+/// What others write may be anything. A value that is no JSON is not consumed, and its message says so; it stays in the log, and
+/// is no dead letter: a topic full of such would fill the database with copies.
+fn not_json(value: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(value).map_err(|e| e.to_string());
+    let checked = text.and_then(|text| check_json(text, VALUE_DEPTH));
+    checked.err().map(|reason| format!("the value is not JSON: {reason}"))
+}
+
+/// A message that a consumer could not take in, or whose `ConsumeMessage` was refused, or that the log refuses for ever.
+pub async fn given_up(tx: &mut Tx, given: GivenUp) -> Result<(), Fault> {
+    let reason: String = given.reason.chars().take(REASON).collect();
+    let at = given.read.as_ref();
+    let (id, foreign) = match at.filter(|at| at.run_time) {
+        Some(at) => {
+            let read = ConsumeMessage {
+                id: given.id.into(),
+                topic: given.topic.clone(),
+                partition: given.partition,
+                offset: at.offset,
+                written_at: at.written_at,
+                read_at: given.at,
+                ours: given.name.as_deref() == Some(MESSAGE),
+                problem: Some(reason.clone()),
+            };
+            (Some(read.id), Some(read))
+        }
+        None if given.name.as_deref() == Some(MESSAGE) => (Some(given.id.into()), None),
+        None if given.name.as_deref() == Some(ConsumeMessage::NAME) => of_command(&given, &reason),
+        None => (None, None),
+    };
+    let Some(id) = id else { return Ok(()) };
+    if !store::mark_failed(tx, id, &reason).await?
+        && let Some(foreign) = foreign
+    {
+        store::insert_foreign(tx, &[&foreign]).await?;
+    }
+    Ok(())
+}
+
+/// Which message a `ConsumeMessage` is about; where it can't be read its key still says so.
+fn of_command(given: &GivenUp, reason: &str) -> (Option<MessageId>, Option<ConsumeMessage>) {
+    let read: Option<ConsumeMessage> =
+        given.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
+    let key = given.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()?.parse().ok());
+    let id = read.as_ref().map(|read| read.id).or(key);
+    let foreign = read.filter(|read| !read.ours);
+    (id, foreign.map(|read| ConsumeMessage { problem: Some(reason.to_owned()), ..read }))
 }
 
 pub async fn consume_messages(tx: &mut Tx, commands: Vec<Msg<ConsumeMessage>>) -> Result<(), Fault> {
@@ -170,11 +239,19 @@ pub async fn get_timer(read: &Read, _: GetTimer) -> Result<Timer, Fault> {
 }
 
 /// Forgets messages that are older than the setting; totals stay.
-pub async fn purge(tx: &mut Tx, (): ()) -> Result<(), Fault> {
+pub async fn purge_on_time(tx: &mut Tx, (): ()) -> Result<(), Fault> {
+    purge(tx, Purge {}).await
+}
+
+/// One part of it. What is left goes on after a pause, in a transaction of its own, so that nobody waits for long.
+pub async fn purge(tx: &mut Tx, _: Purge) -> Result<(), Fault> {
     let before = tx.now() - tx.settings::<BridgeSettings>().keep();
     let deleted = store::purge(tx, before, PURGE).await?;
     if deleted > 0 {
         tracing::info!(deleted, "old messages purged");
+    }
+    if deleted == PURGE.unsigned_abs() {
+        tx.after(PURGING, PURGE_PAUSE, Purge {});
     }
     Ok(())
 }

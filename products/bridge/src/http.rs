@@ -39,8 +39,9 @@ pub fn routes(ctx: &Ctx) -> Routes {
         .post("/api/bridge/messages:batch", crate::batch::produce_batch, |op| {
             op.summary("Send many messages, a line each")
                 .description(
-                    "A line is a message as of `POST /api/bridge/messages`. Lines are taken in by the thousand, each \
-                     thousand in one transaction: a connection that breaks off leaves whole thousands.",
+                    "A line is a message as of `POST /api/bridge/messages`; one that is refused takes no others with it. Lines \
+                     are taken in by the thousand, each thousand in one transaction: a connection that breaks off leaves \
+                     whole thousands. A batch that ends with a problem says under `data` how many lines were `accepted`.",
                 )
                 .raw_body::<NewMessage>(NDJSON, "a message per line")
                 .answers::<crate::batch::Report>(200, "how many lines were accepted, and why others were not")
@@ -147,7 +148,7 @@ async fn set_timer(
     info: RequestInfo,
     Json(timer): Json<Timer>,
 ) -> Result<Json<Timer>, Problem> {
-    artel_contract::bridge::check_topic(&timer.topic)?;
+    timer.check()?;
     MessageSend::new(&ctx).ready(&timer.topic).await?;
     Ok(Json(ctx.ask_as(SetTimer { timer }, asked(&caller.name, &info)).await?))
 }

@@ -9,6 +9,7 @@ use artel_message::Time;
 use artel_store::{Args, FromRow, Row, StoreError, Values};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Totals since the beginning: they outlive the messages.
 const ACCEPTED: &str = "accepted";
@@ -36,6 +37,7 @@ impl FromRow for Stored {
             accepted_at: row.get("accepted_at")?,
             produced_at: row.get("produced_at")?,
             consumed_at: row.get("consumed_at")?,
+            reason: row.get("reason")?,
             latency_us: row.get("latency")?,
         }))
     }
@@ -54,14 +56,14 @@ pub async fn insert(tx: &mut Tx, messages: &[(MessageId, NewMessage)]) -> Result
         let status = domain::code(Status::Accepted);
         rows.push((*id, m.topic.as_str(), m.key.clone(), m.value.get(), headers, status, now).values());
     }
-    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let accepted = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     tx.exec_rows(
         "INSERT INTO bridge_message (id, topic, key, value, headers, status, accepted_at) VALUES {rows}",
         (),
         rows,
     )
     .await?;
-    tx.count(ACCEPTED, count);
+    tx.count(ACCEPTED, accepted);
     Ok(())
 }
 
@@ -70,7 +72,7 @@ pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), St
     let at = tx.now();
     let (fresh, reached) = (Status::Accepted, domain::after(Status::Accepted, Fact::Produced));
     let rows = reports.iter().map(|p| (p.id, p.partition, p.offset).values()).collect();
-    let count = tx
+    let produced = tx
         .exec_rows(
             "UPDATE bridge_message SET status = CASE WHEN status = $2 THEN $3 ELSE status END,
                  partition = v.column2, position = v.column3, produced_at = $1
@@ -79,15 +81,25 @@ pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), St
             rows,
         )
         .await?;
-    tx.count(PRODUCED, i64::try_from(count).unwrap_or(i64::MAX));
+    tx.count(PRODUCED, count(produced));
     Ok(())
 }
 
 /// Marks messages of ours as consumed; one that is already stays as it is.
 pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(), StoreError> {
     let reached = domain::code(domain::after(Status::Produced, Fact::Consumed));
+    let mended = reads.iter().map(|c| (c.id,).values()).collect();
+    let mended = tx
+        .exec_rows(
+            "UPDATE bridge_message SET status = $1, reason = NULL FROM (VALUES {rows}) AS v
+             WHERE bridge_message.id = v.column1 AND bridge_message.status = $2 AND bridge_message.status <> 2",
+            (reached, domain::code(Status::Failed)),
+            mended,
+        )
+        .await?;
+    tx.count(FAILED, -count(mended));
     let rows = reads.iter().map(|c| (c.id, c.read_at).values()).collect();
-    let count = tx
+    let consumed = tx
         .exec_rows(
             "UPDATE bridge_message SET status = $1, consumed_at = v.column2,
                  latency = CASE WHEN v.column2 > bridge_message.accepted_at
@@ -97,43 +109,68 @@ pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(),
             rows,
         )
         .await?;
-    tx.count(CONSUMED, i64::try_from(count).unwrap_or(i64::MAX));
+    tx.count(CONSUMED, count(consumed));
     Ok(())
+}
+
+/// Marks a message as failed. One that is consumed stays so, one that failed keeps its first reason; false where there is none.
+pub async fn mark_failed(tx: &mut Tx, id: MessageId, reason: &str) -> Result<bool, StoreError> {
+    let failed = domain::code(domain::after(Status::Produced, Fact::GivenUp));
+    let consumed = domain::code(Status::Consumed);
+    let marked = tx
+        .exec(
+            "UPDATE bridge_message SET status = $2, reason = $4 WHERE id = $1 AND status <> $2 AND status <> $3",
+            (id, failed, consumed, reason),
+        )
+        .await?;
+    tx.count(FAILED, count(marked));
+    let known: Option<(MessageId,)> = tx.opt("SELECT id FROM bridge_message WHERE id = $1", (id,)).await?;
+    Ok(known.is_some())
 }
 
 /// Tracks messages that somebody else wrote, from the moment they are read. Their value stays in the log.
 pub async fn insert_foreign(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(), StoreError> {
-    let consumed = domain::code(Status::Consumed);
-    let rows = reads
-        .iter()
-        .map(|c| {
-            let latency = i64::try_from(c.read_at.since(c.written_at).as_micros()).unwrap_or(i64::MAX);
-            let (at, place) = ((c.written_at, c.written_at, c.read_at), (c.partition, c.offset));
-            let (topic, nothing) = (c.topic.as_str(), ("null", "{}"));
-            (c.id, topic, nothing.0, nothing.1, consumed, place.0, place.1, at.0, at.1, at.2, latency)
-                .values()
-        })
-        .collect();
-    let count = tx
-        .exec_rows(
-            "INSERT INTO bridge_message (id, topic, value, headers, status, partition, position, accepted_at,
-                 produced_at, consumed_at, latency) VALUES {rows} ON CONFLICT DO NOTHING",
-            (),
-            rows,
-        )
-        .await?;
-    let count = i64::try_from(count).unwrap_or(i64::MAX);
-    for name in [ACCEPTED, PRODUCED, CONSUMED] {
-        tx.count(name, count);
+    let (good, bad): (Vec<&ConsumeMessage>, Vec<&ConsumeMessage>) =
+        reads.iter().partition(|read| read.problem.is_none());
+    for (reads, status, name) in [(good, Status::Consumed, CONSUMED), (bad, Status::Failed, FAILED)] {
+        let rows: Vec<Values> = reads.iter().map(|read| foreign(read, domain::code(status))).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let inserted = tx
+            .exec_rows(
+                "INSERT INTO bridge_message (id, topic, value, headers, status, partition, position, accepted_at,
+                     produced_at, consumed_at, latency, reason) VALUES {rows} ON CONFLICT DO NOTHING",
+                (),
+                rows,
+            )
+            .await?;
+        for name in [ACCEPTED, PRODUCED, name] {
+            tx.count(name, count(inserted));
+        }
     }
     Ok(())
+}
+
+fn foreign(c: &ConsumeMessage, status: i64) -> Values {
+    let consumed = c.problem.is_none();
+    let latency = i64::try_from(c.read_at.since(c.written_at).as_micros()).unwrap_or(i64::MAX);
+    let (written, read) = (c.written_at, consumed.then_some(c.read_at));
+    let (topic, nothing) = (c.topic.as_str(), ("null", "{}"));
+    let end = (consumed.then_some(latency), c.problem.clone());
+    (c.id, topic, nothing.0, nothing.1, status, c.partition, c.offset, written, written, read, end.0, end.1)
+        .values()
+}
+
+fn count(rows: u64) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
 pub async fn find(read: &Read, id: MessageId) -> Result<Option<Tracked>, StoreError> {
     let found: Option<Stored> = read
         .opt(
             "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
-                 consumed_at, latency FROM bridge_message WHERE id = $1",
+                 consumed_at, latency, reason FROM bridge_message WHERE id = $1",
             (id,),
         )
         .await?;
@@ -149,17 +186,25 @@ pub async fn list(
 ) -> Result<Vec<Tracked>, StoreError> {
     const ALL: &str =
         "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
-             consumed_at, latency FROM bridge_message
+             consumed_at, latency, reason FROM bridge_message
          WHERE ($1 IS NULL OR id < $1) AND ($2 IS NULL OR status = $2) ORDER BY id DESC LIMIT $3";
     const OF_TOPIC: &str = "SELECT id, topic, key, value, headers, status, partition, position, accepted_at,
-             produced_at, consumed_at, latency FROM bridge_message
+             produced_at, consumed_at, latency, reason FROM bridge_message
          WHERE topic = $4 AND ($1 IS NULL OR id < $1) AND ($2 IS NULL OR status = $2) ORDER BY id DESC LIMIT $3";
     const OPEN: &str =
         "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
-             consumed_at, latency FROM bridge_message
+             consumed_at, latency, reason FROM bridge_message
          WHERE status <> 2 AND status = $2 AND ($1 IS NULL OR id < $1) ORDER BY id DESC LIMIT $3";
+    const OPEN_OF_TOPIC: &str =
+        "SELECT id, topic, key, value, headers, status, partition, position, accepted_at, produced_at,
+             consumed_at, latency, reason FROM bridge_message
+         WHERE status <> 2 AND status = $2 AND topic = $4 AND ($1 IS NULL OR id < $1) ORDER BY id DESC LIMIT $3";
     let status = query.status.map(domain::code);
     let rows: Vec<Stored> = match (&query.topic, query.status) {
+        // What is open is rare: its index is short, while most of a topic would be looked through in vain.
+        (Some(topic), Some(s)) if s != Status::Consumed => {
+            read.all(OPEN_OF_TOPIC, (before, status, limit, topic.as_str())).await?
+        }
         (Some(topic), _) => read.all(OF_TOPIC, (before, status, limit, topic.as_str())).await?,
         (None, Some(s)) if s != Status::Consumed => read.all(OPEN, (before, status, limit)).await?,
         (None, _) => read.all(ALL, (before, status, limit)).await?,
@@ -215,11 +260,19 @@ pub async fn read_timer(read: &Read) -> Result<Timer, StoreError> {
     Ok(timer_of(read.opt(TIMER, ()).await?))
 }
 
-/// Deletes messages whose id is older than `before`, at most `limit`.
+/// Deletes the oldest messages accepted before `before`, at most `limit`. Ids begin with the time of acceptance in milliseconds,
+/// so that the search ends at the first one that is young enough.
 pub async fn purge(tx: &mut Tx, before: Time, limit: i64) -> Result<u64, StoreError> {
+    let first_kept = MessageId::from(uuid_at(before));
     tx.exec(
-        "DELETE FROM bridge_message WHERE id IN (SELECT id FROM bridge_message WHERE accepted_at < $1 ORDER BY id LIMIT $2)",
-        (before, limit),
+        "DELETE FROM bridge_message WHERE id IN (SELECT id FROM bridge_message WHERE id < $1 ORDER BY id LIMIT $2)",
+        (first_kept, limit),
     )
     .await
+}
+
+/// The least UUIDv7 of a millisecond.
+fn uuid_at(time: Time) -> Uuid {
+    let millis = u128::try_from(time.micros() / 1_000).unwrap_or(0);
+    Uuid::from_u128(millis << 80)
 }

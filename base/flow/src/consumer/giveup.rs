@@ -1,7 +1,10 @@
 //! Giving up on a message: kept whole with its cause, published to `<topic>.dlq`, and answered where somebody waits.
 
-use super::GroupTask;
 use super::attempt::{self, Broken, Overlay};
+use super::{GroupKind, GroupTask};
+use crate::around::{Call, around};
+use crate::failure::Class;
+use crate::handler::{GivenUp, GivenUpAt};
 use crate::storage::dead::{self, DeadLetter};
 use crate::storage::outbox::Outgoing;
 use crate::tx::HEADER_BYTES;
@@ -14,12 +17,32 @@ const REASON: usize = 2_000;
 /// A copy in the dead-letter topic has at most so many of the original headers.
 const HEADERS: usize = 200;
 
-/// Takes in the first record of a partition as given up on. The letter is kept even where its copy can't be published.
+/// Takes in the first record of a partition as given up on. The letter is kept even where its copy can't be published, or
+/// where the service's handler of messages given up on fails.
 pub(crate) async fn give_up(
     task: &GroupTask,
     index: usize,
     failure: &Failure,
     attempts: u32,
+) -> Result<Overlay, Broken> {
+    match write(task, index, failure, attempts, true).await {
+        Err(broken) if broken.failure.class() != Class::Infrastructure => {
+            tracing::error!(
+                group = %task.grp, error = %broken.failure,
+                "the handler of messages given up on fails; the dead letter is written without it"
+            );
+            write(task, index, failure, attempts, false).await
+        }
+        done => done,
+    }
+}
+
+async fn write(
+    task: &GroupTask,
+    index: usize,
+    failure: &Failure,
+    attempts: u32,
+    told: bool,
 ) -> Result<Overlay, Broken> {
     let partition = &task.partitions[index];
     let dlq = task.shared.topics.ensure_dead_letters(&partition.topic).await;
@@ -29,6 +52,7 @@ pub(crate) async fn give_up(
     tx.enter("dead-letter", sorted.cause, true, None);
     let letter = letter(task, index, failure, attempts, &mut tx);
     let (id, code) = (letter.id, letter.code.clone());
+    let given = given_up(task, index, &letter);
     match dlq {
         Ok((topic, known)) => {
             let key = letter.key.clone().unwrap_or_default();
@@ -44,6 +68,10 @@ pub(crate) async fn give_up(
         let fault = failure.clone().into_fault();
         answer(&mut tx, envelope, sorted.record.key.clone(), &Err(fault))?;
     }
+    if told && let Err(failure) = tell(task, &mut tx, sorted, given).await {
+        tx.rollback().await;
+        return Err(failure.into());
+    }
     let mut overlay = Overlay::default();
     overlay.taken(index, sorted, "dead");
     attempt::close(task, tx, &plan, &plan, &overlay).await?;
@@ -52,6 +80,44 @@ pub(crate) async fn give_up(
         error = %failure, "message given up"
     );
     Ok(overlay)
+}
+
+fn given_up(task: &GroupTask, index: usize, letter: &DeadLetter) -> GivenUp {
+    let sorted = &task.partitions[index].buffer[0];
+    GivenUp {
+        id: sorted.cause.id(),
+        name: letter.name.clone(),
+        topic: letter.topic.clone(),
+        partition: letter.partition,
+        read: Some(GivenUpAt {
+            group: task.grp.clone(),
+            run_time: matches!(task.kind, GroupKind::RunTime { .. }),
+            offset: letter.offset,
+            written_at: sorted.record.time,
+        }),
+        key: letter.key.clone(),
+        value: letter.value.clone(),
+        reason: letter.reason.clone(),
+        at: letter.at,
+    }
+}
+
+/// Tells the service, where it wants to know.
+async fn tell(
+    task: &GroupTask,
+    tx: &mut Tx,
+    sorted: &super::sort::Sorted,
+    given: GivenUp,
+) -> Result<(), Failure> {
+    let shared = &task.shared;
+    let Some(handler) = &shared.service.given_up else { return Ok(()) };
+    tx.enter("given-up", sorted.cause, true, None);
+    let mark = tx.mark();
+    let call = Call { service: shared.name(), kind: "given-up", name: "*", trace: None };
+    let work = handler(tx, given);
+    let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+    tx.verdict(result)?;
+    tx.check(mark)
 }
 
 /// Text that any database takes, not longer than a person reads.

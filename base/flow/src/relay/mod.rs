@@ -1,6 +1,7 @@
 //! The relay: carries committed messages from the outbox to the log, in seq order per partition, and confirms them.
 
 mod jump;
+mod never;
 mod publish;
 
 pub(crate) use jump::{NoNumber, jump};
@@ -17,7 +18,7 @@ use artel_bus::BusError;
 use artel_message::{Cause, Time};
 use artel_store::{Engine, Lane};
 use futures::future::join_all;
-use publish::{APPEND_BYTES, Batch, append_partition};
+use publish::{APPEND_BYTES, Batch, Refused, append_partition};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -61,6 +62,10 @@ struct State {
     unconfirmed: Vec<(Waiting, i64)>,
     /// How often the service's own handler of reports failed for them.
     unreported: u32,
+    /// Rows that the log will never take, with the reason, of which the service is to be told.
+    never: Vec<(Waiting, String)>,
+    /// Of which it was told.
+    told: HashSet<i64>,
 }
 
 impl State {
@@ -74,6 +79,8 @@ impl State {
             try_stuck_at: Instant::now(),
             unconfirmed: Vec::new(),
             unreported: 0,
+            never: Vec::new(),
+            told: HashSet::new(),
         }
     }
 }
@@ -214,6 +221,7 @@ impl Relay {
         self.state.unconfirmed = self.append(rows).await;
         let any = !self.state.unconfirmed.is_empty();
         self.confirm().await?;
+        self.tell_never().await?;
         Ok(any || more)
     }
 
@@ -292,7 +300,10 @@ impl Relay {
         for (place, mut done, rest) in join_all(appends).await {
             confirmed.append(&mut done);
             match rest {
-                Some((last, error)) => self.refused(place, last, &error),
+                Some(Refused { last, error, never }) => {
+                    self.state.never.extend(never.map(|row| (row, error.to_string())));
+                    self.refused(place, last, &error);
+                }
                 None => self.accepted(&place),
             }
         }

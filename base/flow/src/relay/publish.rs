@@ -17,8 +17,17 @@ pub(super) struct Batch {
     pub rows: Vec<Waiting>,
 }
 
-/// What became of a partition's rows: its place, those confirmed, and the last one with the error when some were not.
-pub(super) type Outcome = ((String, u32), Vec<(Waiting, i64)>, Option<(i64, BusError)>);
+/// What became of a partition's rows: its place, those confirmed, and why some were not.
+pub(super) type Outcome = ((String, u32), Vec<(Waiting, i64)>, Option<Refused>);
+
+/// Why rows of a partition wait.
+pub(super) struct Refused {
+    /// The last row that was tried.
+    pub last: i64,
+    pub error: BusError,
+    /// The row that the log will never take, where it is one row's own fault.
+    pub never: Option<Waiting>,
+}
 
 pub(super) async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome {
     let Batch { topic, partition, rows } = batch;
@@ -36,10 +45,39 @@ pub(super) async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome
         }
         match append_chunk(bus.as_ref(), &topic, partition, &chunk).await {
             Ok(appended) => confirmed.extend(chunk.into_iter().zip(appended.base..)),
-            Err(error) => return ((topic, partition), confirmed, Some((last, error))),
+            Err(error) => {
+                let never = if is_a_records_fault(&error) {
+                    first_refused(bus.as_ref(), &topic, partition, chunk, &mut confirmed).await
+                } else {
+                    None
+                };
+                return ((topic, partition), confirmed, Some(Refused { last, error, never }));
+            }
         }
     }
     ((topic, partition), confirmed, None)
+}
+
+/// The same record will be refused again and again.
+fn is_a_records_fault(error: &BusError) -> bool {
+    matches!(error, BusError::TooLarge { .. } | BusError::InvalidRecord { .. })
+}
+
+/// One by one up to the row that is refused.
+async fn first_refused(
+    bus: &dyn Bus,
+    topic: &str,
+    partition: u32,
+    rows: Vec<Waiting>,
+    confirmed: &mut Vec<(Waiting, i64)>,
+) -> Option<Waiting> {
+    for row in rows {
+        match append_chunk(bus, topic, partition, std::slice::from_ref(&row)).await {
+            Ok(appended) => confirmed.push((row, appended.base)),
+            Err(error) => return Some(row).filter(|_| is_a_records_fault(&error)),
+        }
+    }
+    None
 }
 
 async fn append_chunk(

@@ -75,12 +75,16 @@ pub(crate) async fn insert(write: &mut Write, d: DeadLetter) -> Result<(), Store
     Ok(())
 }
 
-/// The newest first.
-pub(crate) async fn list(read: &mut Read, limit: i64) -> Result<Vec<DeadLetter>, StoreError> {
+/// The newest first, behind the letter at this time with this id.
+pub(crate) async fn list(
+    read: &mut Read,
+    behind: (Time, Uuid),
+    limit: i64,
+) -> Result<Vec<DeadLetter>, StoreError> {
     read.all(
         "SELECT id, grp, topic, partition, position, message, name, key, headers, value, code, reason, attempts, at
-         FROM flow_dead ORDER BY at DESC, id LIMIT $1",
-        (limit,),
+         FROM flow_dead WHERE at < $1 OR (at = $1 AND id < $2) ORDER BY at DESC, id DESC LIMIT $3",
+        (behind.0, behind.1, limit),
     )
     .await
 }

@@ -8,6 +8,8 @@ pub async fn place() -> Option<Place> {
 
 #[path = "ask.rs"]
 mod ask;
+#[path = "given_up.rs"]
+mod given_up;
 #[path = "put_off.rs"]
 mod put_off;
 #[path = "run_time_groups.rs"]

@@ -84,7 +84,7 @@ async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
     }
     node.settle().await;
     assert_eq!(journal(&node).await, ["sold tea 1", "sold tea 1"]);
-    let letters = node.ctx("desk").read().await.expect("read").dead_letters(10).await.expect("letters");
+    let letters = node.ctx("desk").read().await.expect("read").dead_letters(None, 10).await.expect("letters");
     let mut causes: Vec<(String, String, u32)> =
         letters.into_iter().map(|l| (l.name.unwrap_or_default(), l.code, l.attempts)).collect();
     causes.sort();

@@ -1,7 +1,7 @@
 //! The cache: keys by prefix, one entry, and its removal.
 
-use super::Admin;
 use super::record::{Encoding, raw};
+use super::{Admin, limit_of};
 use crate::edge::{Json, Needs, Operate, Path, Problem, Query, Routes};
 use artel_message::{Code, Cursor, Fault, Page};
 use axum::extract::State;
@@ -68,7 +68,7 @@ async fn list(
     Query(which): Query<Which>,
 ) -> Result<Json<Page<KeyRow>>, Problem> {
     let cursor: Option<String> = which.cursor.map(|cursor| cursor.key()).transpose()?;
-    let limit = which.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    let limit = limit_of(which.limit, DEFAULT_PAGE, MAX_PAGE)?;
     let prefix = which.prefix.unwrap_or_default();
     let page = admin.0.cache.scan(&prefix, cursor.as_deref(), limit).await?;
     let row = |entry: artel_store::KeyEntry| KeyRow {

@@ -1,10 +1,10 @@
 //! Dead letters: messages given up on, the newest first.
 
-use super::Admin;
 use super::record::{Encoding, raw, text};
+use super::{Admin, limit_of};
 use crate::edge::{Json, Needs, Operate, Problem, Query, Routes};
 use artel_flow::DeadLetter;
-use artel_message::{Fault, Time};
+use artel_message::{Cursor, Fault, Page, Time};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,6 @@ use uuid::Uuid;
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 500;
-
-#[derive(Serialize, JsonSchema)]
-struct Letters {
-    items: Vec<Letter>,
-}
 
 /// A message given up on.
 #[derive(Serialize, JsonSchema)]
@@ -51,13 +46,15 @@ struct Letter {
 struct Which {
     /// Of this service; of all unless said.
     service: Option<String>,
-    /// At most this many of each service, 1 to 500; 50 unless said.
+    /// At most this many, 1 to 500; 50 unless said.
     limit: Option<u32>,
+    /// The field `next` of the page before; the other parameters stay.
+    cursor: Option<Cursor>,
 }
 
 pub(super) fn routes() -> Routes<Admin> {
     Routes::new().get("/api/admin/dead-letters", list, |op| {
-        op.summary("List messages that were given up on").answers::<Letters>(200, "the newest first")
+        op.summary("List messages that were given up on").answers::<Page<Letter>>(200, "the newest first")
     })
 }
 
@@ -65,19 +62,24 @@ async fn list(
     State(admin): State<Admin>,
     _: Needs<Operate>,
     Query(which): Query<Which>,
-) -> Result<Json<Letters>, Problem> {
-    let limit = which.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+) -> Result<Json<Page<Letter>>, Problem> {
+    let behind: Option<(Time, Uuid)> = which.cursor.map(|cursor| cursor.key()).transpose()?;
+    let limit = limit_of(which.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let mut items = Vec::new();
     for service in admin.0.facts.running(&admin.0.runtime) {
         if which.service.as_ref().is_some_and(|wanted| *wanted != service) {
             continue;
         }
         let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
-        let letters = ctx.read().await?.dead_letters(limit).await.map_err(Fault::from)?;
+        // Each service may have the whole page, and one more says that there is another.
+        let letters = ctx.read().await?.dead_letters(behind, limit + 1).await.map_err(Fault::from)?;
         items.extend(letters.into_iter().map(|letter| row(&service, letter)));
     }
-    items.sort_by_key(|letter: &Letter| std::cmp::Reverse(letter.at));
-    Ok(Json(Letters { items }))
+    items.sort_by_key(|letter: &Letter| std::cmp::Reverse((letter.at, letter.id)));
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next = items.last().filter(|_| more).map(|last| Cursor::of(&(last.at, last.id)));
+    Ok(Json(Page { items, next }))
 }
 
 fn row(service: &str, letter: DeadLetter) -> Letter {

@@ -1,9 +1,9 @@
 //! A topic's messages, a bounded scan at a time. The answer says how much was looked at and where to go on, so that an
 //! empty page is not mistaken for an empty topic.
 
-use super::Admin;
 use super::record::{Filter, RecordRow};
 use super::start::Start;
+use super::{Admin, limit_of};
 use crate::edge::{Json, Needs, Operate, Path, Problem, Query, Routes};
 use artel_bus::{BusError, Fetch};
 use artel_message::{Code, Cursor};
@@ -88,7 +88,7 @@ async fn scan(
     };
     let start = Start::parse(&from)?;
     let partitions = admin.chosen(&topic, look.partition).await?;
-    let limit = look.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT);
+    let limit = limit_of(look.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let mut scan = Scan {
         admin: &admin,
         topic: &topic,

@@ -17,6 +17,7 @@ pub(crate) use state::Facts;
 use crate::edge::Routes;
 use artel_bus::Bus;
 use artel_flow::Runtime;
+use artel_message::Fault;
 use artel_store::{Cache, Store};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -24,6 +25,20 @@ use tokio_util::sync::CancellationToken;
 
 /// Streams of messages at the same time.
 const LIVE_STREAMS: usize = 64;
+
+/// How many of a list were asked for. What is out of range is refused and not moved: a client that asks for 5,000 and gets 500
+/// would take them for all there are.
+fn limit_of<N: Copy + PartialOrd + From<u8> + std::fmt::Display>(
+    asked: Option<N>,
+    unless_said: N,
+    most: N,
+) -> Result<N, Fault> {
+    match asked {
+        None => Ok(unless_said),
+        Some(limit) if limit >= N::from(1) && limit <= most => Ok(limit),
+        Some(limit) => Err(Fault::field("limit", format!("{limit} is not 1 to {most}"))),
+    }
+}
 
 /// What the handlers look at.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! Topics: the list, and one with its partitions.
 
-use super::Admin;
+use super::{Admin, limit_of};
 use crate::edge::{Json, Needs, Operate, Path, Problem, Query, Routes};
 use artel_bus::{BusError, Topic};
 use artel_message::{Code, Cursor, Page};
@@ -99,7 +99,7 @@ async fn list(
     Query(part): Query<Part>,
 ) -> Result<Json<Page<TopicRow>>, Problem> {
     let after: Option<String> = part.cursor.map(|cursor| cursor.key()).transpose()?;
-    let limit = part.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+    let limit = limit_of(part.limit, DEFAULT_PAGE, MAX_PAGE)?;
     let all = admin.0.bus.list().await?;
     let mut rest =
         all.into_iter().skip_while(|topic| after.as_ref().is_some_and(|after| topic.name <= *after));

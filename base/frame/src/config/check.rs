@@ -87,7 +87,7 @@ fn bus(config: &Config, check: &mut Check<'_>) {
     let bus = &config.bus;
     check.adapter("bus.url", config.bus_adapter());
     check.range("bus.partitions", bus.partitions, 1..=1024);
-    check.size("bus.max_message_bytes", bus.max_message_bytes, KIB, 256 * MIB);
+    check.size("bus.max_message_bytes", bus.max_message_bytes, 16 * KIB, 256 * MIB);
     // Kafka's indexes hold positions of 31 bits.
     check.size("bus.segment_bytes", bus.segment_bytes, 4 * KIB, 2048 * MIB - 1);
     check.period("bus.retention", bus.retention, SECOND, YEARS);
@@ -147,6 +147,7 @@ fn http(config: &Config, check: &mut Check<'_>) {
     check.size("http.body_limit", http.body_limit, KIB, 1024 * MIB);
     check.period("http.request_timeout", http.request_timeout, 10, 3600 * SECOND);
     check.period("http.head_timeout", http.head_timeout, 10, 3600 * SECOND);
+    check.period("http.body_pause", http.body_pause, 10, 3600 * SECOND);
     check.range("http.concurrency", http.concurrency, 1..=100_000);
     check.range("http.connections", http.connections, 1..=1_000_000);
 }

@@ -89,7 +89,7 @@ fn read_file(path: &str) -> Result<String, String> {
 }
 
 /// The text as the type that the key has now; the key's own check names what does not fit.
-fn value_of(text: &str, now: Option<&Node>, source: &Source) -> Result<Node, String> {
+pub(super) fn value_of(text: &str, now: Option<&Node>, source: &Source) -> Result<Node, String> {
     let is_toml = text.starts_with(['[', '{']);
     let value = match now.map(|node| &node.kind) {
         Some(Kind::Value(Value::String(_))) => Value::from(text),

@@ -41,6 +41,8 @@ pub struct Sources {
 #[derive(Debug, Clone)]
 enum Argument {
     Text(String),
+    /// A text that becomes what its key holds.
+    Typed(String),
     List(Vec<String>),
 }
 
@@ -81,6 +83,13 @@ impl Sources {
     /// Sets one key from the command line: `argument` is what problems show, such as `--listen`.
     pub fn set(mut self, argument: &str, path: &str, value: impl Into<String>) -> Sources {
         self.arguments.push((argument.to_owned(), path.to_owned(), Argument::Text(value.into())));
+        self
+    }
+
+    /// Sets one key by a text that is read as the type that the key has: a number, a truth value, a list as `a,b` or in TOML.
+    /// A key without a default takes what the text is in TOML, otherwise the text itself.
+    pub fn setting(mut self, source: &str, path: &str, text: impl Into<String>) -> Sources {
+        self.arguments.push((source.to_owned(), path.to_owned(), Argument::Typed(text.into())));
         self
     }
 
@@ -200,12 +209,29 @@ fn lay_over(tree: &mut tree::Node, sources: &Sources, problems: &mut Vec<Problem
         let source = Source::Argument(Arc::from(&**argument));
         let node = match value {
             Argument::Text(text) => tree::Node::text(text, source),
+            Argument::Typed(text) => match typed(text, tree.get(&keys(path)), &source) {
+                Ok(node) => node,
+                Err(reason) => {
+                    problems.push(Problem::new(path, source, reason));
+                    continue;
+                }
+            },
             Argument::List(list) => {
                 let list = list.iter().map(|text| tree::Node::text(text, source.clone()));
                 tree::Node { kind: Kind::List(list.enumerate().collect()), source }
             }
         };
         tree.set(&keys(path), node);
+    }
+}
+
+fn typed(text: &str, now: Option<&tree::Node>, source: &Source) -> Result<tree::Node, String> {
+    match now {
+        Some(_) => environment::value_of(text, now, source),
+        None => {
+            Ok(tree::Node::parse_value(text, source)
+                .unwrap_or_else(|_| tree::Node::text(text, source.clone())))
+        }
     }
 }
 

@@ -72,6 +72,7 @@ pub struct Http {
     pub body_limit: Size,
     pub request_timeout: Period,
     pub head_timeout: Period,
+    pub body_pause: Period,
     pub concurrency: usize,
     pub connections: usize,
     pub compression: bool,

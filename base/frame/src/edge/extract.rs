@@ -93,6 +93,22 @@ pub fn wrong_type(expected: &str) -> Problem {
     Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, fault)
 }
 
+/// A body that ended before its end: the sender left, or paused for too long.
+pub fn broke_off(error: axum::Error, what_to_do: &str) -> Problem {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(inner) = source {
+        if inner.is::<tower_http::timeout::TimeoutError>() {
+            let reason = format!("the body paused for longer than http.body_pause; {what_to_do}");
+            return Problem::with_status(StatusCode::REQUEST_TIMEOUT, Fault::timeout(reason));
+        }
+        source = inner.source();
+    }
+    Problem::from(Fault::invalid(format!(
+        "the body broke off: {}; {what_to_do}",
+        sentence(&error.to_string())
+    )))
+}
+
 fn too_large(rejection: BytesRejection) -> Problem {
     match rejection {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => Problem::with_status(

@@ -4,6 +4,7 @@ use super::problem::Problem;
 use crate::config::Http;
 use artel_flow::http::RouteDoc;
 use artel_message::Fault;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -13,12 +14,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tower_http::timeout::TimeoutBody;
 
 /// Requests under /api at once, and their time.
 #[derive(Clone)]
 pub(crate) struct Limits {
     slots: Arc<Semaphore>,
     timeout: Duration,
+    /// The longest pause of a body that has no end of its own.
+    pause: Duration,
     /// (method, template) of routes whose bodies have no end of their own.
     streams: Arc<HashSet<(String, String)>>,
 }
@@ -29,6 +33,7 @@ impl Limits {
         Limits {
             slots: Arc::new(Semaphore::new(http.concurrency)),
             timeout: http.request_timeout.get(),
+            pause: http.body_pause.get(),
             streams: Arc::new(streams.collect()),
         }
     }
@@ -49,7 +54,9 @@ pub(crate) async fn limit(State(limits): State<Limits>, request: Request, next: 
         return Problem::from(Fault::unavailable(reason)).into_response();
     };
     if limits.streams(&request) {
-        return next.run(request).await;
+        // Whoever sends nothing would keep one of the slots for as long as it likes.
+        let pause = limits.pause;
+        return next.run(request.map(|body| Body::new(TimeoutBody::new(pause, body)))).await;
     }
     match tokio::time::timeout(limits.timeout, next.run(request)).await {
         Ok(response) => response,

@@ -13,7 +13,7 @@ mod serve;
 
 pub use artel_flow::http::{Answer, BodyDoc, Input, Inputs, Op, Parameter, Place, RouteDoc, Routes};
 pub use auth::{Access, Caller, Needs, Operate, Permission, Produce, Read, operator_token};
-pub use extract::{Json, Path, Query, parse_json, wrong_type};
+pub use extract::{Json, Path, Query, broke_off, parse_json, wrong_type};
 pub use health::{Check, Finding, Readiness, Report, Status};
 pub use openapi::{Info, document};
 pub use problem::{PROBLEM_JSON, Problem, ProblemDocument, status_of};

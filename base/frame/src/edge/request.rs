@@ -27,6 +27,8 @@ use uuid::Uuid;
 pub type NewId = Arc<dyn Fn() -> Uuid + Send + Sync>;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest key of a caller. The flow takes 200; a route that divides its work adds the number of the part.
+const KEY_LENGTH: usize = 180;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// nginx's status for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
@@ -61,11 +63,15 @@ pub struct IdempotencyKey(pub Option<String>);
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(IdempotencyKey(None)) };
-        let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= 255);
-        match key {
+        let mut given = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = given.next() else { return Ok(IdempotencyKey(None)) };
+        let refused = |reason: String| Err(Problem::from(Fault::field("idempotency-key", reason)));
+        if given.next().is_some() {
+            return refused("stands twice; send one".to_owned());
+        }
+        match value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LENGTH) {
             Some(key) => Ok(IdempotencyKey(Some(key.to_owned()))),
-            None => Err(Problem::from(Fault::field("idempotency-key", "use 1 to 255 characters of ascii"))),
+            None => refused(format!("use 1 to {KEY_LENGTH} characters of ascii")),
         }
     }
 }

@@ -31,7 +31,7 @@ pub struct SandboxOptions {
 }
 
 impl SandboxOptions {
-    /// One setting, such as `("bridge.purge_after", "1d")`.
+    /// One setting, such as `("flow.tries", "2")` or `("bridge.consume", "false")`: the text is read as the type of its key.
     pub fn setting(mut self, path: &str, value: impl Into<String>) -> SandboxOptions {
         self.settings.push((path.to_owned(), value.into()));
         self
@@ -221,7 +221,7 @@ async fn run(options: &SandboxOptions, folder: &Path) -> Result<Running, StartFa
         "127.0.0.1:0",
     );
     for (path, value) in &options.settings {
-        sources = sources.set("sandbox", path, value);
+        sources = sources.setting("sandbox", path, value);
     }
     let config = Config::load(sources).map_err(StartFailure::Config)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();

@@ -222,3 +222,45 @@ async fn the_cache_is_looked_into() {
     assert_eq!(client.get("/api/admin/cache/stall%3Aa%2F1").await.unwrap().status, 404);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn dead_letters_are_a_list_of_pages() {
+    let node = sandbox().await;
+    let client = node.client();
+    for count in 0..5 {
+        node.ctx("stall").ask(Add { item: "poison".to_owned(), count }).await.unwrap();
+    }
+    node.settle().await;
+    let (mut seen, mut path) = (Vec::new(), "/api/admin/dead-letters?service=stall&limit=2".to_owned());
+    loop {
+        let page = get(&client, &path).await;
+        let items = page["items"].as_array().unwrap();
+        assert!(items.len() <= 2);
+        seen.extend(items.iter().map(|letter| letter["value"]["count"].as_u64().unwrap()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/admin/dead-letters?service=stall&limit=2&cursor={next}");
+    }
+    assert_eq!(seen, [4, 3, 2, 1, 0], "the newest first, each once");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_out_of_range_is_refused_in_every_list() {
+    let node = sandbox().await;
+    let client = node.client();
+    for (list, most) in
+        [("dead-letters", 500), ("cache", 1_000), ("topics", 1_000), ("topics/stall.item/messages", 1_000)]
+    {
+        for limit in [0, most + 1] {
+            let answer = client.get(&format!("/api/admin/{list}?limit={limit}")).await.unwrap();
+            let said = format!("limit: {limit} is not 1 to {most}");
+            assert_eq!((answer.status, answer.problem()), (400, said), "{list}");
+        }
+        for cursor in ["zz", "%00", "bnVsbA", "W10"] {
+            let answer = client.get(&format!("/api/admin/{list}?cursor={cursor}")).await.unwrap();
+            assert_eq!(answer.status, 400, "{list} {cursor}: {}", answer.text());
+        }
+        assert_eq!(client.get(&format!("/api/admin/{list}?limit={most}")).await.unwrap().status, 200);
+    }
+    node.stop().await;
+}

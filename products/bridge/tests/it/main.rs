@@ -1,5 +1,7 @@
 //! The bridge on a real node: real HTTP, the embedded log, SQLite.
 
+mod batches;
+mod failing;
 mod messages;
 mod moving_parts;
 

@@ -2,6 +2,7 @@
 
 use crate::{get, post, produce, start, stats};
 use artel_frame::Sandbox;
+use artel_frame::client::Outgoing;
 use artel_message::Time;
 use http::Method;
 use serde_json::json;
@@ -144,5 +145,52 @@ async fn old_messages_are_purged_and_totals_stay() {
     assert_eq!(gone.status, 404, "{}", gone.text());
     get(&client, &format!("/api/bridge/messages/{young}")).await;
     assert_eq!(stats(&client).await["accepted"], 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_purge_goes_on_until_nothing_old_is_left() {
+    let node = at_a_set_time().await;
+    let client = node.client();
+    let lines = (json!({"topic": "near", "value": 1}).to_string() + "\n").repeat(5_000);
+    let request =
+        Outgoing::new(Method::POST, "/api/bridge/messages:batch").body("application/x-ndjson", lines);
+    assert_eq!(client.send(request).await.expect("an answer").status, 200);
+    node.settle().await;
+    node.advance(Duration::from_secs(31 * 86_400));
+    for _ in 0..5 {
+        node.settle().await;
+        node.advance(Duration::from_secs(1));
+    }
+    let left = get(&client, "/api/bridge/messages?limit=1").await;
+    assert_eq!(left["items"], json!([]), "one run of the schedule leaves nothing old");
+    assert_eq!(stats(&client).await["consumed"], 5_000);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_consumers_name_keeps_no_topic_from_being_sent_to() {
+    let node = start().await;
+    let client = node.client();
+    produce(&client, "near", "k", json!(1)).await;
+    let squatter = json!({"topic": "near", "from": "earliest", "name": "orders"});
+    assert_eq!(post(&client, "/api/bridge/consumers", &squatter).await.status, 201);
+    produce(&client, "orders", "k", json!(2)).await;
+    node.settle().await;
+    assert_eq!(stats(&client).await["consumed"], 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_timer_that_is_refused_makes_no_topic() {
+    let node = start().await;
+    let client = node.client();
+    for (interval, topic) in [(1, "made"), (1_000, "made.dlq"), (1_000, "__made")] {
+        let body = json!({"enabled": true, "interval_ms": interval, "topic": topic});
+        let answer = client.send_json(Method::PUT, "/api/bridge/timer", &body).await.expect("an answer");
+        assert_eq!(answer.status, 400, "{}", answer.text());
+        let topic = client.get(&format!("/api/admin/topics/{topic}")).await.expect("an answer");
+        assert_eq!(topic.status, 404);
+    }
     node.stop().await;
 }
