@@ -28,6 +28,7 @@ pub fn check(places: &Places, tools: &Tools, report: &mut Report) -> Result<()> 
         .map(String::as_str)
         .collect();
     settings::check(places, FILE, names.into_iter(), report)?;
+    references(&file, services, report);
     secrets(places, &file, report)?;
     unused(&places.text(FILE)?, &example, report);
     stops(places, services, report)?;
@@ -117,6 +118,28 @@ fn rules(name: &str, service: &Value, report: &mut Report) {
     }
 }
 
+/// Each name that a service uses stands in the file: the schema does not ask.
+fn references(file: &Value, services: &Map<String, Value>, report: &mut Report) {
+    let has = |section: &str, name: &str| file.get(section).and_then(|section| section.get(name)).is_some();
+    for (name, service) in services {
+        let list = |key: &str| {
+            service.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        };
+        let mut used: Vec<(&str, &str)> = Vec::new();
+        used.extend(list("secrets").map(|secret| ("secrets", secret)));
+        used.extend(list("networks").map(|network| ("networks", network)));
+        let volumes = list("volumes").filter_map(|volume| volume.split(':').next());
+        used.extend(
+            volumes.filter(|volume| !volume.starts_with(['.', '/'])).map(|volume| ("volumes", volume)),
+        );
+        let before = service.get("depends_on").and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        used.extend(before.map(|other| ("services", other.as_str())));
+        for (section, other) in used.into_iter().filter(|(section, other)| !has(section, other)) {
+            report.problem(format!("{FILE}: {name}: there is no '{other}' under {section}"));
+        }
+    }
+}
+
 /// What is mounted from this folder is there, and what is run can be.
 fn mounts(places: &Places, name: &str, service: &Value, report: &mut Report) {
     for volume in
@@ -183,6 +206,18 @@ mod tests {
         assert_eq!(put("x ${A} ${A:-2} ${N:-3} ${N-4} ${E:-5} [${E-6}]").unwrap(), "x 1 1 3 4 5 []");
         assert_eq!(put("${E:?is empty; do this}").unwrap_err(), "E is empty; do this");
         assert!(put("${N}").unwrap_err().contains("N has no value"));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_told() {
+        let yaml = "services:\n  a:\n    secrets: [s, t]\n    networks: [n, m]\n    volumes: [\"v:/v\", \"w:/w\", \"./x:/x\"]\n\
+                    \x20   depends_on: {a: {}, b: {}}\nsecrets: {s: {}}\nnetworks: {n: }\nvolumes: {v: }\n";
+        let file: Value = serde_saphyr::from_str(yaml).unwrap();
+        let mut report = Report::default();
+        references(&file, file["services"].as_object().unwrap(), &mut report);
+        let told: Vec<&str> =
+            report.problems.iter().filter_map(|problem| problem.split('\'').nth(1)).collect();
+        assert_eq!(told, ["t", "m", "w", "b"]);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn check(places: &Places, tools: &Tools, known: &Families, report: &mut Repo
     for file in ["datasources/prometheus.yaml", "dashboards/artel.yaml"] {
         places.yaml(&format!("deploy/grafana/provisioning/{file}"))?;
     }
-    places.yaml("deploy/prometheus/blackbox.yml")?;
+    exporter(places, tools, report);
     for one in &used {
         for wrong in known.unknown(&promql::names(&one.expression)) {
             report.problem(format!("{}: {wrong}: {}", one.place, one.expression.trim()));
@@ -43,6 +43,21 @@ pub fn check(places: &Places, tools: &Tools, known: &Families, report: &mut Repo
             report.skip("prometheus", &format!("{error:#}"));
             Ok(())
         }
+    }
+}
+
+/// The exporter that asks /readyz reads its own configuration.
+fn exporter(places: &Places, tools: &Tools, report: &mut Report) {
+    let file = places.deploy.join("prometheus/blackbox.yml");
+    match tools.find("prometheus-blackbox-exporter") {
+        Ok(program) => {
+            let mut argument = std::ffi::OsString::from("--config.file=");
+            argument.push(&file);
+            if let Err(error) = finish(Command::new(program).arg("--config.check").arg(argument)) {
+                report.problem(format!("deploy/prometheus/blackbox.yml: {error:#}"));
+            }
+        }
+        Err(error) => report.skip("prometheus: blackbox.yml", &format!("{error:#}")),
     }
 }
 

@@ -37,6 +37,7 @@ pub fn check(places: &Places, tools: &Tools, report: &mut Report) -> Result<()> 
             version.0, version.1, version.2
         ));
     }
+    places.scratch("mime.types", "types { text/html html; }\n")?;
     let path = places.scratch("nginx.conf", &copy)?;
     if let Err(error) = finish(Command::new(nginx).args(["-t", "-q", "-c"]).arg(path)) {
         report.problem(format!("{FILE}: {error:#}"));
@@ -62,7 +63,7 @@ fn copy(text: &str, scratch: &str, resolves: bool) -> String {
             line = format!("{indent}server 127.0.0.1:8080{rest}");
         }
         let temporary = ["/t", "mp/"].concat();
-        copy.push_str(&line.replace(&temporary, &format!("{scratch}/")));
+        copy.push_str(&line.replace(&temporary, &format!("{scratch}/")).replace("/etc/nginx/", ""));
         copy.push('\n');
     }
     copy
@@ -83,10 +84,10 @@ mod tests {
 
     #[test]
     fn names_become_this_machine() {
-        let text = "pid /tmp/a;\n    server artel-1:8080 resolve max_fails=3;\nserver_name _;\n";
+        let text = "include /etc/nginx/mime.types;\npid /tmp/a;\n    server artel-1:8080 resolve max_fails=3;\nserver_name _;\n";
         assert_eq!(
             copy(text, "/s", false),
-            "pid /s/a;\n    server 127.0.0.1:8080 max_fails=3;\nserver_name _;\n"
+            "include mime.types;\npid /s/a;\n    server 127.0.0.1:8080 max_fails=3;\nserver_name _;\n"
         );
         assert!(copy(text, "/s", true).contains("127.0.0.1:8080 resolve max_fails"));
     }

@@ -4,10 +4,15 @@
 use anyhow::{Context as _, Result, bail};
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-/// Of Debian: the package that has the program.
-const APT: [(&str, &str); 2] = [("nginx", "nginx-light"), ("promtool", "prometheus")];
+/// Of Debian: the program, its package, and where it is in there. The packages are unpacked and not installed: installing one
+/// would start a server on this machine.
+const DEBIAN: [(&str, &str, &str); 3] = [
+    ("nginx", "nginx", "usr/sbin/nginx"),
+    ("promtool", "prometheus", "usr/bin/promtool"),
+    ("prometheus-blackbox-exporter", "prometheus-blackbox-exporter", "usr/bin/prometheus-blackbox-exporter"),
+];
 /// Go modules: the program's name here, its package, the name that Go gives it.
 const GO: [(&str, &str, &str); 2] = [
     // The reference implementation of the compose specification, with its schema.
@@ -41,8 +46,8 @@ impl Tools {
         if let Some(path) = on_path(name) {
             return Ok(path);
         }
-        if let Some((_, package)) = APT.iter().find(|(tool, _)| *tool == name) {
-            return self.by_apt(name, package);
+        if let Some((_, package, inside)) = DEBIAN.iter().find(|(tool, ..)| *tool == name) {
+            return self.unpack_debian(name, package, inside);
         }
         if let Some((_, package, made)) = GO.iter().find(|(tool, ..)| *tool == name) {
             return self.by_go(name, package, made);
@@ -53,22 +58,29 @@ impl Tools {
         }
     }
 
-    fn by_apt(&self, name: &str, package: &str) -> Result<PathBuf> {
-        let is_root = output("id", &["-u"]).is_ok_and(|id| id.stdout.trim_ascii() == b"0");
-        if !is_root || on_path("apt-get").is_none() {
-            bail!("{name} is missing; on Debian: apt-get install {package}");
+    fn unpack_debian(&self, name: &str, package: &str, inside: &str) -> Result<PathBuf> {
+        if on_path("apt-get").is_none() || on_path("dpkg-deb").is_none() {
+            bail!("{name} is missing; install it, on Debian: apt-get install {package}");
         }
-        println!("  installing {package}");
+        println!("  fetching {package}");
+        let folder = self.folder.join(format!("{package}.package"));
+        std::fs::create_dir_all(&folder)?;
         let apt = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            command.args(["-o", "DPkg::Lock::Timeout=600", "-qq", "-y"]).args(arguments);
-            finish(command.env("DEBIAN_FRONTEND", "noninteractive"))
+            let options = ["-o", "DPkg::Lock::Timeout=600", "-qq"];
+            finish(Command::new("apt-get").args(options).args(arguments).current_dir(&folder))
         };
-        if !self.apt_updated.replace(true) {
+        // Only the superuser can bring the lists up to date; without it they may be good enough.
+        if !self.apt_updated.replace(true) && is_superuser() {
             apt(&["update"])?;
         }
-        apt(&["install", "--no-install-recommends", package])?;
-        on_path(name).with_context(|| format!("{package} has no {name}"))
+        apt(&["-o", "APT::Sandbox::User=", "download", package])?;
+        let files = std::fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let file = files.iter().find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        let file = file.with_context(|| format!("apt-get has downloaded nothing for {package}"))?;
+        finish(Command::new("dpkg-deb").arg("-x").arg(file).arg(&folder))?;
+        std::fs::rename(folder.join(inside), self.folder.join(name))
+            .with_context(|| format!("{package} has no {inside}"))?;
+        Ok(self.folder.join(name))
     }
 
     fn by_go(&self, name: &str, package: &str, made: &str) -> Result<PathBuf> {
@@ -114,8 +126,8 @@ fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain(more).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-fn output(program: &str, arguments: &[&str]) -> Result<Output> {
-    Command::new(program).args(arguments).output().with_context(|| format!("start {program}"))
+fn is_superuser() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
 }
 
 /// Runs to the end; the error holds what the program said.
