@@ -8,15 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Until `holds` says so of what the node sees of the leases; half a minute at most.
 async fn until(node: &Node, what: &str, holds: impl Fn(&[Leased]) -> bool) {
-    let mut leases = Vec::new();
+    let (mut leases, mut look_again) = (Vec::new(), tokio::time::interval(LOOK));
     for _ in 0..1500 {
         leases = node.runtime.leases().await.expect("the leases are read");
         if holds(&leases) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        look_again.tick().await;
     }
     panic!("{what} did not come true; the leases are {leases:#?}");
 }
@@ -53,13 +56,13 @@ async fn sell(node: &Node, from: u32, to: u32) {
 
 /// Until the desk has written as many lines as were sold.
 async fn journal(node: &Node, lines: usize) -> Vec<String> {
-    let mut journal = Vec::new();
+    let (mut journal, mut look_again) = (Vec::new(), tokio::time::interval(LOOK));
     for _ in 0..1500 {
         journal = node.ctx("desk").query(Journal {}).await.expect("the journal");
         if journal.len() >= lines {
             return journal;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        look_again.tick().await;
     }
     panic!("{} of {lines} lines", journal.len());
 }
