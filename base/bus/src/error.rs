@@ -78,10 +78,9 @@ impl From<BusError> for Fault {
             BusError::PartitionCount { .. } => Fault::conflict(reason),
             BusError::Full { .. } | BusError::Limit { .. } => Fault::exhausted(reason),
             BusError::DiskFull { .. } => Fault::storage_full(reason),
-            BusError::Stopped { .. }
-            | BusError::Unavailable(_)
-            | BusError::Denied(_)
-            | BusError::Closed => Fault::unavailable(reason),
+            BusError::Stopped { .. } | BusError::Unavailable(_) | BusError::Denied(_) | BusError::Closed => {
+                Fault::unavailable(reason)
+            }
             BusError::Io { .. } => Fault::internal(reason),
         }
     }

@@ -9,13 +9,14 @@ pub mod conformance;
 mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod name;
 pub mod partition;
 mod port;
 pub mod segments;
 
 pub use error::BusError;
 pub use port::{
-    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Piece, Received, Record,
-    Topic, TopicSpec, Topics,
+    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Piece, Received, Record, Topic,
+    TopicSpec, Topics,
 };
 pub use segments::{Segments, SegmentsConfig};

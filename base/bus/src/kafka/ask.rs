@@ -12,9 +12,9 @@ use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// How long one request may take before it is seen whether there is any hope.
@@ -107,7 +107,11 @@ impl Asker {
         {
             // A name that Kafka doesn't allow can't be there either.
             let unknown = code == Code::InvalidTopic;
-            return Err(if unknown { BusError::UnknownTopic(name.to_owned()) } else { self.refusal(name, &doing, code) });
+            return Err(if unknown {
+                BusError::UnknownTopic(name.to_owned())
+            } else {
+                self.refusal(name, &doing, code)
+            });
         }
         Ok(listed(topic))
     }
@@ -120,7 +124,8 @@ impl Asker {
     pub fn topics(&self) -> Result<Vec<Listed>, BusError> {
         let metadata = self.metadata(None, "listing the topics")?;
         let own = |name: &str| name.starts_with("__");
-        let mut topics: Vec<Listed> = metadata.topics().iter().filter(|t| !own(t.name())).map(listed).collect();
+        let mut topics: Vec<Listed> =
+            metadata.topics().iter().filter(|t| !own(t.name())).map(listed).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
     }
@@ -176,8 +181,8 @@ impl Asker {
 
     /// Names of groups on the brokers that begin so.
     pub fn groups(&self, prefix: &str) -> Result<Vec<String>, BusError> {
-        let list = self
-            .ask("", "listing the groups", |timeout| self.consumer.fetch_group_list(None, timeout))?;
+        let list =
+            self.ask("", "listing the groups", |timeout| self.consumer.fetch_group_list(None, timeout))?;
         let names = list.groups().iter().map(|group| group.name());
         Ok(names.filter(|name| name.starts_with(prefix)).map(str::to_owned).collect())
     }

@@ -35,12 +35,10 @@ impl Chunk {
         self.entries.last().map_or(-1, |entry| entry.offset)
     }
 
-    pub fn first(&self) -> i64 {
-        self.entries.first().map_or(-1, |entry| entry.offset)
-    }
-
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.entries.len() * OVERHEAD + self.headers.len() * size_of::<(Span, Option<Span>)>()
+        self.bytes.len()
+            + self.entries.len() * OVERHEAD
+            + self.headers.len() * size_of::<(Span, Option<Span>)>()
     }
 
     /// About how much of the chunk lies at or above an offset.
@@ -133,7 +131,9 @@ impl Builder {
         let key = message.key().map(|key| self.put(key));
         let value = message.payload().map(|value| self.put(value));
         let first = self.headers.len();
-        if message.headers().is_some() && catch_unwind(AssertUnwindSafe(|| self.put_headers(message))).is_err() {
+        if message.headers().is_some()
+            && catch_unwind(AssertUnwindSafe(|| self.put_headers(message))).is_err()
+        {
             // rdkafka panics on a name that is not UTF-8: another program's message, which must not stop the partition.
             self.headers.truncate(first);
             self.put_good_headers(message);

@@ -10,7 +10,6 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// What all clients have in common.
 pub(super) fn base(config: &KafkaConfig) -> ClientConfig {
@@ -244,18 +243,14 @@ pub(super) fn refused(error: &KafkaError) -> BusError {
     BusError::Io { context: "setting up the Kafka client".to_owned(), reason }
 }
 
-/// In whole milliseconds, as librdkafka takes it.
-pub(super) fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_topics_id_is_read_from_the_log() {
-        let line = "[thrd:main]: Topic probe changed id from AAAAAAAAAAAAAAAAAAAAAA to au08uLFLQLmWom0i8xTTtA";
+        let line =
+            "[thrd:main]: Topic probe changed id from AAAAAAAAAAAAAAAAAAAAAA to au08uLFLQLmWom0i8xTTtA";
         let (topic, id) = changed_id(line).unwrap();
         assert_eq!(topic, "probe");
         assert_eq!(id.to_string(), "6aed3cb8-b14b-40b9-96a2-6d22f314d3b4");

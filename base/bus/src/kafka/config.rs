@@ -1,5 +1,6 @@
 //! Settings of the adapter.
 
+use crate::BusError;
 use crate::codec::Compression;
 use std::fmt;
 use std::path::PathBuf;
@@ -165,5 +166,30 @@ impl KafkaConfig {
             advise_interval: Duration::from_secs(1),
             advise_refresh: Duration::from_secs(3600),
         }
+    }
+
+    /// Refuses what can't work.
+    pub(super) fn check(&self) -> Result<(), BusError> {
+        let wrong = |setting: &str, reason: &str| {
+            Err(BusError::Io {
+                context: format!("the Kafka adapter's setting {setting}"),
+                reason: reason.to_owned(),
+            })
+        };
+        if self.brokers.is_empty() || self.brokers.iter().any(|broker| broker.trim().is_empty()) {
+            return wrong("brokers", "name at least one as host:port");
+        }
+        if let (Some(copies), Some(in_sync)) = (self.replication_factor, self.min_insync_replicas)
+            && in_sync > copies
+        {
+            return wrong(
+                "min_insync_replicas",
+                "it is above replication_factor: no append could ever succeed",
+            );
+        }
+        if self.max_message_bytes < 1024 || self.max_batch_bytes < self.max_message_bytes {
+            return wrong("max_batch_bytes", "it has to hold a message of max_message_bytes, at least 1024");
+        }
+        Ok(())
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn of_code(health: &Health, topic: &str, doing: &str, code: Code) -> 
         denied(doing, code)
     } else if is_away(code) {
         health.away(doing)
-    } else if matches!(code, Code::Destroy | Code::State) {
+    } else if matches!(code, Code::BrokerDestroy | Code::State) {
         BusError::Closed
     } else {
         BusError::Io { context: doing.to_owned(), reason: format!("the brokers answer {code}") }

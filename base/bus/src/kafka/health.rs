@@ -44,7 +44,8 @@ impl Health {
         };
         let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are down follows from each of the others, and says less.
-        if known.is_none() || !matches!(trouble, Trouble::Down(_)) || matches!(*known, Some(Trouble::Down(_))) {
+        if known.is_none() || !matches!(trouble, Trouble::Down(_)) || matches!(*known, Some(Trouble::Down(_)))
+        {
             *known = Some(trouble);
         }
     }
@@ -102,19 +103,26 @@ mod tests {
     use crate::kafka::{Mechanism, Sasl, Secret, Security};
 
     fn health() -> Health {
-        let sasl = Sasl { mechanism: Mechanism::ScramSha256, user: "eva".into(), password: Secret::new("pw") };
+        let sasl =
+            Sasl { mechanism: Mechanism::ScramSha256, user: "eva".into(), password: Secret::new("pw") };
         Health::new(&KafkaConfig::new(["k1:9092"], Security::SaslPlaintext(sasl)))
     }
 
     #[test]
     fn a_refused_login_is_not_covered_by_what_follows_from_it() {
         let health = health();
-        health.heard(Code::Authentication, "sasl_plaintext://k1:9092/bootstrap: SASL failed (after 3ms in state X)");
+        health.heard(
+            Code::Authentication,
+            "sasl_plaintext://k1:9092/bootstrap: SASL failed (after 3ms in state X)",
+        );
         health.heard(Code::AllBrokersDown, "1/1 brokers are down");
         let error = health.away("listing topics");
         assert!(matches!(error, BusError::Denied(_)));
         let text = error.to_string();
-        assert!(text.contains("'eva'") && text.contains("SCRAM-SHA-256") && text.contains("SASL failed"), "{text}");
+        assert!(
+            text.contains("'eva'") && text.contains("SCRAM-SHA-256") && text.contains("SASL failed"),
+            "{text}"
+        );
         assert!(!text.contains("after 3ms"), "{text}");
         health.fine();
         assert!(matches!(health.away("listing topics"), BusError::Unavailable(_)));

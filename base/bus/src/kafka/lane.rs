@@ -90,8 +90,6 @@ pub(super) struct Lane {
     sent: Mutex<VecDeque<(Instant, Arc<Delivery>)>>,
     /// Set by `close`: until then what is on its way may be finished.
     closing: Mutex<Option<Instant>>,
-    /// Dropped when the thread has ended.
-    alive: Mutex<Option<watch::Sender<()>>>,
 }
 
 impl Lane {
@@ -100,7 +98,7 @@ impl Lane {
         config: Arc<KafkaConfig>,
         health: Arc<Health>,
         batch_bytes: usize,
-        alive: watch::Sender<()>,
+        alive: watch::Receiver<()>,
     ) -> Result<Arc<Lane>, BusError> {
         let lane = Arc::new(Lane {
             config,
@@ -112,14 +110,17 @@ impl Lane {
             broken: Arc::default(),
             sent: Mutex::default(),
             closing: Mutex::new(None),
-            alive: Mutex::new(Some(alive)),
         });
         let first = lane.producer()?;
         lane.set(State::Ready(first));
         let runner = lane.clone();
-        std::thread::Builder::new().name("artel-kafka-out".to_owned()).spawn(move || runner.run()).map_err(
-            |error| BusError::Io { context: "starting a producer's thread".to_owned(), reason: error.to_string() },
-        )?;
+        let work = move || {
+            runner.run();
+            drop(alive);
+        };
+        std::thread::Builder::new().name("artel-kafka-out".to_owned()).spawn(work).map_err(|error| {
+            BusError::Io { context: "starting a producer's thread".to_owned(), reason: error.to_string() }
+        })?;
         Ok(lane)
     }
 
@@ -212,7 +213,6 @@ impl Lane {
             }
         }
         self.set(State::Closed);
-        *self.alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether the oldest append takes too long.
@@ -283,5 +283,8 @@ fn headers(record: &Record<'_>) -> Option<OwnedHeaders> {
         return None;
     }
     let all = OwnedHeaders::new_with_capacity(record.headers.len());
-    Some(record.headers.iter().fold(all, |all, (key, value)| all.insert(Header { key, value: value.as_ref() })))
+    Some(record.headers.iter().fold(all, |all, (key, value)| match value {
+        Some(value) => all.insert(Header { key, value: Some(*value) }),
+        None => all.insert(Header::<&[u8]> { key, value: None }),
+    }))
 }

@@ -5,8 +5,11 @@ use crate::{BusError, Record};
 
 /// Bytes of a batch with this record alone, before compression: what a broker compares with `max.message.bytes`.
 pub(super) fn alone(record: &Record<'_>) -> usize {
-    let headers: usize =
-        record.headers.iter().map(|(name, value)| field(Some(name.len())) + field(value.map(<[u8]>::len))).sum();
+    let headers: usize = record
+        .headers
+        .iter()
+        .map(|(name, value)| field(Some(name.len())) + field(value.map(<[u8]>::len)))
+        .sum();
     // Attributes, and a time and an offset that are those of the batch.
     let body = 3
         + field(record.key.map(<[u8]>::len))

@@ -160,7 +160,11 @@ fn flow(config: &Config, check: &mut Check<'_>) {
     check.period("flow.answered_for", flow.answered_for, SECOND, YEARS);
     check.period("flow.beat", flow.beat, 50, 60 * SECOND);
     let patient = flow.silence.get() >= flow.beat.get() * 3;
-    check.holds("flow.silence", patient, "it must be at least three times flow.beat, or a late beat counts as death");
+    check.holds(
+        "flow.silence",
+        patient,
+        "it must be at least three times flow.beat, or a late beat counts as death",
+    );
 }
 
 fn telemetry(config: &Config, check: &mut Check<'_>) {
