@@ -40,6 +40,9 @@ pub enum BusError {
     /// Another process has the folder, or the connection is away.
     #[error("{0}")]
     Unavailable(String),
+    /// The brokers know neither this process nor its right to do that: they need another setting, or this one does.
+    #[error("{0}")]
+    Denied(String),
     #[error("the log is closed")]
     Closed,
     #[error("{context}: {reason}")]
@@ -54,6 +57,7 @@ impl BusError {
             BusError::Full { .. }
                 | BusError::DiskFull { .. }
                 | BusError::Unavailable(_)
+                | BusError::Denied(_)
                 | BusError::Io { .. }
                 | BusError::Stopped { .. }
         )
@@ -74,7 +78,7 @@ impl From<BusError> for Fault {
             BusError::PartitionCount { .. } => Fault::conflict(reason),
             BusError::Full { .. } | BusError::Limit { .. } => Fault::exhausted(reason),
             BusError::DiskFull { .. } => Fault::storage_full(reason),
-            BusError::Stopped { .. } | BusError::Unavailable(_) | BusError::Closed => {
+            BusError::Stopped { .. } | BusError::Unavailable(_) | BusError::Denied(_) | BusError::Closed => {
                 Fault::unavailable(reason)
             }
             BusError::Io { .. } => Fault::internal(reason),

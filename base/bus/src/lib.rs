@@ -7,13 +7,16 @@ pub mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+mod name;
 pub mod partition;
 mod port;
 pub mod segments;
 
 pub use error::BusError;
 pub use port::{
-    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
+    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Piece, Received, Record, Topic,
     TopicSpec, Topics,
 };
 pub use segments::{Segments, SegmentsConfig};

@@ -17,11 +17,47 @@ pub struct Record<'a> {
     pub time: Time,
 }
 
-/// Where a batch landed: records have the offsets `base..base + count`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a batch landed.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
+    /// The first record's offset.
     pub base: i64,
     pub count: u32,
+    /// Empty where the records have the offsets `base..base + count`. Otherwise something stands between them (Kafka: what
+    /// another producer wrote), and here begins each run of consecutive offsets.
+    pieces: Vec<Piece>,
+}
+
+/// The records of a batch from `index` on have consecutive offsets from `offset` on, up to the next piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    pub index: u32,
+    pub offset: i64,
+}
+
+impl Appended {
+    /// A batch whose records follow each other.
+    pub fn whole(base: i64, count: u32) -> Appended {
+        Appended { base, count, pieces: Vec::new() }
+    }
+
+    /// A batch in runs, in order; the first begins with record 0.
+    pub fn in_pieces(mut pieces: Vec<Piece>, count: u32) -> Appended {
+        let base = pieces.first().map_or(0, |piece| piece.offset);
+        if pieces.len() < 2 {
+            pieces.clear();
+        }
+        Appended { base, count, pieces }
+    }
+
+    /// The offset of a record of the batch.
+    pub fn offset(&self, index: u32) -> i64 {
+        let at = self.pieces.partition_point(|piece| piece.index <= index);
+        match self.pieces[..at].last() {
+            Some(piece) => piece.offset + i64::from(index - piece.index),
+            None => self.base + i64::from(index),
+        }
+    }
 }
 
 /// One record read back.
@@ -109,9 +145,11 @@ pub trait Log: Send + Sync + 'static {
     /// awaits each land in that order; concurrent calls land in some order, never interleaved. An error other than
     /// `Unavailable` means that nothing of the batch will ever be readable; after `Unavailable` it may be.
     ///
-    /// One call is one record batch of the format, so that it is atomic: a record or a batch above the adapter's limit is
-    /// `TooLarge` with the setting's name, and the caller splits it (`segments`: `max_message_bytes`, `max_batch_bytes`). An
-    /// empty batch writes nothing and returns the present end.
+    /// A record or a batch above the adapter's limit is `TooLarge` with the setting's name, and the caller splits it
+    /// (`segments`: `max_message_bytes`, `max_batch_bytes`). An empty batch writes nothing and returns the present end.
+    ///
+    /// On `segments` one call is one record batch of the format, so that it is atomic over a crash. On Kafka it is so only
+    /// where nothing fails: after `Unavailable` a first part of it may be there without the rest.
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError>;
 
     /// Reads from `from` on, durable records only, without waiting. `from` below `begin` or above `end` is `OutOfRange`:

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 const VERSION: u32 = 1;
-/// Kafka's limit: with `-<partition>` a folder name stays below 256 bytes.
-const MAX_NAME: usize = 249;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -97,21 +95,4 @@ pub(super) fn io_error(doing: &str, path: &Path, error: &io::Error) -> BusError 
         }
         _ => BusError::Io { context: format!("{doing} {}", path.display()), reason: error.to_string() },
     }
-}
-
-/// Refuses what Kafka would refuse as a topic name.
-pub(super) fn check_name(name: &str) -> Result<(), BusError> {
-    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let reason = if name.is_empty() {
-        "it is empty; use 1 to 249 of a-z A-Z 0-9 . _ -"
-    } else if name.len() > MAX_NAME {
-        "it is longer than 249 characters"
-    } else if name == "." || name == ".." {
-        "it names a folder; use 1 to 249 of a-z A-Z 0-9 . _ -"
-    } else if !name.chars().all(is_letter) {
-        "only a-z A-Z 0-9 . _ - are allowed"
-    } else {
-        return Ok(());
-    };
-    Err(BusError::InvalidTopic { name: name.chars().take(MAX_NAME).collect(), reason })
 }

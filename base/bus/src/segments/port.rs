@@ -21,7 +21,7 @@ impl Log for Segments {
         let partition = self.shared.partition(topic, partition)?;
         partition.check_open()?;
         if batch.is_empty() {
-            return Ok(Appended { base: partition.with_view(|view| view.bounds().end), count: 0 });
+            return Ok(Appended::whole(partition.with_view(|view| view.bounds().end), 0));
         }
         let limits = codec_limits(&self.shared.config);
         let batch = encode(batch, self.shared.config.compression, &limits).map_err(refusal)?;

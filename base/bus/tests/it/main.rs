@@ -8,6 +8,8 @@ mod crash_admin;
 mod faults;
 mod folder;
 mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_broker;
 mod recovery;
 mod retention;
 mod sim_disk;

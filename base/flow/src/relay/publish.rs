@@ -44,7 +44,9 @@ pub(super) async fn append_partition(bus: Arc<dyn Bus>, batch: Batch) -> Outcome
             chunk.push(row);
         }
         match append_chunk(bus.as_ref(), &topic, partition, &chunk).await {
-            Ok(appended) => confirmed.extend(chunk.into_iter().zip(appended.base..)),
+            Ok(appended) => {
+                confirmed.extend((0u32..).zip(chunk).map(|(index, row)| (row, appended.offset(index))));
+            }
             Err(error) => {
                 let never = if is_a_records_fault(&error) {
                     first_refused(bus.as_ref(), &topic, partition, chunk, &mut confirmed).await

@@ -1,7 +1,7 @@
 //! Topics and groups, changed in the same thread as the records.
 
 use super::{Start, Writer, disk};
-use crate::segments::meta::{TopicMeta, check_name, io_error, topics_folder};
+use crate::segments::meta::{TopicMeta, io_error, topics_folder};
 use crate::segments::open::{open_topic, remove_topic_folders};
 use crate::segments::partition::Gate;
 use crate::segments::shared::TopicState;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 impl Writer {
     pub(super) fn make(&mut self, spec: &TopicSpec) -> Result<Topic, BusError> {
-        check_name(&spec.name)?;
+        crate::name::check(&spec.name)?;
         if let Ok(topic) = self.shared.topic(&spec.name) {
             return match topic.meta.partitions {
                 actual if actual == spec.partitions => Ok(topic.describe()),

@@ -153,7 +153,7 @@ impl Writer {
         for batch in batches {
             self.cached_bytes += batch.bytes.len();
             self.cached.push_back((partition.clone(), batch.bytes.len()));
-            answer(batch.reply, Ok(Appended { base: batch.base, count: batch.count }));
+            answer(batch.reply, Ok(Appended::whole(batch.base, batch.count)));
         }
         self.evict();
         self.store_indexes(&partition);

@@ -1,0 +1,194 @@
+//! Records as the poll thread takes them out of librdkafka: copied once into one piece of memory, made into [`Received`]
+//! by whoever reads them.
+
+use crate::Received;
+use artel_message::Time;
+use bytes::Bytes;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// From and to, in the chunk's bytes.
+type Span = (u32, u32);
+
+struct Entry {
+    offset: i64,
+    millis: i64,
+    key: Option<Span>,
+    value: Option<Span>,
+    /// Which of the chunk's headers.
+    headers: Span,
+}
+
+/// Records of one partition in offset order.
+pub(super) struct Chunk {
+    bytes: Bytes,
+    entries: Vec<Entry>,
+    headers: Vec<(Span, Option<Span>)>,
+}
+
+/// What a record costs beside its bytes.
+const OVERHEAD: usize = size_of::<Entry>() + 16;
+
+impl Chunk {
+    /// At least one.
+    pub fn last(&self) -> i64 {
+        self.entries.last().map_or(-1, |entry| entry.offset)
+    }
+
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+            + self.entries.len() * OVERHEAD
+            + self.headers.len() * size_of::<(Span, Option<Span>)>()
+    }
+
+    /// About how much of the chunk lies at or above an offset.
+    pub fn size_from(&self, offset: i64) -> usize {
+        let below = self.entries.partition_point(|entry| entry.offset < offset);
+        let rest = self.entries.len() - below;
+        if rest == 0 { 0 } else { self.size() * rest / self.entries.len() }
+    }
+
+    /// Appends records from `from` on to `out`, as many as `limits` allow. True when none is left behind.
+    pub fn read(&self, from: i64, limits: &mut Room, out: &mut Vec<Received>) -> bool {
+        let start = self.entries.partition_point(|entry| entry.offset < from);
+        for entry in &self.entries[start..] {
+            if !limits.take(self.payload(entry), out.is_empty()) {
+                return false;
+            }
+            out.push(self.received(entry));
+        }
+        true
+    }
+
+    fn payload(&self, entry: &Entry) -> usize {
+        let length = |span: Option<Span>| span.map_or(0, |(from, to)| (to - from) as usize);
+        let headers: usize =
+            self.headers_of(entry).iter().map(|(name, value)| length(Some(*name)) + length(*value)).sum();
+        length(entry.key) + length(entry.value) + headers
+    }
+
+    fn headers_of(&self, entry: &Entry) -> &[(Span, Option<Span>)] {
+        &self.headers[entry.headers.0 as usize..entry.headers.1 as usize]
+    }
+
+    fn received(&self, entry: &Entry) -> Received {
+        let slice = |(from, to): Span| self.bytes.slice(from as usize..to as usize);
+        let name = |(from, to): Span| {
+            // They were strings when they were copied.
+            String::from_utf8_lossy(&self.bytes[from as usize..to as usize]).into_owned()
+        };
+        let headers = self.headers_of(entry).iter();
+        Received {
+            offset: entry.offset,
+            time: Time::from_millis(entry.millis),
+            key: entry.key.map(slice),
+            value: entry.value.map(slice),
+            headers: headers.map(|(key, value)| (name(*key), value.map(slice))).collect(),
+        }
+    }
+}
+
+/// How much a read may still bring.
+pub(super) struct Room {
+    pub records: usize,
+    pub bytes: usize,
+}
+
+impl Room {
+    /// Whether a record still fits; the first always does.
+    fn take(&mut self, bytes: usize, is_first: bool) -> bool {
+        if !is_first && (self.records == 0 || bytes > self.bytes) {
+            return false;
+        }
+        self.records = self.records.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
+/// A chunk in the making.
+#[derive(Default)]
+pub(super) struct Builder {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    headers: Vec<(Span, Option<Span>)>,
+}
+
+impl Builder {
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.entries.len() * OVERHEAD
+    }
+
+    pub fn push(&mut self, message: &BorrowedMessage<'_>) {
+        let key = message.key().map(|key| self.put(key));
+        let value = message.payload().map(|value| self.put(value));
+        let first = self.headers.len();
+        if message.headers().is_some()
+            && catch_unwind(AssertUnwindSafe(|| self.put_headers(message))).is_err()
+        {
+            // rdkafka panics on a name that is not UTF-8: another program's message, which must not stop the partition.
+            self.headers.truncate(first);
+            self.put_good_headers(message);
+        }
+        let headers = (index(first), index(self.headers.len()));
+        let millis = message.timestamp().to_millis().unwrap_or(0);
+        self.entries.push(Entry { offset: message.offset(), millis, key, value, headers });
+    }
+
+    fn put_headers(&mut self, message: &BorrowedMessage<'_>) {
+        let Some(headers) = message.headers() else { return };
+        for header in headers.iter() {
+            let name = self.put(header.key.as_bytes());
+            let value = header.value.map(|value| self.put(value));
+            self.headers.push((name, value));
+        }
+    }
+
+    /// Those whose names can be read.
+    fn put_good_headers(&mut self, message: &BorrowedMessage<'_>) {
+        let Some(headers) = message.headers() else { return };
+        for at in 0..headers.count() {
+            let Ok(Some(header)) = catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) else {
+                tracing::warn!(
+                    target: "artel_bus::kafka",
+                    "{}/{} offset {}: a header whose name is not UTF-8 is left out",
+                    message.topic(), message.partition(), message.offset()
+                );
+                continue;
+            };
+            let name = self.put(header.key.as_bytes());
+            let value = header.value.map(|value| self.put(value));
+            self.headers.push((name, value));
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Span {
+        let from = index(self.bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        (from, index(self.bytes.len()))
+    }
+
+    /// The chunk; the builder is empty again, with room for as much.
+    pub fn take(&mut self) -> Chunk {
+        let next = Builder {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            entries: Vec::with_capacity(self.entries.len()),
+            headers: Vec::with_capacity(self.headers.len()),
+        };
+        let full = std::mem::replace(self, next);
+        Chunk { bytes: Bytes::from(full.bytes), entries: full.entries, headers: full.headers }
+    }
+}
+
+/// A chunk is flushed long before it has so many bytes.
+fn index(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
