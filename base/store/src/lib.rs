@@ -21,6 +21,8 @@ mod transaction;
 mod value;
 
 pub use cache::{Cache, CacheClock, CacheError, KeyEntry, KeyPage, MemoryCache, open_cache};
+#[cfg(feature = "redis")]
+pub use cache::{RedisCache, RedisSettings};
 pub use db::{Db, Engine, PrepareProblem};
 pub use error::{ConstraintKind, StoreError};
 pub use gate::Lane;

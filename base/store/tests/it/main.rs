@@ -1,4 +1,6 @@
 //! The suites of both ports on the embedded adapters, and what only those have: files, disks, locks.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 mod sqlite;
