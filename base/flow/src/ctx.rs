@@ -7,7 +7,7 @@ use crate::metrics::FlowMetrics;
 use crate::service::{AnySettings, Service};
 use crate::storage::outbox::Sent;
 use crate::topics::Topics;
-use crate::{Groups, Read};
+use crate::{Groups, Outbound, Read};
 use artel_message::{Command, Fault, Query, Time};
 use artel_store::{Cache, Db};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub(crate) struct Shared {
     pub settings: AnySettings,
     pub db: Db,
     pub cache: Arc<dyn Cache>,
+    pub outbound: Arc<dyn Outbound>,
     pub topics: Topics,
     pub limits: Arc<Limits>,
     pub clock: Clock,
@@ -163,6 +164,11 @@ impl Ctx {
 
     pub fn cache(&self) -> &Arc<dyn Cache> {
         &self.shared.cache
+    }
+
+    /// Calls to the outside over HTTP.
+    pub fn outbound(&self) -> &Arc<dyn Outbound> {
+        &self.shared.outbound
     }
 
     pub fn topics(&self) -> &Topics {

@@ -11,7 +11,7 @@ use crate::metrics::FlowMetrics;
 use crate::service::Service;
 use crate::storage::{self, effects, offsets, outbox};
 use crate::topics::Topics;
-use crate::{StartError, effects as effect_loop, registry, relay, schedules, timers};
+use crate::{Outbound, StartError, effects as effect_loop, registry, relay, schedules, timers};
 use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Time};
 use artel_store::{Cache, Lane, Store};
@@ -35,6 +35,7 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     pub store: Store,
     pub cache: Arc<dyn Cache>,
+    pub outbound: Arc<dyn Outbound>,
     pub limits: Limits,
     pub clock: Clock,
     pub ids: Ids,
@@ -99,6 +100,7 @@ impl Runtime {
         let mut opening = Opening {
             store: parts.store,
             cache: parts.cache,
+            outbound: parts.outbound,
             topics,
             limits: Arc::new(parts.limits),
             clock: parts.clock,
@@ -290,6 +292,7 @@ async fn idle(shared: &Shared) -> bool {
 struct Opening {
     store: Store,
     cache: Arc<dyn Cache>,
+    outbound: Arc<dyn Outbound>,
     topics: Topics,
     limits: Arc<Limits>,
     clock: Clock,
@@ -325,6 +328,7 @@ impl Opening {
             settings,
             db,
             cache: self.cache.clone(),
+            outbound: self.outbound.clone(),
             topics: self.topics.clone(),
             limits: self.limits.clone(),
             clock: self.clock.clone(),

@@ -2,7 +2,7 @@
 
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_bus::{Bus, Fetch, Received};
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Parts, Runtime, Service, StartError};
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, NoOutbound, Parts, Runtime, Service, StartError};
 use artel_message::{Described, Time};
 use artel_store::{MemoryCache, Store, StoreSettings};
 use std::collections::BTreeMap;
@@ -58,6 +58,7 @@ impl Place {
             bus: log.clone(),
             store: store.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(move || cache_clock.now()))),
+            outbound: Arc::new(NoOutbound),
             limits: self.limits.clone(),
             clock,
             ids: Ids::system(),

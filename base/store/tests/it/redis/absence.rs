@@ -1,6 +1,7 @@
 //! Redis goes away and comes back: nothing old is ever read.
 
 use super::server::Server;
+use super::valve::Valve;
 use super::{MINUTE, answered, eventually, set, settings};
 use artel_store::{Cache, CacheError, RedisCache};
 use bytes::Bytes;
@@ -131,6 +132,25 @@ async fn a_delete_that_was_never_sent_hides_the_old_value() {
     assert_eq!(answered(&cache, "a").await, None);
     assert_eq!(lies_there(&server, "a"), ["old"], "it is there and does not count");
     assert_eq!(answered(&other, "a").await, None);
+}
+
+/// The network loses a write without a word: with its connection it is given up, and so is what it would have replaced.
+#[tokio::test]
+async fn a_write_that_the_network_lost_hides_the_old_value() {
+    let Some(server) = Server::start("absence::a_write_that_the_network_lost_hides_the_old_value", &[])
+    else {
+        return;
+    };
+    let valve = Valve::before(server.port()).await;
+    let cache = RedisCache::open(&valve.url(), settings("test")).unwrap();
+    set(&cache, "a", "old").await.unwrap();
+    valve.cut();
+    unavailable(set(&cache, "a", "new").await);
+    for _ in 0..2 {
+        unavailable(cache.get("b").await);
+    }
+    assert_eq!(answered(&cache, "a").await, None);
+    assert_eq!(lies_there(&server, "a"), ["old"], "it is there and does not count");
 }
 
 #[tokio::test]

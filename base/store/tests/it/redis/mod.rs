@@ -4,6 +4,7 @@
 mod absence;
 mod refusals;
 mod server;
+mod valve;
 
 use artel_store::conformance::CacheHarness;
 use artel_store::{Cache, RedisCache, RedisSettings};
