@@ -35,7 +35,7 @@ fn with(mut sources: Sources, listen: Option<&String>, roles: Option<&Vec<String
 
 /// What this binary was built with.
 fn compiled() -> Compiled {
-    Compiled { otlp: cfg!(feature = "otlp"), ..Compiled::default() }
+    Compiled { otlp: cfg!(feature = "otlp"), redis: cfg!(feature = "redis"), ..Compiled::default() }
 }
 
 /// Reads and checks everything, the services' sections too.

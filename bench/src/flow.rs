@@ -5,7 +5,8 @@
 use anyhow::{Context, Result};
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_flow::{
-    Clock, Ctx, FlowMetrics, Ids, Limits, Me, Msg, Parts, Produce, Pulse, Raw, Read, Runtime, Service, Tx,
+    Clock, Ctx, FlowMetrics, Ids, Limits, Me, Msg, NoOutbound, Parts, Produce, Pulse, Raw, Read, Runtime,
+    Service, Tx,
 };
 use artel_message::{Command, Described, Fault, Query};
 use artel_store::{Args, Lane, MemoryCache, Migrations, Store, StoreSettings};
@@ -141,6 +142,7 @@ async fn flow(dir: &Path, arguments: &Arguments) -> Result<Duration> {
         bus: Segments::open(dir.join("log"), SegmentsConfig::default())?,
         store: Store::open(&format!("sqlite:{}", dir.join("db").display()), StoreSettings::default()).await?,
         cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(move || cache_clock.now()))),
+        outbound: Arc::new(NoOutbound),
         limits: Limits::default(),
         clock,
         ids: Ids::system(),

@@ -12,7 +12,7 @@ use crate::slots::Slots;
 use crate::storage::outbox::Sent;
 use crate::topics::Topics;
 use crate::wakes;
-use crate::{Failure, Groups, Read};
+use crate::{Failure, Groups, Outbound, Read};
 use artel_message::{Command, Fault, Query, Time};
 use artel_store::{Cache, Db, Lane, StoreError, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub settings: AnySettings,
     pub db: Db,
     pub cache: Arc<dyn Cache>,
+    pub outbound: Arc<dyn Outbound>,
     pub topics: Topics,
     pub limits: Arc<Limits>,
     pub clock: Clock,
@@ -207,6 +208,11 @@ impl Ctx {
 
     pub fn cache(&self) -> &Arc<dyn Cache> {
         &self.shared.cache
+    }
+
+    /// Calls to the outside over HTTP.
+    pub fn outbound(&self) -> &Arc<dyn Outbound> {
+        &self.shared.outbound
     }
 
     pub fn topics(&self) -> &Topics {

@@ -14,7 +14,9 @@ use crate::service::Service;
 use crate::slots::Slots;
 use crate::storage::{self, effects, outbox};
 use crate::topics::Topics;
-use crate::{Failure, StartError, effects as effect_loop, registry, relay, schedules, timers, wakes};
+use crate::{
+    Failure, Outbound, StartError, effects as effect_loop, registry, relay, schedules, timers, wakes,
+};
 use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Fault, Time};
 use artel_store::{Cache, Engine, Lane, Store};
@@ -38,6 +40,7 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     pub store: Store,
     pub cache: Arc<dyn Cache>,
+    pub outbound: Arc<dyn Outbound>,
     pub limits: Limits,
     pub clock: Clock,
     pub ids: Ids,
@@ -120,6 +123,7 @@ impl Runtime {
             members: members.clone(),
             store: parts.store,
             cache: parts.cache,
+            outbound: parts.outbound,
             topics,
             limits: Arc::new(parts.limits),
             clock: parts.clock,
@@ -365,6 +369,7 @@ struct Opening {
     members: Members,
     store: Store,
     cache: Arc<dyn Cache>,
+    outbound: Arc<dyn Outbound>,
     topics: Topics,
     limits: Arc<Limits>,
     clock: Clock,
@@ -410,6 +415,7 @@ impl Opening {
             settings,
             db,
             cache: self.cache.clone(),
+            outbound: self.outbound.clone(),
             topics: self.topics.clone(),
             limits: self.limits.clone(),
             clock: self.clock.clone(),

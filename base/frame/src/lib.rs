@@ -6,6 +6,7 @@ pub mod client;
 pub mod config;
 pub mod edge;
 mod node;
+pub mod outbound;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 pub mod telemetry;

@@ -25,6 +25,8 @@ mod value;
 mod wake;
 
 pub use cache::{Cache, CacheClock, CacheError, KeyEntry, KeyPage, MemoryCache, open_cache};
+#[cfg(feature = "redis")]
+pub use cache::{RedisCache, RedisSettings};
 pub use db::{Db, Engine, PrepareProblem};
 pub use error::{ConstraintKind, StoreError};
 pub use gate::Lane;

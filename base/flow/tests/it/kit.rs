@@ -5,7 +5,9 @@ use artel_bus::{
     Appended, Bounds, Bus, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
     TopicSpec, Topics,
 };
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Limits, Me, Parts, Pulse, Runtime, Service, StartError};
+use artel_flow::{
+    Clock, Ctx, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime, Service, StartError,
+};
 use artel_message::{Described, Time};
 use artel_store::conformance::{TestDatabase, database};
 use artel_store::{MemoryCache, Store, StoreSettings};
@@ -112,6 +114,7 @@ impl Place {
             bus: log.clone(),
             store: store.clone(),
             cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(move || cache_clock.now()))),
+            outbound: Arc::new(NoOutbound),
             limits: self.limits.clone(),
             clock,
             ids: Ids::system(),

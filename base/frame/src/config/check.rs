@@ -65,6 +65,8 @@ pub(crate) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     bus(config, &mut check);
     stores(config, &mut check);
     http(config, &mut check);
+    outbound(config, &mut check);
+    outbound(config, &mut check);
     flow(config, &mut check);
     telemetry(config, &mut check);
     auth(config, &mut check);
@@ -111,6 +113,14 @@ fn stores(config: &Config, check: &mut Check<'_>) {
     check.period("db.background_slice", config.db.background_slice, 1, 10 * SECOND);
     check.adapter("cache.url", config.cache_adapter());
     check.size("cache.bytes", config.cache.bytes, 64 * KIB, 1 << 40);
+    check.period("cache.timeout", config.cache.timeout, 5, 10 * SECOND);
+    let prefix = &config.cache.prefix;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    check.holds(
+        "cache.prefix",
+        (1..=64).contains(&prefix.len()) && prefix.chars().all(fits),
+        "is no prefix; use 1 to 64 letters, digits and -_.",
+    );
 }
 
 fn http(config: &Config, check: &mut Check<'_>) {
@@ -150,6 +160,28 @@ fn http(config: &Config, check: &mut Check<'_>) {
     check.period("http.body_pause", http.body_pause, 10, 3600 * SECOND);
     check.range("http.concurrency", http.concurrency, 1..=100_000);
     check.range("http.connections", http.connections, 1..=1_000_000);
+}
+
+fn outbound(config: &Config, check: &mut Check<'_>) {
+    let outbound = &config.outbound;
+    check.period("outbound.connect_timeout", outbound.connect_timeout, 1, 600 * SECOND);
+    check.period("outbound.attempt_timeout", outbound.attempt_timeout, 1, 3600 * SECOND);
+    check.period("outbound.timeout", outbound.timeout, 1, 3600 * SECOND);
+    check.period("outbound.longest_wait", outbound.longest_wait, 0, 3600 * SECOND);
+    check.size("outbound.response_limit", outbound.response_limit, KIB, 1024 * MIB);
+    check.range("outbound.at_once", outbound.at_once, 1..=100_000);
+    for rate in &outbound.rates {
+        let written = !rate.host.is_empty() && rate.host.to_ascii_lowercase() == rate.host;
+        let plain = !rate.host.contains(['/', '@', ' ']);
+        let bounded = rate.calls > 0 && rate.burst > 0 && rate.per >= Period::millis(1);
+        if !(written && plain && bounded) {
+            let reason = format!(
+                "the rate of '{}' is none; give a host in lower case without a scheme, and calls, burst and per of at least 1",
+                rate.host
+            );
+            check.fail("outbound.rates", reason);
+        }
+    }
 }
 
 fn flow(config: &Config, check: &mut Check<'_>) {

@@ -16,7 +16,10 @@ pub use adapters::{BusAdapter, CacheAdapter, Compiled, DbAdapter};
 pub use problem::{Problem, Source};
 pub use read::Refusal;
 pub use secret::{REDACTED, Secret, Url, is_secret};
-pub use sections::{Auth, Bus, Cache, Compression, Db, Flow, Http, LogFormat, Node, Scope, Telemetry, Token};
+pub use sections::{
+    Auth, Bus, Cache, Compression, Db, Flow, HostRate, Http, LogFormat, Node, Outbound, Scope, Telemetry,
+    Token,
+};
 pub use values::{InvalidValue, Period, Size};
 
 use problem::nearest;
@@ -114,6 +117,7 @@ pub struct Config {
     pub db: Db,
     pub cache: Cache,
     pub http: Http,
+    pub outbound: Outbound,
     pub flow: Flow,
     pub telemetry: Telemetry,
     pub auth: Auth,
@@ -279,6 +283,7 @@ fn read_all(
     let db = read::section(&mut tree, &defaults, "db", problems);
     let cache = read::section(&mut tree, &defaults, "cache", problems);
     let http = read::section(&mut tree, &defaults, "http", problems);
+    let outbound = read::section(&mut tree, &defaults, "outbound", problems);
     let flow = read::section(&mut tree, &defaults, "flow", problems);
     let telemetry = read::section(&mut tree, &defaults, "telemetry", problems);
     let auth = read::section(&mut tree, &defaults, "auth", problems);
@@ -288,6 +293,7 @@ fn read_all(
         db: db?,
         cache: cache?,
         http: http?,
+        outbound: outbound?,
         flow: flow?,
         telemetry: telemetry?,
         auth: auth?,

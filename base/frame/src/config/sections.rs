@@ -58,6 +58,8 @@ pub struct Db {
 pub struct Cache {
     /// Read it by [`Config::cache_adapter`](super::Config::cache_adapter).
     pub url: Url,
+    pub prefix: String,
+    pub timeout: Period,
     pub bytes: Size,
 }
 
@@ -86,6 +88,36 @@ fn address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Erro
             "'{text}' is not an address with a port; write it as 127.0.0.1:8080"
         ))
     })
+}
+
+/// `[outbound]`: calls to other hosts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbound {
+    pub connect_timeout: Period,
+    pub attempt_timeout: Period,
+    pub timeout: Period,
+    pub response_limit: Size,
+    pub at_once: usize,
+    pub longest_wait: Period,
+    pub public_only: bool,
+    pub rates: Vec<HostRate>,
+}
+
+/// How often a host may be called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostRate {
+    /// `host` or `host:port`, in lower case.
+    pub host: String,
+    pub calls: u32,
+    pub per: Period,
+    #[serde(default = "once")]
+    pub burst: u32,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// `[flow]`: taking in and sending on.

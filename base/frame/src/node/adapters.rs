@@ -1,10 +1,12 @@
 //! From URLs and settings to adapters and bounds.
 
-use super::StartFailure;
-use crate::config::{BusAdapter, CacheAdapter, Compression, Config, DbAdapter};
+use super::{Overrides, StartFailure};
+use crate::config::{BusAdapter, CacheAdapter, Compression, Config, DbAdapter, HostRate, Url};
+use crate::outbound::{OutboundParts, OutboundSettings, Rate};
+use crate::telemetry::Metrics;
 use artel_bus::segments::Compression as Stored;
 use artel_bus::{Bus, BusError, Segments, SegmentsConfig};
-use artel_flow::{Clock, Limits};
+use artel_flow::{Clock, Limits, Outbound};
 use artel_store::{Cache, MemoryCache, Store, StoreSettings};
 use std::sync::Arc;
 
@@ -68,9 +70,63 @@ pub async fn open_store(config: &Config) -> Result<Store, StartFailure> {
 /// Opens the cache that `cache.url` names.
 pub(super) fn open_cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, StartFailure> {
     let adapter = config.cache_adapter().map_err(|reason| wrong(config, "cache.url", reason))?;
-    let CacheAdapter::Memory = adapter else { return Err(not_here(config, "cache.url")) };
-    let clock = clock.clone();
-    Ok(Arc::new(MemoryCache::new(config.cache.bytes.get(), Arc::new(move || clock.now()))))
+    match adapter {
+        CacheAdapter::Memory => {
+            let clock = clock.clone();
+            Ok(Arc::new(MemoryCache::new(config.cache.bytes.get(), Arc::new(move || clock.now()))))
+        }
+        CacheAdapter::Redis(url) => open_redis(config, &url),
+    }
+}
+
+#[cfg(feature = "redis")]
+fn open_redis(config: &Config, url: &Url) -> Result<Arc<dyn Cache>, StartFailure> {
+    let settings = artel_store::RedisSettings {
+        prefix: config.cache.prefix.clone(),
+        timeout: config.cache.timeout.get(),
+        ..artel_store::RedisSettings::default()
+    };
+    let opened = artel_store::RedisCache::open(url.expose(), settings);
+    Ok(Arc::new(opened.map_err(|error| wrong(config, "cache.url", error.to_string()))?))
+}
+
+#[cfg(not(feature = "redis"))]
+fn open_redis(config: &Config, _: &Url) -> Result<Arc<dyn Cache>, StartFailure> {
+    Err(not_here(config, "cache.url"))
+}
+
+/// The client for calls to the outside, or what a test put in its place.
+pub(super) fn outbound(
+    config: &Config,
+    overrides: &Overrides,
+    cache: &Arc<dyn Cache>,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Outbound>, StartFailure> {
+    if let Some(outbound) = &overrides.outbound {
+        return Ok(Arc::clone(outbound));
+    }
+    let given = &config.outbound;
+    let rate = |rate: &HostRate| Rate { calls: rate.calls, per: rate.per.get(), burst: rate.burst };
+    let settings = OutboundSettings {
+        connect_timeout: given.connect_timeout.get(),
+        attempt_timeout: given.attempt_timeout.get(),
+        timeout: given.timeout.get(),
+        response_bytes: given.response_limit.len(),
+        at_once: given.at_once,
+        longest_wait: given.longest_wait.get(),
+        public_only: given.public_only,
+        rates: given.rates.iter().map(|given| (given.host.clone(), rate(given))).collect(),
+        ..OutboundSettings::default()
+    };
+    // One process keeps its rates without a cache.
+    let shared = !matches!(config.cache_adapter(), Ok(CacheAdapter::Memory));
+    let parts = OutboundParts {
+        cache: shared.then(|| Arc::clone(cache)),
+        ..OutboundParts::new(settings, overrides.clock.clone())
+    };
+    let opened = parts.open().map_err(|error| wrong(config, "outbound", error.to_string()))?;
+    opened.register(metrics);
+    Ok(Arc::new(opened))
 }
 
 /// The flow's bounds; those without a setting of their own have the flow's defaults.

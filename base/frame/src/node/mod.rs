@@ -18,7 +18,7 @@ use crate::config::{Config, Secret};
 use crate::edge::{Access, Edge, Info, Readiness, Routes, operator_token, serve};
 use crate::telemetry::Metrics;
 use artel_bus::Bus;
-use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Parts, Pulse, Runtime, Service};
+use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Outbound, Parts, Pulse, Runtime, Service};
 use artel_message::Described;
 use artel_store::Store;
 use folder::{FolderLock, TokenFile};
@@ -38,6 +38,8 @@ const MEASURE_EVERY: Duration = Duration::from_secs(15);
 pub struct Overrides {
     pub clock: Clock,
     pub ids: Ids,
+    /// In place of real calls to the outside, such as a recording's.
+    pub outbound: Option<Arc<dyn Outbound>>,
     /// What the API's document says of itself.
     pub info: Info,
 }
@@ -51,7 +53,7 @@ impl Default for Overrides {
                 "Messages in, stored, carried on, and followed. Errors are problem documents (RFC 9457)."
                     .to_owned(),
         };
-        Overrides { clock: Clock::system(), ids: Ids::system(), info }
+        Overrides { clock: Clock::system(), ids: Ids::system(), outbound: None, info }
     }
 }
 
@@ -91,6 +93,8 @@ impl Node {
         let bus = adapters::open_bus(&config, &clock).await?;
         let store = open_store(&config).await?;
         let cache = adapters::open_cache(&config, &clock)?;
+        let metrics = Metrics::with_process();
+        let outbound = adapters::outbound(&config, &overrides, &cache, &metrics)?;
         let flow_metrics = FlowMetrics::default();
         let facts = Facts::new(&config, &services, clock.now());
         let parts = Parts {
@@ -101,6 +105,7 @@ impl Node {
             bus: bus.clone(),
             store: store.clone(),
             cache: cache.clone(),
+            outbound: outbound.clone(),
             limits: adapters::limits(&config),
             clock: clock.clone(),
             ids: overrides.ids.clone(),
@@ -122,7 +127,6 @@ impl Node {
         let time = clock.clone();
         let readiness = Readiness::new(Arc::new(move || time.now()));
         ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
-        let metrics = Metrics::with_process();
         metrics.register(|registry| flow_metrics.register(registry));
         let admin = Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, closing.clone());
         let (ids, time) = (overrides.ids, clock.clone());

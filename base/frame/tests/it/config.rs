@@ -61,6 +61,7 @@ fn every_key_stands_commented_in_the_file_and_no_other() {
         ("db", serde_json::to_value(&config.db).unwrap()),
         ("cache", serde_json::to_value(&config.cache).unwrap()),
         ("http", serde_json::to_value(&config.http).unwrap()),
+        ("outbound", serde_json::to_value(&config.outbound).unwrap()),
         ("flow", serde_json::to_value(&config.flow).unwrap()),
         ("telemetry", serde_json::to_value(&config.telemetry).unwrap()),
         ("auth", serde_json::to_value(&config.auth).unwrap()),

@@ -7,6 +7,7 @@ mod api;
 mod config;
 mod edge;
 mod node;
+mod outbound;
 mod sandbox;
 mod stall;
 mod telemetry;

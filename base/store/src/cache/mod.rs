@@ -1,8 +1,12 @@
 //! The port for what may be lost: hot copies, locks of convenience, counters of a rate.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use memory::MemoryCache;
+#[cfg(feature = "redis")]
+pub use redis::{RedisCache, RedisSettings};
 
 use artel_message::{Fault, Time};
 use async_trait::async_trait;
@@ -95,7 +99,8 @@ impl From<CacheError> for Fault {
     }
 }
 
-/// The cache that a URL names: `memory:` (64 MB) or `memory:16MB`, with its clock.
+/// The cache that a URL names: `memory:` (64 MB) or `memory:16MB`, with its clock; with the feature `redis` also
+/// `redis://HOST:PORT`, which is Redis' own clock.
 pub fn open_cache(url: &str, clock: CacheClock) -> Result<Arc<dyn Cache>, CacheError> {
     let refuse = |shown: String, reason: &str| CacheError::Url { url: shown, reason: reason.to_owned() };
     match url.split_once(':') {
@@ -105,7 +110,10 @@ pub fn open_cache(url: &str, clock: CacheClock) -> Result<Arc<dyn Cache>, CacheE
             })?;
             Ok(Arc::new(MemoryCache::new(bytes, clock)))
         }
+        #[cfg(feature = "redis")]
+        Some(("redis" | "rediss", _)) => Ok(Arc::new(RedisCache::open(url, RedisSettings::default())?)),
         // The rest of such a URL may hold a password.
+        #[cfg(not(feature = "redis"))]
         Some(("redis" | "rediss", _)) => Err(refuse(
             "redis:…".to_owned(),
             "this program is built without Redis; use memory:64MB, or build it with the feature 'redis'",
@@ -161,6 +169,7 @@ mod tests {
             ("memory:0MB", "not one"),
             ("memory:99999999999999GB", "not one"),
             ("memory:é", "not one"),
+            #[cfg(not(feature = "redis"))]
             ("redis://u:secret@h", "built without Redis"),
             ("memcached://h", "not known"),
             ("memory", "names no cache"),
