@@ -35,7 +35,12 @@ fn with(mut sources: Sources, listen: Option<&String>, roles: Option<&Vec<String
 
 /// What this binary was built with.
 fn compiled() -> Compiled {
-    Compiled { otlp: cfg!(feature = "otlp"), redis: cfg!(feature = "redis"), ..Compiled::default() }
+    Compiled {
+        kafka: cfg!(feature = "kafka"),
+        postgres: cfg!(feature = "postgres"),
+        redis: cfg!(feature = "redis"),
+        otlp: cfg!(feature = "otlp"),
+    }
 }
 
 /// Reads and checks everything, the services' sections too.

@@ -63,6 +63,7 @@ pub(crate) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     let mut check = Check { tree, problems };
     node(config, &mut check);
     bus(config, &mut check);
+    kafka(config, &mut check);
     stores(config, &mut check);
     http(config, &mut check);
     outbound(config, &mut check);
@@ -107,10 +108,47 @@ fn bus(config: &Config, check: &mut Check<'_>) {
     );
 }
 
+fn kafka(config: &Config, check: &mut Check<'_>) {
+    let kafka = &config.kafka;
+    let (sasl, tls) = (kafka.security.has_sasl(), kafka.security.has_tls());
+    let named = |present: bool| if present { "is" } else { "is not" };
+    check.holds("kafka.user", !sasl || kafka.user.is_some(), "missing; kafka.security asks for a user");
+    check.holds(
+        "kafka.password",
+        !sasl || kafka.password.is_some(),
+        "missing; kafka.security asks for a password",
+    );
+    if !tls {
+        for (path, file) in [
+            ("kafka.ca_file", &kafka.ca_file),
+            ("kafka.certificate_file", &kafka.certificate_file),
+            ("kafka.key_file", &kafka.key_file),
+        ] {
+            check.holds(
+                path,
+                file.is_none(),
+                "kafka.security uses no TLS; make it ssl or sasl_ssl, or leave the file out",
+            );
+        }
+    }
+    if kafka.certificate_file.is_some() != kafka.key_file.is_some() {
+        let (one, other) = (named(kafka.certificate_file.is_some()), named(kafka.key_file.is_some()));
+        check.fail(
+            "kafka.key_file",
+            format!("a certificate {one} given and its key {other}; give both or none"),
+        );
+    }
+    if let (Some(copies), Some(reached)) = (kafka.replication_factor, kafka.min_insync_replicas) {
+        let reason = "above kafka.replication_factor: no message could ever be written";
+        check.holds("kafka.min_insync_replicas", reached <= copies, reason);
+    }
+}
+
 fn stores(config: &Config, check: &mut Check<'_>) {
     check.adapter("db.url", config.db_adapter());
     check.range("db.readers", config.db.readers, 1..=256);
     check.period("db.background_slice", config.db.background_slice, 1, 10 * SECOND);
+    check.range("db.connections", config.db.connections, 3..=10_000);
     check.adapter("cache.url", config.cache_adapter());
     check.size("cache.bytes", config.cache.bytes, 64 * KIB, 1 << 40);
     check.period("cache.timeout", config.cache.timeout, 5, 10 * SECOND);

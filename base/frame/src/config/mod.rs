@@ -17,8 +17,8 @@ pub use problem::{Problem, Source};
 pub use read::Refusal;
 pub use secret::{REDACTED, Secret, Url, is_secret};
 pub use sections::{
-    Auth, Bus, Cache, Compression, Db, Flow, HostRate, Http, LogFormat, Node, Outbound, Scope, Telemetry,
-    Token,
+    Auth, Bus, Cache, Compression, Db, Flow, HostRate, Http, Kafka, KafkaMechanism, KafkaSecurity, LogFormat,
+    Node, Outbound, Scope, Telemetry, Token,
 };
 pub use values::{InvalidValue, Period, Size};
 
@@ -114,6 +114,7 @@ impl Sources {
 pub struct Config {
     pub node: Node,
     pub bus: Bus,
+    pub kafka: Kafka,
     pub db: Db,
     pub cache: Cache,
     pub http: Http,
@@ -280,6 +281,7 @@ fn read_all(
 ) -> Option<Config> {
     let node = read::section(&mut tree, &defaults, "node", problems);
     let bus = read::section(&mut tree, &defaults, "bus", problems);
+    let kafka = read::section(&mut tree, &defaults, "kafka", problems);
     let db = read::section(&mut tree, &defaults, "db", problems);
     let cache = read::section(&mut tree, &defaults, "cache", problems);
     let http = read::section(&mut tree, &defaults, "http", problems);
@@ -290,6 +292,7 @@ fn read_all(
     Some(Config {
         node: node?,
         bus: bus?,
+        kafka: kafka?,
         db: db?,
         cache: cache?,
         http: http?,

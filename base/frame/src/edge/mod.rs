@@ -3,6 +3,7 @@
 
 mod auth;
 mod docs;
+mod door;
 mod extract;
 mod health;
 mod limits;
@@ -13,6 +14,7 @@ mod serve;
 
 pub use artel_flow::http::{Answer, BodyDoc, Input, Inputs, Op, Parameter, Place, RouteDoc, Routes};
 pub use auth::{Access, Caller, Needs, Operate, Permission, Produce, Read, operator_token};
+pub use door::Door;
 pub use extract::{Json, Path, Query, broke_off, parse_json, wrong_type};
 pub use health::{Check, Finding, Readiness, Report, Status};
 pub use openapi::{Info, document};

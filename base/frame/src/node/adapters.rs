@@ -1,5 +1,6 @@
 //! From URLs and settings to adapters and bounds.
 
+use super::waiting::Waiting;
 use super::{Overrides, StartFailure};
 use crate::config::{BusAdapter, CacheAdapter, Compression, Config, DbAdapter, HostRate, Url};
 use crate::outbound::{OutboundParts, OutboundSettings, Rate};
@@ -7,13 +8,14 @@ use crate::telemetry::Metrics;
 use artel_bus::segments::Compression as Stored;
 use artel_bus::{Bus, BusError, Segments, SegmentsConfig};
 use artel_flow::{Clock, Limits, Outbound};
-use artel_store::{Cache, MemoryCache, Store, StoreSettings};
+use artel_store::{Cache, MemoryCache, Store, StoreError, StoreSettings};
 use std::sync::Arc;
 
 /// What a record may need beside its value: key, headers, framing.
 const AROUND_A_VALUE: usize = 64 << 10;
 
-/// The adapters that this version has are checked with the configuration; what passes here is one of them.
+/// What the configuration takes without its adapter compiled in can't get here.
+#[cfg(not(all(feature = "kafka", feature = "postgres", feature = "redis")))]
 fn not_here(config: &Config, path: &str) -> StartFailure {
     let reason = "no adapter of this program serves this URL; see config/artel.toml";
     StartFailure::Config(vec![config.problem(path, reason)])
@@ -23,16 +25,29 @@ fn wrong(config: &Config, path: &str, reason: String) -> StartFailure {
     StartFailure::Config(vec![config.problem(path, reason)])
 }
 
-/// Opens the log that `bus.url` names.
-pub(super) async fn open_bus(config: &Config, clock: &Clock) -> Result<Arc<dyn Bus>, StartFailure> {
-    let adapter = config.bus_adapter().map_err(|reason| wrong(config, "bus.url", reason))?;
-    let BusAdapter::Segments(folder) = adapter else { return Err(not_here(config, "bus.url")) };
-    let settings = segments(config, clock);
-    // Opening reads files.
-    let opened = tokio::task::spawn_blocking(move || Segments::open(folder, settings)).await;
-    match opened {
-        Ok(opened) => Ok(opened?),
-        Err(error) => Err(StartFailure::Log(BusError::Unavailable(error.to_string()))),
+/// Opens the log that `bus.url` names; brokers that are away are waited for.
+pub(super) async fn open_bus(
+    config: &Config,
+    clock: &Clock,
+    waiting: &Waiting,
+) -> Result<Arc<dyn Bus>, StartFailure> {
+    match config.bus_adapter().map_err(|reason| wrong(config, "bus.url", reason))? {
+        BusAdapter::Segments(folder) => {
+            let settings = segments(config, clock);
+            // Opening reads files.
+            let opened = tokio::task::spawn_blocking(move || Segments::open(folder, settings)).await;
+            match opened {
+                Ok(opened) => Ok(opened?),
+                Err(error) => Err(StartFailure::Log(BusError::Unavailable(error.to_string()))),
+            }
+        }
+        #[cfg(feature = "kafka")]
+        BusAdapter::Kafka(brokers) => super::kafka::open(config, &brokers, waiting).await,
+        #[cfg(not(feature = "kafka"))]
+        BusAdapter::Kafka(_) => {
+            let _ = waiting;
+            Err(not_here(config, "bus.url"))
+        }
     }
 }
 
@@ -55,16 +70,31 @@ fn segments(config: &Config, clock: &Clock) -> SegmentsConfig {
     }
 }
 
-/// Opens the databases that `db.url` names. A folder that another process has is refused.
+/// Opens the databases that `db.url` names. A folder that another process has is refused, and so is a server that is away.
 pub async fn open_store(config: &Config) -> Result<Store, StartFailure> {
     let adapter = config.db_adapter().map_err(|reason| wrong(config, "db.url", reason))?;
-    let DbAdapter::Sqlite(folder) = adapter else { return Err(not_here(config, "db.url")) };
     let settings = StoreSettings {
         readers: usize::try_from(config.db.readers).unwrap_or(usize::MAX),
         slice: config.db.background_slice.get(),
+        connections: usize::try_from(config.db.connections).unwrap_or(usize::MAX),
         ..StoreSettings::default()
     };
-    Ok(Store::open(&format!("sqlite:{}", folder.display()), settings).await?)
+    match adapter {
+        DbAdapter::Sqlite(folder) => {
+            Ok(Store::open(&format!("sqlite:{}", folder.display()), settings).await?)
+        }
+        #[cfg(feature = "postgres")]
+        DbAdapter::Postgres(url) => Ok(Store::open(url.expose(), settings).await?),
+        #[cfg(not(feature = "postgres"))]
+        DbAdapter::Postgres(_) => Err(not_here(config, "db.url")),
+    }
+}
+
+/// The same, waiting for a server that is away.
+pub(super) async fn await_store(config: &Config, waiting: &Waiting) -> Result<Store, StartFailure> {
+    let is_away =
+        |failure: &StartFailure| matches!(failure, StartFailure::Store(StoreError::Unavailable { .. }));
+    waiting.until("the database (db.url)", async || open_store(config).await, is_away).await
 }
 
 /// Opens the cache that `cache.url` names.

@@ -5,8 +5,11 @@ mod adapters;
 mod failure;
 mod folder;
 mod identity;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod ready;
 mod settings;
+mod waiting;
 
 pub use adapters::open_store;
 pub use failure::StartFailure;
@@ -15,7 +18,7 @@ pub use settings::check_services;
 
 use crate::admin::{Admin, Facts};
 use crate::config::{Config, Secret};
-use crate::edge::{Access, Edge, Info, Readiness, Routes, operator_token, serve};
+use crate::edge::{Access, Door, Edge, Info, Readiness, Routes, operator_token, serve};
 use crate::telemetry::Metrics;
 use artel_bus::Bus;
 use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Outbound, Parts, Pulse, Runtime, Service};
@@ -30,6 +33,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use waiting::Waiting;
 
 /// How often the lag of the groups is measured for `/metrics`.
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
@@ -90,8 +94,25 @@ impl Node {
             operator_token(&config.auth).map_err(|error| StartFailure::Random(error.to_string()))?;
         let token_file = leave_token(&config, &operator);
         let clock = overrides.clock.clone();
-        let bus = adapters::open_bus(&config, &clock).await?;
-        let store = open_store(&config).await?;
+        let closing = CancellationToken::new();
+        // Ends the listener where the start fails, or is given up.
+        let begun = closing.clone().drop_guard();
+        let time = clock.clone();
+        let readiness = Readiness::new(Arc::new(move || time.now()));
+        let waiting = Waiting::new();
+        let start = waiting.clone();
+        readiness.register("start", Arc::new(move || start.clone().check()));
+        let metrics = Metrics::with_process();
+        let address = listener.local_addr().map_err(|error| StartFailure::Listen {
+            address: config.http.listen,
+            reason: error.to_string(),
+        })?;
+        let door = Door::closed(readiness.clone(), metrics.clone());
+        let (http, stop, stop_within) = (config.http.clone(), closing.clone(), config.node.stop_within.get());
+        let router = door.router();
+        let served = tokio::spawn(async move { serve(listener, router, &http, stop, stop_within / 2).await });
+        let bus = adapters::open_bus(&config, &clock, &waiting).await?;
+        let store = adapters::await_store(&config, &waiting).await?;
         let cache = adapters::open_cache(&config, &clock)?;
         let metrics = Metrics::with_process();
         let outbound = adapters::outbound(&config, &overrides, &cache, &metrics)?;
@@ -119,13 +140,6 @@ impl Node {
             pulse: Pulse { beat: config.flow.beat.get(), silence: config.flow.silence.get() },
         };
         let runtime = Arc::new(Runtime::start(parts).await?);
-        let address = listener.local_addr().map_err(|error| StartFailure::Listen {
-            address: config.http.listen,
-            reason: error.to_string(),
-        })?;
-        let closing = CancellationToken::new();
-        let time = clock.clone();
-        let readiness = Readiness::new(Arc::new(move || time.now()));
         ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
         metrics.register(|registry| flow_metrics.register(registry));
         let admin = Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, closing.clone());
@@ -141,10 +155,10 @@ impl Node {
         };
         let routes =
             runtime.routes().into_iter().fold(admin.routes(), |all: Routes, (_, own)| all.merge(own));
-        let router = edge.router(routes);
+        door.open(edge.router(routes));
+        waiting.over();
         tokio::spawn(measure(runtime.clone(), closing.clone()));
-        let (http, stop, stop_within) = (config.http, closing.clone(), config.node.stop_within.get());
-        let served = tokio::spawn(async move { serve(listener, router, &http, stop, stop_within / 2).await });
+        begun.disarm();
         Ok(Node {
             address,
             operator,
