@@ -1,6 +1,8 @@
 //! The cache in Redis: the suite on the server that `ARTEL_TEST_REDIS` names, and what happens when a server is killed,
 //! frozen, emptied, full or closed, on servers that the tests start themselves.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod absence;
 mod refusals;
 mod server;
