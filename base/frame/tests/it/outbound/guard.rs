@@ -16,7 +16,7 @@ async fn a_users_url_does_not_lead_to_this_machine() {
     for host in [
         "127.0.0.1",
         "localhost",
-        "LOCALHOST.",
+        "LOCALHOST",
         "[::1]",
         "[::ffff:127.0.0.1]",
         "0.0.0.0",
