@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(super) broken: bool,
     /// A statement is under way. Found set when the session is dropped, its future was dropped too.
     busy: bool,
+    /// Its statements take as long as they take.
+    unbound: bool,
     writer: bool,
     // Dropped after `Drop::drop`, so the connection is back before the next one gets in.
     _turn: Turn,
@@ -76,6 +78,7 @@ impl Session {
             open: false,
             broken: false,
             busy: false,
+            unbound: false,
             writer,
             _turn: turn,
         };
@@ -122,8 +125,21 @@ impl Session {
 
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let done = self.control("COMMIT").await;
-        self.open = false; // a commit that failed has undone it
+        // These say that the server has undone it.
+        self.open = matches!(
+            &done,
+            Err(error) if !matches!(
+                error,
+                StoreError::Serialization | StoreError::Unique { .. } | StoreError::Constraint { .. }
+            )
+        );
         done
+    }
+
+    /// For a migration: neither its statements nor its waits for locks are bound in time.
+    pub async fn take_time(&mut self) -> Result<(), StoreError> {
+        self.unbound = true;
+        self.script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await
     }
 
     pub async fn rollback(mut self) -> Result<(), StoreError> {
@@ -139,7 +155,7 @@ impl Session {
         &mut self,
         ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
-        let Session { link, database, busy, broken, writer, .. } = self;
+        let Session { link, database, busy, broken, unbound, writer, .. } = self;
         let link = link.as_mut().ok_or_else(|| database.closed())?;
         *busy = true;
         let answer = async {
@@ -151,7 +167,7 @@ impl Session {
             }
             answer
         };
-        let answer = database.server.within(answer).await;
+        let answer = if *unbound { answer.await } else { database.server.within(answer).await };
         *busy = false;
         answer.map_err(|error| {
             let classified = error::classify(error, database.origin(*writer));
