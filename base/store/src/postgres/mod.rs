@@ -201,6 +201,10 @@ impl Server {
 /// At connecting: an error of the network means that nobody is there.
 fn unreachable(error: sqlx::Error, origin: Origin<'_>) -> StoreError {
     match error {
+        // So sqlx gives what rustls says about certificates.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            error::classify(sqlx::Error::Tls(error.into()), origin).error
+        }
         sqlx::Error::Io(error) => {
             let reason = format!(
                 "{} can't be reached: {error}; is the server running, and is it the right address?",
