@@ -230,9 +230,7 @@ impl Db {
     async fn begin_change(&self) -> Result<Write, StoreError> {
         let mut write = self.begin_plain(Lane::Interactive).await?;
         if let Some(key) = self.lock_key() {
-            write
-                .script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0".into_sql_str())
-                .await?;
+            write.session().take_time().await?;
             write.exec("SELECT pg_advisory_xact_lock($1)", (key,)).await?;
         }
         Ok(write)

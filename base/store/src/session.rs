@@ -129,6 +129,15 @@ impl Session {
         })
     }
 
+    /// For a migration, which takes as long as it takes.
+    pub async fn take_time(&mut self) -> Result<(), StoreError> {
+        match self {
+            Session::Sqlite(_) => Ok(()),
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => session.take_time().await,
+        }
+    }
+
     /// Several statements without parameters, as in a migration.
     pub async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
         on!(self, session => session.script(sql).await)

@@ -284,7 +284,8 @@ impl Write {
     /// Runs a statement over many rows: `{rows}` in its text becomes `(…),(…)`, cut into statements of few sizes. It
     /// serves `INSERT INTO t (a, b) VALUES {rows} ON CONFLICT DO NOTHING`, `UPDATE t SET x = v.column2 FROM (VALUES
     /// {rows}) AS v WHERE t.id = v.column1` and `DELETE FROM t WHERE id IN (VALUES {rows})`. `fixed` are the values of
-    /// its `$1`, `$2`. Without rows nothing runs. Gives the number of rows affected.
+    /// its `$1`, `$2`. Without rows nothing runs. Gives the number of rows affected. With ON CONFLICT DO UPDATE no two rows may
+    /// have the same key: SQLite would keep the last one, PostgreSQL refuses.
     pub async fn exec_rows(
         &mut self,
         sql: &'static str,

@@ -87,7 +87,7 @@ impl CacheHarness {
 macro_rules! db_conformance_tests {
     ($harness:expr) => {
         $crate::db_conformance_tests!(@ $harness,
-            lost_update, transfers, write_skew,
+            lost_update, transfers, write_skew, serial_histories,
             swallowed_error_latches, unique_violation, conflicts_are_counted, deferred_constraint,
             wrong_parameters, unfit_values, rolled_back_on_drop, cancelled_anywhere, aborted_tasks, abandoned_statement,
             interactive_lane, pressed_background, snapshots, closing, clock,

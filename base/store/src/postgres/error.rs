@@ -28,7 +28,7 @@ pub(super) fn classify(error: sqlx::Error, origin: Origin<'_>) -> Classified {
         sqlx::Error::Io(error) => {
             broken(origin, format!("the connection to {} is lost: {error}", place(origin)))
         }
-        sqlx::Error::Tls(error) => broken(
+        sqlx::Error::Tls(error) => refusal(
             origin,
             format!(
                 "{} and this machine don't agree on TLS: {error}; check sslmode and sslrootcert in the URL",

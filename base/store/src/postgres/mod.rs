@@ -53,6 +53,20 @@ pub(crate) struct Server {
     runtime: tokio::runtime::Handle,
 }
 
+/// What an answer may take longer than the server's own bound.
+const GRACE: Duration = Duration::from_secs(5);
+
+async fn within<T>(
+    bound: Option<Duration>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let Some(bound) = bound else { return answer.await };
+    tokio::time::timeout(bound, answer).await.unwrap_or_else(|_| {
+        let text = format!("no answer within {} s", bound.as_secs());
+        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
+    })
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.hub.close();
@@ -98,7 +112,7 @@ impl Server {
             settings,
         });
         let link = server.link(true, &Arc::from("pg_catalog"), server.origin("postgres", true)).await?;
-        server.writer_pool.put(link);
+        server.end(link).await;
         Ok(server)
     }
 
@@ -164,17 +178,8 @@ impl Server {
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        if self.settings.statement_timeout.is_zero() {
-            return answer.await;
-        }
-        let bound = self.settings.statement_timeout + Duration::from_secs(5);
-        match tokio::time::timeout(bound, answer).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let text = format!("no answer within {} s", bound.as_secs());
-                Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, text)))
-            }
-        }
+        let bound = self.settings.statement_timeout;
+        within((!bound.is_zero()).then(|| bound + GRACE), answer).await
     }
 
     pub async fn close(&self) {
@@ -196,6 +201,10 @@ impl Server {
 /// At connecting: an error of the network means that nobody is there.
 fn unreachable(error: sqlx::Error, origin: Origin<'_>) -> StoreError {
     match error {
+        // So sqlx gives what rustls says about certificates.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            error::classify(sqlx::Error::Tls(error.into()), origin).error
+        }
         sqlx::Error::Io(error) => {
             let reason = format!(
                 "{} can't be reached: {error}; is the server running, and is it the right address?",
@@ -243,9 +252,12 @@ impl Database {
     async fn make_schema(self: &Arc<Self>) -> Result<(), StoreError> {
         let mut session =
             Session::write(self, Lane::Interactive, crate::db::Isolation::ReadCommitted).await?;
+        // Without the lock first: a node may be at its migrations for long.
+        let there = format!("SELECT 1 FROM pg_namespace WHERE nspname = '{}'", self.schema);
         let text = format!(
-            "DO $do$ BEGIN PERFORM pg_advisory_xact_lock({key}); \
-             IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = '{schema}') THEN CREATE SCHEMA \"{schema}\"; END IF; \
+            "DO $do$ BEGIN \
+             IF NOT EXISTS ({there}) THEN PERFORM pg_advisory_xact_lock({key}); \
+             IF NOT EXISTS ({there}) THEN CREATE SCHEMA \"{schema}\"; END IF; END IF; \
              END $do$",
             key = self.lock_key(),
             schema = self.schema

@@ -149,7 +149,7 @@ impl Session {
             types.iter().map(|t| t.as_ref().map_or("?", |t| t.name()).to_owned()).collect();
         // sqlx finds what it has prepared by the text alone. The text is a constant of the program.
         let text = AssertSqlSafe(format!("{}\n-- {}", shape.text, names.join(" "))).into_sql_str();
-        self.answer(|connection| async move { connection.prepare_with(text, &declared).await }).await
+        self.answer(async |connection| connection.prepare_with(text, &declared).await).await
     }
 }
 

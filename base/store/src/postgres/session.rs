@@ -9,7 +9,7 @@ use crate::{Lane, StoreError, Value};
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{AssertSqlSafe, Either, Executor, PgConnection, SqlSafeStr, SqlStr};
+use sqlx::{AssertSqlSafe, Connection, Either, Executor, PgConnection, SqlSafeStr, SqlStr};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub(crate) struct Session {
     pub(super) broken: bool,
     /// A statement is under way. Found set when the session is dropped, its future was dropped too.
     busy: bool,
+    /// Its statements take as long as they take.
+    unbound: bool,
     writer: bool,
     // Dropped after `Drop::drop`, so the connection is back before the next one gets in.
     _turn: Turn,
@@ -76,6 +78,7 @@ impl Session {
             open: false,
             broken: false,
             busy: false,
+            unbound: false,
             writer,
             _turn: turn,
         };
@@ -122,8 +125,21 @@ impl Session {
 
     pub async fn commit(mut self) -> Result<(), StoreError> {
         let done = self.control("COMMIT").await;
-        self.open = false; // a commit that failed has undone it
+        // These say that the server has undone it.
+        self.open = matches!(
+            &done,
+            Err(error) if !matches!(
+                error,
+                StoreError::Serialization | StoreError::Unique { .. } | StoreError::Constraint { .. }
+            )
+        );
         done
+    }
+
+    /// For a migration: neither its statements nor its waits for locks are bound in time.
+    pub async fn take_time(&mut self) -> Result<(), StoreError> {
+        self.unbound = true;
+        self.script("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0").await
     }
 
     pub async fn rollback(mut self) -> Result<(), StoreError> {
@@ -135,18 +151,23 @@ impl Session {
     }
 
     /// Waits for an answer and says what an error means.
-    pub(super) async fn answer<'s, T, F>(
-        &'s mut self,
-        ask: impl FnOnce(&'s mut PgConnection) -> F,
-    ) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, sqlx::Error>> + 's,
-        T: 's,
-    {
-        let Session { link, database, busy, broken, writer, .. } = self;
+    pub(super) async fn answer<T>(
+        &mut self,
+        ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
+        let Session { link, database, busy, broken, unbound, writer, .. } = self;
         let link = link.as_mut().ok_or_else(|| database.closed())?;
         *busy = true;
-        let answer = database.server.within(ask(link.connection())).await;
+        let answer = async {
+            let answer = ask(link.connection()).await;
+            // After an error the server says that it is ready again, which sqlx leaves to be read: a ROLLBACK could not be
+            // sent in one poll.
+            if matches!(&answer, Err(sqlx::Error::Database(_))) && link.connection().ping().await.is_err() {
+                *broken = true;
+            }
+            answer
+        };
+        let answer = if *unbound { answer.await } else { database.server.within(answer).await };
         *busy = false;
         answer.map_err(|error| {
             let classified = error::classify(error, database.origin(*writer));
@@ -180,7 +201,9 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<u64, StoreError> {
         let (sql, arguments) = self.query(sql, values)?;
-        let done = self.answer(|connection| connection.execute(sqlx::query_with(sql, arguments))).await?;
+        let done = self
+            .answer(async |connection| connection.execute(sqlx::query_with(sql, arguments)).await)
+            .await?;
         Ok(done.rows_affected())
     }
 
@@ -190,7 +213,8 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<Option<PgRow>, StoreError> {
         let (sql, arguments) = self.query(sql, values)?;
-        self.answer(|connection| connection.fetch_optional(sqlx::query_with(sql, arguments))).await
+        self.answer(async |connection| connection.fetch_optional(sqlx::query_with(sql, arguments)).await)
+            .await
     }
 
     pub async fn rows(
@@ -199,7 +223,7 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<Vec<PgRow>, StoreError> {
         let (sql, arguments) = self.query(sql, values)?;
-        self.answer(|connection| connection.fetch_all(sqlx::query_with(sql, arguments))).await
+        self.answer(async |connection| connection.fetch_all(sqlx::query_with(sql, arguments)).await).await
     }
 
     /// The rows one by one, as the network brings them. Dropped early, the rest is read and thrown away by the next
@@ -231,7 +255,6 @@ impl Session {
                         Err(error) => {
                             let classified = error::classify(error, database.origin(origin));
                             *broken |= classified.broken;
-                            *busy = false;
                             return Some((Err(classified.error), None));
                         }
                     }
@@ -243,6 +266,6 @@ impl Session {
     /// Several statements without parameters, as in a migration.
     pub async fn script(&mut self, sql: impl SqlSafeStr) -> Result<(), StoreError> {
         let sql = sql.into_sql_str();
-        self.answer(|connection| connection.execute(sqlx::raw_sql(sql))).await.map(|_| ())
+        self.answer(async |connection| connection.execute(sqlx::raw_sql(sql)).await).await.map(|_| ())
     }
 }

@@ -2,6 +2,7 @@
 
 mod cancelled;
 mod errors;
+mod histories;
 mod isolation;
 mod lanes;
 mod migrations;
@@ -13,6 +14,7 @@ pub use errors::{
     conflicts_are_counted, deferred_constraint, swallowed_error_latches, unfit_values, unique_violation,
     wrong_parameters,
 };
+pub use histories::{anomalies, serial_histories};
 pub use isolation::{lost_update, snapshots, transfers, write_skew};
 pub use lanes::{clock, closing, interactive_lane, pressed_background};
 pub use migrations::{migrations_at_once, migrations_fail_whole, migrations_in_order, migrations_refused};

@@ -1,5 +1,6 @@
 //! PostgreSQL: the suite, and what only a server has.
 
+mod contention;
 mod failures;
 mod kit;
 mod schemas;

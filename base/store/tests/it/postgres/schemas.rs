@@ -125,3 +125,18 @@ async fn another_process_is_woken_also_after_its_connection_was_lost() {
     here.1.wake("timers");
     assert!(woken_within(&mut other, deadline).await);
 }
+
+/// A migration takes as long as it takes, and a node that starts meanwhile waits for it.
+#[tokio::test]
+async fn migrations_are_not_bound_in_time() {
+    const SLOW: &[(&str, &str)] = &[("0001_slow.sql", "SELECT pg_sleep(1); CREATE TABLE a (n BIGINT)")];
+    let Some(database) = kit::database().await else { return };
+    let short = Duration::from_millis(100);
+    let settings =
+        StoreSettings { statement_timeout: short, lock_timeout: short, ..StoreSettings::default() };
+    let sets = [Migrations { component: "shop", files: SLOW }];
+    let (first, second) = (database.store(settings.clone()).await, database.store(settings).await);
+    let (one, other) = futures::join!(first.1.migrate(&sets), second.1.migrate(&sets));
+    let applied = one.expect("migrates").len() + other.expect("waits").len();
+    assert_eq!(applied, 1);
+}

@@ -4,7 +4,7 @@ use super::kit;
 use artel_store::{Migrations, StoreSettings};
 use std::path::{Path, PathBuf};
 
-/// Crates with SQL in them, from this one's folder: (component, folder).
+/// Crates with SQL in them, from this one's folder.
 const CRATES: [(&str, &str); 2] = [("flow", "../flow"), ("bridge", "../../products/bridge")];
 
 #[tokio::test]
@@ -15,7 +15,13 @@ async fn every_text_of_the_workspace_is_taken() {
     let mut sets = Vec::new();
     for (component, folder) in CRATES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        sets.push(Migrations { component, files: migrations(&folder.join("migrations")) });
+        let own = folder.join("migrations");
+        sets.push(Migrations { component, files: migrations(&own) });
+        // What lies in folders of its own is another component's, of that name.
+        for other in files(&own, "sql").into_iter().filter(|path| path.is_dir()) {
+            let component = leak(other.file_name().expect("has a name").to_string_lossy().into_owned());
+            sets.push(Migrations { component, files: migrations(&other) });
+        }
         let before = texts.len();
         sources(&folder.join("src")).iter().for_each(|file| texts.extend(statements(file)));
         assert!(texts.len() > before + 10, "the texts of {component} are found");
@@ -47,7 +53,7 @@ fn migrations(folder: &Path) -> &'static [(&'static str, &'static str)] {
         let name = path.file_name().expect("has a name").to_string_lossy().into_owned();
         (leak(name), leak(std::fs::read_to_string(&path).expect("can be read")))
     };
-    Box::leak(files(folder, "sql").into_iter().map(read).collect())
+    Box::leak(files(folder, "sql").into_iter().filter(|path| path.is_file()).map(read).collect())
 }
 
 /// A test's texts live as long as its process, as a program's do.
@@ -55,13 +61,15 @@ fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
-/// The string literals that begin like a statement. None of them holds an escaped quote.
+/// The string literals that begin like a statement, but those of a `Sql` for SQLite. None of them holds an escaped quote.
 fn statements(file: &Path) -> Vec<&'static str> {
     let source = std::fs::read_to_string(file).expect("can be read");
     let begins = ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "WITH "];
     let literals = begins.iter().flat_map(|word| {
         let opening = format!("\"{word}");
-        let places: Vec<usize> = source.match_indices(&opening).map(|(at, _)| at + 1).collect();
+        let ours = |at: &usize| !source[..*at].trim_end().ends_with("sqlite:");
+        let places: Vec<usize> =
+            source.match_indices(&opening).map(|(at, _)| at).filter(ours).map(|at| at + 1).collect();
         places.into_iter().map(|at| source[at..].split('"').next().unwrap_or_default().to_owned())
     });
     literals.map(|text| leak(text.replace("\\\n", " "))).collect()
