@@ -114,7 +114,6 @@ impl Node {
         let bus = adapters::open_bus(&config, &clock, &waiting).await?;
         let store = adapters::await_store(&config, &waiting).await?;
         let cache = adapters::open_cache(&config, &clock)?;
-        let metrics = Metrics::with_process();
         let outbound = adapters::outbound(&config, &overrides, &cache, &metrics)?;
         let flow_metrics = FlowMetrics::default();
         let facts = Facts::new(&config, &services, clock.now());
