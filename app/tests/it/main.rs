@@ -5,6 +5,8 @@
 mod bad_input;
 mod cli;
 mod disks;
+#[cfg(feature = "grown")]
+mod nodes;
 mod process;
 mod scenarios;
 mod stops;

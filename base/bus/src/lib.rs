@@ -12,6 +12,7 @@ pub mod kafka;
 mod name;
 pub mod partition;
 mod port;
+mod prefixed;
 pub mod segments;
 
 pub use error::BusError;
@@ -19,4 +20,5 @@ pub use port::{
     Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Piece, Received, Record, Topic,
     TopicSpec, Topics,
 };
+pub use prefixed::Prefixed;
 pub use segments::{Segments, SegmentsConfig};

@@ -18,6 +18,12 @@ UPDATE flow_outbox SET numbered = FALSE WHERE seq IS NULL;
 -- postgres: ALTER TABLE flow_outbox ALTER COLUMN id SET DEFAULT nextval('flow_outbox_id');
 -- postgres: CREATE INDEX flow_outbox_new ON flow_outbox (id) WHERE seq IS NULL;
 
+-- How many partitions each topic of the service has had since it was made: keys lie where they do because of it.
+CREATE TABLE flow_partitions (
+    topic TEXT PRIMARY KEY,
+    partitions BIGINT NOT NULL
+);
+
 -- Counters in several rows each, so that transactions that have nothing else in common don't meet on one row.
 CREATE TABLE flow_counter (
     scope TEXT NOT NULL,

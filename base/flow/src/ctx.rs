@@ -9,7 +9,7 @@ use crate::members::Members;
 use crate::metrics::FlowMetrics;
 use crate::service::{AnySettings, Service};
 use crate::slots::Slots;
-use crate::storage::outbox::Sent;
+use crate::storage::{self, outbox::Sent};
 use crate::topics::Topics;
 use crate::wakes;
 use crate::{Failure, Groups, Outbound, Read};
@@ -155,6 +155,15 @@ impl Shared {
             source.strip_prefix("artel/") == Some(self.name())
                 && self.adopted.read().unwrap_or_else(PoisonError::into_inner).contains(topic)
         })
+    }
+
+    /// Looks whether a topic is this service's own by now; true when that is news.
+    pub async fn learn_adopted(&self, topic: &str) -> Result<bool, Failure> {
+        let made = storage::groups::topics(&mut self.db.read().await?).await?;
+        let mut adopted = self.adopted.write().unwrap_or_else(PoisonError::into_inner);
+        let before = adopted.contains(topic);
+        adopted.extend(made);
+        Ok(!before && adopted.contains(topic))
     }
 
     pub fn progressed(&self) {

@@ -17,6 +17,12 @@ pub enum StartError {
     #[error("{0}")]
     Flow(crate::Failure),
     #[error(
+        "topic '{topic}' has {actual} partitions, and had {recorded} when it was made: keys would lie elsewhere than their \
+         earlier messages; bring back the topic with {recorded} partitions (Kafka can't take partitions away: make it anew \
+         and copy its messages)"
+    )]
+    Partitions { topic: String, recorded: u32, actual: u32 },
+    #[error(
         "service '{service}' has given numbers that lie more than a day ahead of this machine's clock; set the clock right"
     )]
     Clock { service: String },

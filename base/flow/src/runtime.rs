@@ -404,8 +404,14 @@ impl Opening {
             storage::leases::renew_own(&mut write, node).await?;
         }
         effects::release(&mut write, (!alone).then_some(node)).await?;
-        let made = storage::groups::topics(&mut write).await?;
+        for (topic, actual) in self.topics.of(name) {
+            let recorded = storage::groups::partitions(&mut write, &topic, actual).await?;
+            if recorded != actual {
+                return Err(StartError::Partitions { topic, recorded, actual });
+            }
+        }
         write.commit().await?;
+        let made = storage::groups::topics(&mut db.read().await?).await?;
         let most = i64::try_from(self.limits.outbox_rows).unwrap_or(i64::MAX);
         let waiting = outbox::count(&mut db.read().await?, most).await?;
         for topic in &made {

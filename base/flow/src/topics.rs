@@ -114,6 +114,12 @@ impl Topics {
         Ok(())
     }
 
+    /// The topics of the table that are a service's, and how many partitions the log has for each.
+    pub(crate) fn of(&self, service: &str) -> Vec<(String, u32)> {
+        let own = self.0.writers.keys().filter(|topic| self.owner(topic) == Some(service));
+        own.filter_map(|topic| Some((topic.clone(), self.known(topic)?.partitions))).collect()
+    }
+
     pub(crate) async fn describe(&self, topic: &str) -> Result<Known, BusError> {
         let found = self.0.bus.describe(topic).await?;
         self.learn(&found);

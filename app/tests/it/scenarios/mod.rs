@@ -4,6 +4,8 @@ mod crashes;
 mod file;
 mod life;
 
+#[cfg(feature = "grown")]
+use crate::nodes::Nodes;
 use crate::process::Process;
 
 /// Each scenario as a test of this way to run a system.
@@ -21,6 +23,32 @@ mod one_process {
     use super::*;
 
     on! { Process::start().await =>
+        life::a_message_is_followed_from_accepted_to_consumed,
+        life::a_repeat_is_answered_alike_and_another_body_refused,
+        life::consumers_and_totals_stay_over_a_restart,
+        file::every_line_of_a_file_ends_as_consumed,
+        file::bad_lines_are_named_and_the_others_go_on,
+        crashes::what_was_answered_is_consumed_once_through_ten_kills,
+    }
+}
+
+/// The same where the system may not be to be had.
+#[cfg(feature = "grown")]
+macro_rules! on_servers {
+    ($start:expr => $($module:ident :: $scenario:ident),+ $(,)?) => {$(
+        #[tokio::test]
+        async fn $scenario() {
+            let Some(mut system) = $start else { return };
+            $module::$scenario(&mut system).await;
+        }
+    )+};
+}
+
+#[cfg(feature = "grown")]
+mod three_processes {
+    use super::*;
+
+    on_servers! { Nodes::start().await =>
         life::a_message_is_followed_from_accepted_to_consumed,
         life::a_repeat_is_answered_alike_and_another_body_refused,
         life::consumers_and_totals_stay_over_a_restart,

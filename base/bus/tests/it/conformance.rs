@@ -53,3 +53,47 @@ mod without_cache {
     }
     artel_bus::conformance_tests!(harness(config()));
 }
+
+mod prefixed {
+    use super::*;
+    use artel_bus::{Prefixed, TopicSpec};
+
+    artel_bus::conformance_tests!(over());
+
+    fn over() -> Harness {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log");
+        Harness::new(FEATURES, folder, move || {
+            let opened = Segments::open(&path, SegmentsConfig::default());
+            async move { Prefixed::over(opened.expect("the log opens"), "one.") }
+        })
+    }
+
+    #[tokio::test]
+    async fn installations_on_one_log_see_their_own_topics_only() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log: Arc<dyn Bus> =
+            Segments::open(folder.path().join("log"), SegmentsConfig::default()).expect("the log opens");
+        let (one, two) = (Prefixed::over(log.clone(), "one."), Prefixed::over(log.clone(), "two."));
+        let spec = |name: &str, partitions| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            retention_ms: None,
+            retention_bytes: None,
+        };
+        one.make(spec("orders", 1)).await.expect("made");
+        two.make(spec("orders", 2)).await.expect("made");
+        two.register("shop", "orders", artel_bus::From::Earliest).await.expect("registered");
+        let names = |topics: Vec<artel_bus::Topic>| -> Vec<(String, u32)> {
+            topics.into_iter().map(|topic| (topic.name, topic.partitions)).collect()
+        };
+        assert_eq!(names(one.list().await.expect("listed")), [("orders".to_owned(), 1)]);
+        assert_eq!(names(two.list().await.expect("listed")), [("orders".to_owned(), 2)]);
+        assert_eq!(
+            names(log.list().await.expect("listed")),
+            [("one.orders".to_owned(), 1), ("two.orders".to_owned(), 2)]
+        );
+        assert!(one.offsets().await.expect("offsets").is_empty());
+        assert_eq!(two.offsets().await.expect("offsets").len(), 2);
+    }
+}

@@ -3,8 +3,9 @@
 use super::GroupTask;
 use super::sort::{Place, Seen, Sorted, sort};
 use crate::Failure;
+use crate::ctx::Shared;
 use crate::storage::{offsets, offsets::Offset};
-use artel_bus::{Bounds, BusError, Fetch, From as StartAt};
+use artel_bus::{Bounds, BusError, Fetch, From as StartAt, Received};
 use artel_message::Envelope;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -68,6 +69,30 @@ impl Partition {
                 return Ok(false);
             }
         };
+        let mut ahead = self.ahead.clone();
+        let mut sorted = self.sort_all(shared, fetched.records, &mut ahead);
+        // Another node may have made this topic the service's own since this one looked; its messages came after that.
+        let own = Envelope::source_of(shared.name());
+        let unknown = |s: &Sorted| {
+            s.seen == Seen::Foreign && s.envelope.as_ref().is_some_and(|e| e.seq.is_some() && e.source == own)
+        };
+        if shared.members.shared() && sorted.iter().any(unknown) && shared.learn_adopted(&self.topic).await? {
+            ahead = self.ahead.clone();
+            let records = sorted.into_iter().map(|s| s.record).collect();
+            sorted = self.sort_all(shared, records, &mut ahead);
+        }
+        self.ahead = ahead;
+        self.buffer.extend(sorted);
+        self.fetch_from = fetched.next;
+        Ok(!self.buffer.is_empty())
+    }
+
+    fn sort_all(
+        &self,
+        shared: &Shared,
+        records: Vec<Received>,
+        ahead: &mut HashMap<String, i64>,
+    ) -> Vec<Sorted> {
         let place = Place {
             topic: &self.topic,
             partition: self.offset.partition,
@@ -75,11 +100,7 @@ impl Partition {
             now: shared.now(),
         };
         let trusted = |source: &str| shared.trusts(&self.topic, source);
-        for record in fetched.records {
-            self.buffer.push_back(sort(record, &place, trusted, &mut self.ahead));
-        }
-        self.fetch_from = fetched.next;
-        Ok(!self.buffer.is_empty())
+        records.into_iter().map(|record| sort(record, &place, trusted, ahead)).collect()
     }
 
     /// How many buffered records may be taken in now: up to a gap, which stops the partition when it comes first.

@@ -75,9 +75,22 @@ pub(crate) async fn adopt_topic(write: &mut Write, topic: &str, now: Time) -> Re
     Ok(())
 }
 
+/// Records how many partitions a topic has, the first time; gives what is recorded.
+pub(crate) async fn partitions(write: &mut Write, topic: &str, count: u32) -> Result<u32, StoreError> {
+    write
+        .exec(
+            "INSERT INTO flow_partitions (topic, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            (topic, count),
+        )
+        .await?;
+    let (recorded,): (u32,) =
+        write.one("SELECT partitions FROM flow_partitions WHERE topic = $1", (topic,)).await?;
+    Ok(recorded)
+}
+
 /// Every topic this service made at run time.
-pub(crate) async fn topics(write: &mut Write) -> Result<Vec<String>, StoreError> {
-    let rows: Vec<(String,)> = write.all("SELECT name FROM flow_topic ORDER BY name", ()).await?;
+pub(crate) async fn topics(read: &mut Read) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<(String,)> = read.all("SELECT name FROM flow_topic ORDER BY name", ()).await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 

@@ -10,6 +10,8 @@ pub async fn place() -> Option<Place> {
 mod ask;
 #[path = "given_up.rs"]
 mod given_up;
+#[path = "partitions.rs"]
+mod partitions;
 #[path = "put_off.rs"]
 mod put_off;
 #[path = "run_time_groups.rs"]

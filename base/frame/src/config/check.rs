@@ -138,6 +138,12 @@ fn kafka(config: &Config, check: &mut Check<'_>) {
             format!("a certificate {one} given and its key {other}; give both or none"),
         );
     }
+    for (path, prefix) in
+        [("kafka.topic_prefix", &kafka.topic_prefix), ("kafka.group_prefix", &kafka.group_prefix)]
+    {
+        let reason = "must be at most 64 letters, digits, '-', '_' and '.'";
+        check.holds(path, prefix.is_empty() || is_name(prefix), reason);
+    }
     if let (Some(copies), Some(reached)) = (kafka.replication_factor, kafka.min_insync_replicas) {
         let reason = "above kafka.replication_factor: no message could ever be written";
         check.holds("kafka.min_insync_replicas", reached <= copies, reason);

@@ -46,6 +46,7 @@ pub struct Kafka {
     pub key_file: Option<PathBuf>,
     pub replication_factor: Option<u16>,
     pub min_insync_replicas: Option<u16>,
+    pub topic_prefix: String,
     pub group_prefix: String,
 }
 

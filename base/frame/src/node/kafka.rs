@@ -5,7 +5,7 @@ use super::waiting::Waiting;
 use crate::config::{Config, KafkaMechanism, KafkaSecurity};
 use artel_bus::codec::Compression;
 use artel_bus::kafka::{Certificate, Kafka, KafkaConfig, Mechanism, Sasl, Secret, Security, Tls};
-use artel_bus::{Bus, BusError};
+use artel_bus::{Bus, BusError, Prefixed};
 use futures::FutureExt;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(super) async fn open(
     let kafka = Kafka::open(settings(config, brokers))?;
     let is_away = |error: &BusError| matches!(error, BusError::Unavailable(_));
     waiting.until("Kafka (bus.url)", || kafka.check().boxed(), is_away).await?;
-    Ok(kafka)
+    Ok(Prefixed::over(kafka, &config.kafka.topic_prefix))
 }
 
 fn settings(config: &Config, brokers: &str) -> KafkaConfig {

@@ -1,0 +1,116 @@
+//! Three processes of the real binary on real Kafka, PostgreSQL and Redis.
+
+use crate::process::Process;
+use crate::system::System;
+use artel_frame::client::Client;
+use artel_frame::config::Secret;
+use artel_store::conformance::{TestDatabase, database};
+use std::fmt::Write;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+const TOKEN: &str = "the operator of these tests";
+
+/// Three nodes with everything of their own on servers that other tests use too.
+pub struct Nodes {
+    pub processes: Vec<Process>,
+    place: TempDir,
+    /// Whom the next crash hits.
+    next: usize,
+    _database: TestDatabase,
+}
+
+/// Where the servers are; `None`, said on the standard output, where they are not given.
+pub struct Servers {
+    pub kafka: String,
+    pub redis: String,
+    pub database: TestDatabase,
+}
+
+impl Servers {
+    pub async fn given() -> Option<Servers> {
+        let variable = |name: &str| {
+            let value = std::env::var(name).ok();
+            if value.is_none() {
+                let thread = std::thread::current();
+                println!("skipped: {}: {name} is not set", thread.name().unwrap_or("a test"));
+            }
+            value
+        };
+        let (kafka, redis) = (variable("ARTEL_TEST_KAFKA")?, variable("ARTEL_TEST_REDIS")?);
+        Some(Servers { kafka, redis, database: database().await? })
+    }
+
+    /// The settings of a node; topics, groups and keys have the database's name before them, which no other test has.
+    pub fn settings(&self, node: &str, more: &str) -> String {
+        let own = &self.database.name;
+        let mut text = String::new();
+        let (db, kafka, redis) = (&self.database.url, &self.kafka, &self.redis);
+        write!(
+            text,
+            "[node]\nname = \"{node}\"\n[bus]\nurl = \"kafka://{kafka}\"\n\
+             [kafka]\ntopic_prefix = \"{own}.\"\ngroup_prefix = \"{own}.\"\n\
+             [db]\nurl = \"{db}\"\nconnections = 8\n[cache]\nurl = \"{redis}\"\nprefix = \"{own}\"\n\
+             [auth]\noperator_token = \"{TOKEN}\"\n{more}"
+        )
+        .unwrap();
+        text
+    }
+}
+
+impl Nodes {
+    /// Three nodes; `None` where there are no servers.
+    pub async fn start() -> Option<Nodes> {
+        Nodes::of(3).await
+    }
+
+    pub async fn of(count: usize) -> Option<Nodes> {
+        let servers = Servers::given().await?;
+        let place = TempDir::new().unwrap();
+        std::fs::write(place.path().join("operator-token"), TOKEN).unwrap();
+        let mut processes = Vec::new();
+        for number in 1..=count {
+            let config = place.path().join(format!("node-{number}.toml"));
+            std::fs::write(&config, servers.settings(&format!("node-{number}"), "")).unwrap();
+            processes.push(Process::with(None, &["--config", config.to_str().unwrap()]).await);
+        }
+        Some(Nodes { processes, place, next: 0, _database: servers.database })
+    }
+
+    /// A client of one of the nodes, with the operator's token.
+    pub fn client_of(&self, node: usize) -> Client {
+        Client::new(&self.processes[node].url()).unwrap().with_token(Some(Secret::new(TOKEN)))
+    }
+
+    /// Another node at each call.
+    fn turn(&mut self) -> usize {
+        self.next = (self.next + 1) % self.processes.len();
+        self.next
+    }
+}
+
+impl System for Nodes {
+    fn url(&self) -> String {
+        self.processes[0].url()
+    }
+
+    fn client(&self) -> Client {
+        self.client_of(0)
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.place.path().to_owned()
+    }
+
+    /// One after the other, as an installation is upgraded.
+    async fn restart(&mut self) {
+        for process in &mut self.processes {
+            process.restart().await;
+        }
+    }
+
+    async fn crash(&mut self) {
+        let node = self.turn();
+        self.processes[node].crash().await;
+    }
+}

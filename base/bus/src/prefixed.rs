@@ -1,0 +1,103 @@
+//! Several installations on one cluster: each has its topics under a prefix of its own, and sees no others.
+
+use crate::BusError;
+use crate::port::{
+    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Record, Topic, TopicSpec, Topics,
+};
+use artel_message::Time;
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// A log whose topics stand under `PREFIX` on the adapter behind it. Errors name topics as the adapter has them.
+pub struct Prefixed {
+    inner: Arc<dyn Bus>,
+    prefix: String,
+}
+
+impl Prefixed {
+    /// `inner` itself where the prefix is empty.
+    pub fn over(inner: Arc<dyn Bus>, prefix: &str) -> Arc<dyn Bus> {
+        if prefix.is_empty() { inner } else { Arc::new(Prefixed { inner, prefix: prefix.to_owned() }) }
+    }
+
+    fn full(&self, topic: &str) -> String {
+        format!("{}{topic}", self.prefix)
+    }
+
+    fn own(&self, mut topic: Topic) -> Option<Topic> {
+        topic.name = topic.name.strip_prefix(&self.prefix)?.to_owned();
+        Some(topic)
+    }
+}
+
+#[async_trait]
+impl Log for Prefixed {
+    async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
+        self.inner.append(&self.full(topic), partition, batch).await
+    }
+
+    async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
+        self.inner.read(&self.full(topic), partition, from, fetch).await
+    }
+
+    async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
+        self.inner.wait(&self.full(topic), partition, from).await
+    }
+
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError> {
+        self.inner.bounds(&self.full(topic), partition).await
+    }
+
+    async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError> {
+        self.inner.offset_at(&self.full(topic), partition, time).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl Topics for Prefixed {
+    async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
+        let name = spec.name.clone();
+        let made = self.inner.make(TopicSpec { name: self.full(&spec.name), ..spec }).await?;
+        Ok(Topic { name, ..made })
+    }
+
+    async fn describe(&self, topic: &str) -> Result<Topic, BusError> {
+        let found = self.inner.describe(&self.full(topic)).await?;
+        Ok(Topic { name: topic.to_owned(), ..found })
+    }
+
+    async fn list(&self) -> Result<Vec<Topic>, BusError> {
+        Ok(self.inner.list().await?.into_iter().filter_map(|topic| self.own(topic)).collect())
+    }
+
+    async fn delete(&self, topic: &str) -> Result<(), BusError> {
+        self.inner.delete(&self.full(topic)).await
+    }
+}
+
+#[async_trait]
+impl Groups for Prefixed {
+    async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError> {
+        self.inner.register(group, &self.full(topic), from).await
+    }
+
+    async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
+        self.inner.advise(group, &self.full(topic), partition, next).await
+    }
+
+    async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError> {
+        self.inner.forget(group, &self.full(topic)).await
+    }
+
+    async fn offsets(&self) -> Result<Vec<GroupOffset>, BusError> {
+        let own = |mut offset: GroupOffset| {
+            offset.topic = offset.topic.strip_prefix(&self.prefix)?.to_owned();
+            Some(offset)
+        };
+        Ok(self.inner.offsets().await?.into_iter().filter_map(own).collect())
+    }
+}
