@@ -169,7 +169,7 @@ async fn without_brokers_calls_end_in_time_and_go_on_when_they_are_back() {
     let lost = within("an append", append(&bus, &name, &["during".to_owned()])).await;
     match lost {
         Err(BusError::Unavailable(reason)) => {
-            assert!(reason.contains(&cluster.address()) && reason.contains("may be stored"), "{reason}");
+            assert!(reason.contains(&cluster.address()), "{reason}");
         }
         other => panic!("it should be unavailable, not {other:?}"),
     }

@@ -59,7 +59,7 @@ async fn a_limit_that_was_lowered_behind_our_back_is_too_large_and_then_known() 
     let name = topic(&bus, 1).await;
     append(&bus, &name, &["first".to_owned()]).await.expect("appended");
     let change = ["--alter", "--topic", &name, "--add-config", "max.message.bytes=5000"];
-    let tool = ["org.apache.kafka.tools.ConfigCommand", "--bootstrap-server", &brokers];
+    let tool = ["kafka.admin.ConfigCommand", "--bootstrap-server", &brokers];
     super::own::tool(&libs, &[&tool[..], &change[..]].concat());
     let big = "x".repeat(6_000);
     for _ in 0..2 {
