@@ -207,7 +207,7 @@ fn send(
         if load.headers {
             let all = OwnedHeaders::new_with_capacity(9);
             let all = headers(load).iter().fold(all, |all, (key, value)| {
-                all.insert(Header { key, value: value.as_ref().copied().as_ref() })
+                all.insert(Header { key, value: Some(value.unwrap_or_default()) })
             });
             record = record.headers(all);
         }
