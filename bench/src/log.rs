@@ -61,7 +61,7 @@ const LOADS: [Load; 3] = [
 ];
 
 /// The headers of one of our own messages.
-const HEADERS: [(&str, Option<&[u8]>); 9] = [
+pub(crate) const HEADERS: [(&str, Option<&[u8]>); 9] = [
     ("ce_id", Some(b"0197a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b")),
     ("ce_type", Some(b"market.order-placed")),
     ("ce_source", Some(b"artel/market")),

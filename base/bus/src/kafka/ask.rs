@@ -132,7 +132,8 @@ impl Asker {
 
     /// How many brokers there are.
     pub fn brokers(&self) -> Result<usize, BusError> {
-        Ok(self.metadata(None, "looking for the brokers")?.brokers().len())
+        // Whether this topic is there does not matter; asking for all would be much to answer.
+        Ok(self.metadata(Some("__consumer_offsets"), "looking for the brokers")?.brokers().len())
     }
 
     /// Kafka's own id of a topic that [`Asker::topic`] has just found.

@@ -110,7 +110,10 @@ pub(super) fn reader(config: &KafkaConfig, queue_bytes: u32) -> ClientConfig {
         .set("queued.min.messages", "1000000")
         .set("queued.max.messages.kbytes", kbytes.to_string())
         .set("fetch.message.max.bytes", fetch.min(1 << 20).to_string())
-        .set("fetch.max.bytes", fetch.max(1 << 20).to_string());
+        .set("fetch.max.bytes", fetch.max(1 << 20).to_string())
+        // Tells when the topic was deleted and made anew.
+        .set("debug", "metadata")
+        .set_log_level(RDKafkaLogLevel::Debug);
     client
 }
 

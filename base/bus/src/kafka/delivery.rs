@@ -5,7 +5,7 @@ use super::health::Health;
 use crate::{Appended, BusError, Piece};
 use rdkafka::error::RDKafkaErrorCode as Code;
 use std::sync::{Mutex, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// Shared by all records of one append; the last report answers the caller.
 pub(super) struct Delivery {
@@ -25,6 +25,8 @@ struct Inner {
     /// A report that leaves open whether the record is stored.
     open: bool,
     reply: Option<oneshot::Sender<Result<Appended, Lost>>>,
+    /// Its share of the queue; also of a caller that went away.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a batch was not stored, or perhaps not.
@@ -40,6 +42,7 @@ impl Delivery {
         topic: &str,
         partition: u32,
         count: u32,
+        room: Option<OwnedSemaphorePermit>,
     ) -> (Delivery, oneshot::Receiver<Result<Appended, Lost>>) {
         let (reply, answer) = oneshot::channel();
         let inner = Inner {
@@ -50,6 +53,7 @@ impl Delivery {
             failed: None,
             open: false,
             reply: Some(reply),
+            room,
         };
         (Delivery { topic: topic.to_owned(), partition, inner: Mutex::new(inner) }, answer)
     }
@@ -94,6 +98,7 @@ impl Delivery {
             Some(code) if inner.open || !inner.pieces.is_empty() => Err(Lost::Perhaps(code)),
             Some(code) => Err(Lost::Surely(code)),
         };
+        inner.room = None;
         if let Some(reply) = inner.reply.take() {
             // A caller that went away does not want to know.
             let _ = reply.send(outcome);
@@ -145,7 +150,7 @@ mod tests {
     use super::*;
 
     fn outcome(reports: &[Result<i64, Code>]) -> Result<Appended, Lost> {
-        let (delivery, mut answer) = Delivery::new("t", 0, u32::try_from(reports.len()).unwrap());
+        let (delivery, mut answer) = Delivery::new("t", 0, u32::try_from(reports.len()).unwrap(), None);
         for report in reports {
             assert!(!delivery.is_done());
             delivery.report(*report);

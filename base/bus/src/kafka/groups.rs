@@ -131,8 +131,11 @@ impl GroupBook {
             list.add_partition_offset(topic, number(*partition), Offset::Offset(*next))
         });
         let result = added.and_then(|()| client.commit(&list, CommitMode::Sync));
-        while client.poll(Duration::ZERO).is_some() {}
-        result.map_err(|failure| error::of(&self.health, "", &doing, &failure))
+        let refusal = refusal(&client);
+        result.map_err(|failure| match refusal {
+            Some(code) => error::denied(&doing, code),
+            None => error::of(&self.health, "", &doing, &failure),
+        })
     }
 
     /// Tells the brokers what is new. Blocks.
@@ -185,11 +188,14 @@ impl GroupBook {
             }
             let left = self.config.request_deadline.saturating_sub(begin.elapsed());
             let result = client.committed_offsets(list, left.min(Duration::from_secs(1)));
-            while client.poll(Duration::ZERO).is_some() {}
+            let refusal = refusal(&client);
             let failure = match result {
                 Ok(list) => return Ok(places(&list)),
                 Err(failure) => failure,
             };
+            if let Some(code) = refusal {
+                return Err(error::denied(&doing, code));
+            }
             let away = failure.rdkafka_error_code().is_none_or(error::is_away);
             if !away || self.health.is_hopeless() || begin.elapsed() >= self.config.request_deadline {
                 return Err(error::of(&self.health, "", &doing, &failure));
@@ -197,6 +203,16 @@ impl GroupBook {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// What an ACL refused since last time: the call itself only finds no coordinator in time.
+fn refusal(client: &Committer) -> Option<Code> {
+    let mut refusal = None;
+    while let Some(event) = client.poll(Duration::from_millis(1)) {
+        let code = event.err().and_then(|failure| failure.rdkafka_error_code());
+        refusal = code.filter(|code| error::is_denied(*code)).or(refusal);
+    }
+    refusal
 }
 
 fn new_ones(places: &Places) -> Vec<(String, u32, i64)> {

@@ -3,6 +3,7 @@
 use super::config::KafkaConfig;
 use crate::BusError;
 use rdkafka::error::RDKafkaErrorCode as Code;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Why nothing answers.
@@ -22,12 +23,19 @@ pub(super) struct Health {
     /// User and mechanism.
     user: Option<(String, &'static str)>,
     trouble: Mutex<Option<Trouble>>,
+    /// Whether there is any, for those who say many times a second that all is well.
+    is_troubled: AtomicBool,
 }
 
 impl Health {
     pub fn new(config: &KafkaConfig) -> Health {
         let user = config.security.sasl().map(|sasl| (sasl.user.clone(), sasl.mechanism.name()));
-        Health { brokers: config.brokers.join(","), user, trouble: Mutex::default() }
+        Health {
+            brokers: config.brokers.join(","),
+            user,
+            trouble: Mutex::default(),
+            is_troubled: false.into(),
+        }
     }
 
     /// Takes note of an error that librdkafka tells on its own.
@@ -47,12 +55,17 @@ impl Health {
         if known.is_none() || !matches!(trouble, Trouble::Down(_)) || matches!(*known, Some(Trouble::Down(_)))
         {
             *known = Some(trouble);
+            self.is_troubled.store(true, Ordering::Relaxed);
         }
     }
 
     /// A broker answered.
     pub fn fine(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.is_troubled.load(Ordering::Relaxed) {
+            let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = None;
+            self.is_troubled.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether waiting on is in vain until somebody changes something.

@@ -30,9 +30,9 @@ impl Log for Kafka {
         let lane = self.lane(facts.max_message_bytes)?;
         let held = bytes + batch.len() * RECORD_OVERHEAD;
         let held = u32::try_from(held).unwrap_or(u32::MAX).min(self.config.queue_bytes);
-        let _room = self.room.acquire_many(held).await.map_err(|_| BusError::Closed)?;
+        let room = self.room.clone().acquire_many_owned(held).await.map_err(|_| BusError::Closed)?;
         let count = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-        let (delivery, answer) = Delivery::new(topic, partition, count);
+        let (delivery, answer) = Delivery::new(topic, partition, count, Some(room));
         let delivery = Arc::new(delivery);
         lane.send(shard(topic, partition), batch, &delivery).await?;
         match answer.await {
@@ -145,6 +145,12 @@ impl Kafka {
 
     /// What is known of the topic, if it has the partition.
     pub(super) async fn partition(&self, topic: &str, partition: u32) -> Result<Facts, BusError> {
+        let facts = self.facts(topic).await?;
+        if partition < facts.partitions {
+            return Ok(facts);
+        }
+        // Somebody may have added partitions since.
+        self.facts.forget(topic);
         let facts = self.facts(topic).await?;
         if partition < facts.partitions {
             return Ok(facts);

@@ -9,7 +9,17 @@
 //! - **Identity**: `Topic.id` is Kafka's own topic id. librdkafka knows it, its safe binding has no call for it, but its log
 //!   says it; the suite compares it with what Kafka's tools print. A topic that was deleted and made again has another id:
 //!   what waits on the old one gets `UnknownTopic`.
-//! - **Groups**: [`groups`](self) commit for lag tools only, as `artel.<group>`.
+//! - **Groups** commit for lag tools only, as `artel.<group>`, coalesced, and again every hour, because brokers forget the
+//!   offsets of a group without members. The truth is the service's own database.
+//!
+//! # What the brokers have to allow
+//! On topics Read, Write, Describe, and DescribeConfigs for their limits; Create, Delete where `make` and `delete` are used;
+//! on groups with the prefix Read, Describe and Delete for `register`, `advise`, `forget`. Reading records needs no group.
+//!
+//! # Building
+//! librdkafka is compiled along. On Debian that takes, beside a C compiler (`gcc`, `g++`, `make`), the packages `cmake`,
+//! `pkg-config`, `libssl-dev`, `zlib1g-dev`, and `libcurl4-openssl-dev` for a header that is included although nothing of it
+//! is used. At run time it is `libssl3` and `zlib1g`. zstd and lz4 are compiled in.
 //!
 //! Every client lives on a thread that may block. `close` waits for them up to a deadline; dropping waits for nothing.
 
@@ -29,6 +39,7 @@ mod readers;
 mod size;
 mod stream;
 mod topics;
+mod turn;
 
 pub use config::{Certificate, KafkaConfig, Mechanism, Sasl, Secret, Security, Tls};
 
@@ -67,7 +78,7 @@ pub struct Kafka {
     readers: Arc<Readers>,
     groups: Arc<GroupBook>,
     /// Bytes that may be on their way.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     calls: Arc<Semaphore>,
     /// Every thread holds a receiver; nobody is told anything by it.
     threads: watch::Sender<()>,
@@ -102,7 +113,7 @@ impl Kafka {
             lanes: Mutex::default(),
             readers,
             groups,
-            room: Semaphore::new(config.queue_bytes as usize),
+            room: Arc::new(Semaphore::new(config.queue_bytes as usize)),
             calls: Arc::new(Semaphore::new(CALLS)),
             threads,
             alive: Mutex::new(Some(alive.clone())),

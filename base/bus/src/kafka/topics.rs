@@ -194,6 +194,10 @@ impl Kafka {
                 clients.asker.id(&name)
             })
             .await?;
+        if self.facts.is_another(&listed.name, id) {
+            // Nothing of the old one is read under the new identity.
+            self.readers.drop_topic(&listed.name);
+        }
         let facts = Facts { partitions: listed.partitions, max_message_bytes: settings.max_message_bytes };
         self.facts.put(&listed.name, facts);
         Ok(Topic {

@@ -1,0 +1,326 @@
+//! What a fetcher's thread does over and over: takes messages out of librdkafka and hands them to their streams.
+
+use super::ask::number;
+use super::chunk::Builder;
+use super::client::{self, Context};
+use super::error;
+use super::fetcher::{Fetcher, Identity, no_longer};
+use super::stream::Stream;
+use crate::BusError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::Message as _;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Messages taken out of librdkafka before what else there is to do is looked at.
+const DRAIN: usize = 4096;
+/// A chunk is handed over when it has so many bytes or records.
+const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_RECORDS: usize = 1024;
+/// librdkafka wakes this thread when its queue is not empty any more. rdkafka takes an event of its own for an empty queue,
+/// so that a message behind it is found by looking again: at once a few times, and after this long to be sure.
+const LOOK: usize = 3;
+const WATCHDOG: Duration = Duration::from_millis(100);
+/// How often a topic that somebody waits on is asked for: librdkafka does not say that it was deleted.
+const STILL_THERE: Duration = Duration::from_secs(3);
+const REQUEST: Duration = Duration::from_secs(2);
+
+pub(super) type Consumer = BaseConsumer<Context<Arc<Identity>>>;
+
+/// What only the thread knows.
+#[derive(Default)]
+struct State {
+    /// Assigned in librdkafka.
+    assigned: HashMap<u32, Arc<Stream>>,
+    paused: HashSet<u32>,
+    builders: HashMap<u32, Builder>,
+    looked: Option<Instant>,
+    checked: Option<Instant>,
+    empty_since: Option<Instant>,
+}
+
+pub(super) struct Turn<'a> {
+    fetcher: &'a Arc<Fetcher>,
+    consumer: &'a Consumer,
+    identity: &'a Identity,
+    state: State,
+}
+
+impl<'a> Turn<'a> {
+    pub fn new(fetcher: &'a Arc<Fetcher>, consumer: &'a Consumer, identity: &'a Identity) -> Turn<'a> {
+        Turn { fetcher, consumer, identity, state: State::default() }
+    }
+
+    /// Until there is nothing to do any more, or the fetcher is told to end.
+    pub fn run(mut self) {
+        loop {
+            let (leave, new, end) = self.fetcher.take_mail();
+            if let Some(error) = end {
+                new.iter().for_each(|stream| stream.kill(error.clone()));
+                return self.kill_all(&error);
+            }
+            for partition in leave {
+                // Unless it was given to somebody else since.
+                if !self.fetcher.streams().contains_key(&partition) {
+                    self.unassign(partition);
+                }
+            }
+            for stream in new {
+                self.assign(stream);
+            }
+            let more = self.drain();
+            self.flush_all();
+            self.balance();
+            if self.tidy_up() {
+                return;
+            }
+            if !more {
+                self.fetcher.park(WATCHDOG);
+            }
+        }
+    }
+
+    fn limit(&self) -> usize {
+        self.fetcher.budget.of_one() / 2
+    }
+
+    /// Takes out messages. True when there may be more at once.
+    fn drain(&mut self) -> bool {
+        let mut empty = 0;
+        for taken in 0..DRAIN {
+            // Full streams leave it to librdkafka, which bounds its own queue, to stop fetching.
+            if taken % 256 == 0 && !self.is_hungry() {
+                self.fetcher.set_full(true);
+                // What was read in the meantime did not see that yet.
+                if !self.is_hungry() {
+                    return false;
+                }
+            }
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    empty = 0;
+                    let partition = message.partition().unsigned_abs();
+                    let Some(stream) = self.state.assigned.get(&partition) else { continue };
+                    let builder = self.state.builders.entry(partition).or_default();
+                    if builder.is_empty() && message.offset() < stream.next() {
+                        continue;
+                    }
+                    builder.push(&message);
+                    if builder.count() >= CHUNK_RECORDS || builder.size() >= CHUNK_BYTES {
+                        stream.push(builder.take(), self.fetcher.budget.of_one());
+                    }
+                }
+                Some(Err(failure)) => {
+                    empty = 0;
+                    self.trouble(&failure);
+                }
+                None => {
+                    empty += 1;
+                    if empty >= LOOK {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    fn is_hungry(&self) -> bool {
+        let limit = self.limit();
+        let unread = |partition: &u32| self.state.builders.get(partition).map_or(0, Builder::size);
+        self.state.assigned.iter().any(|(partition, stream)| stream.ahead() + unread(partition) < limit)
+    }
+
+    fn flush(&mut self, partition: u32) {
+        if let Some(builder) = self.state.builders.get_mut(&partition)
+            && !builder.is_empty()
+            && let Some(stream) = self.state.assigned.get(&partition)
+        {
+            stream.push(builder.take(), self.fetcher.budget.of_one());
+        }
+    }
+
+    fn flush_all(&mut self) {
+        let budget = self.fetcher.budget.of_one();
+        for (partition, builder) in &mut self.state.builders {
+            if !builder.is_empty()
+                && let Some(stream) = self.state.assigned.get(partition)
+            {
+                stream.push(builder.take(), budget);
+            }
+        }
+    }
+
+    /// Where some streams are full and others are not, the full ones stop being fetched.
+    fn balance(&mut self) {
+        let limit = self.limit();
+        let full: HashSet<u32> =
+            self.state.assigned.values().filter(|s| s.ahead() >= limit).map(|s| s.partition).collect();
+        let is_mixed = full.len() < self.state.assigned.len();
+        let pause: Vec<u32> = full
+            .iter()
+            .filter(|partition| is_mixed && !self.state.paused.contains(partition))
+            .copied()
+            .collect();
+        let resume: Vec<u32> = self
+            .state
+            .paused
+            .iter()
+            .filter(|partition| self.state.assigned.get(partition).is_none_or(|s| s.ahead() <= limit / 2))
+            .copied()
+            .collect();
+        if !pause.is_empty() && self.said("pausing", self.consumer.pause(&self.list(&pause))) {
+            self.state.paused.extend(pause);
+        }
+        let stopped = !self.state.paused.is_empty() || (!full.is_empty() && !is_mixed);
+        self.fetcher.set_full(stopped);
+        if !resume.is_empty() && self.said("resuming", self.consumer.resume(&self.list(&resume))) {
+            self.state.paused.retain(|partition| !resume.contains(partition));
+        }
+    }
+
+    fn list(&self, partitions: &[u32]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.fetcher.topic, number(*partition));
+        }
+        list
+    }
+
+    fn said(&self, what: &str, result: KafkaResult<()>) -> bool {
+        if let Err(error) = &result {
+            tracing::warn!(target: "artel_bus::kafka", "{what} partitions of {}: {error}", self.fetcher.topic);
+        }
+        result.is_ok()
+    }
+
+    fn assign(&mut self, stream: Arc<Stream>) {
+        let partition = stream.partition;
+        self.unassign(partition);
+        let mut list = TopicPartitionList::new();
+        let added =
+            list.add_partition_offset(&self.fetcher.topic, number(partition), Offset::Offset(stream.next()));
+        match added.and_then(|()| self.consumer.incremental_assign(&list)) {
+            Ok(()) => {
+                self.state.assigned.insert(partition, stream);
+            }
+            Err(failure) => {
+                self.fetcher.forget(partition);
+                let doing = format!("reading {}/{partition}", self.fetcher.topic);
+                stream.kill(error::of(&self.fetcher.health, &self.fetcher.topic, &doing, &failure));
+            }
+        }
+    }
+
+    fn unassign(&mut self, partition: u32) {
+        self.state.builders.remove(&partition);
+        self.state.paused.remove(&partition);
+        if self.state.assigned.remove(&partition).is_some() {
+            self.said("leaving", self.consumer.incremental_unassign(&self.list(&[partition])));
+        }
+    }
+
+    /// An event that is no message.
+    fn trouble(&mut self, failure: &KafkaError) {
+        let reason = self.consumer.context().take_reason();
+        if let KafkaError::PartitionEOF(partition) = failure {
+            let partition = partition.unsigned_abs();
+            self.flush(partition);
+            if let Some(stream) = self.state.assigned.get(&partition)
+                && let Some(end) = client::end_offset(&reason)
+            {
+                self.fetcher.health.fine();
+                stream.reached(end);
+            }
+            return;
+        }
+        let Some(code) = failure.rdkafka_error_code() else { return };
+        let topic = self.fetcher.topic.clone();
+        match code {
+            // The group is a name only; nothing is done with it.
+            Code::GroupAuthorizationFailed => {}
+            Code::AutoOffsetReset => self.find_lost(),
+            code if error::is_unknown(code) => self.check_topic(),
+            code if error::is_denied(code) => {
+                self.kill_all(&error::denied(&format!("reading '{topic}'"), code));
+            }
+            _ if matches!(failure, KafkaError::MessageConsumptionFatal(_)) => {
+                let context = format!("reading '{topic}'");
+                self.kill_all(&BusError::Io { context, reason });
+            }
+            // librdkafka goes on by itself.
+            _ => {}
+        }
+    }
+
+    /// A position is outside of what its partition holds; which one was not said.
+    fn find_lost(&mut self) {
+        self.flush_all();
+        let streams: Vec<Arc<Stream>> = self.state.assigned.values().cloned().collect();
+        for stream in streams {
+            let (topic, partition, offset) = (&self.fetcher.topic, stream.partition, stream.next());
+            match self.consumer.fetch_watermarks(topic, number(partition), REQUEST) {
+                Ok((begin, end)) if offset < begin || offset > end => {
+                    let topic = topic.clone();
+                    self.kill(&stream, BusError::OutOfRange { topic, partition, offset, begin, end });
+                }
+                // It fits by now, or nobody knows: fetch again from there.
+                _ => self.assign(stream),
+            }
+        }
+    }
+
+    fn check_topic(&mut self) {
+        let topic = self.fetcher.topic.clone();
+        let Ok(metadata) = self.consumer.fetch_metadata(Some(&topic), REQUEST) else { return };
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let unknown = |raw: rdkafka::types::RDKafkaRespErr| error::is_unknown(raw.into());
+        if found.is_none_or(|found| found.error().is_some_and(unknown)) {
+            self.kill_all(&BusError::UnknownTopic(topic));
+        }
+    }
+
+    fn kill(&mut self, stream: &Arc<Stream>, error: BusError) {
+        self.unassign(stream.partition);
+        self.fetcher.forget(stream.partition);
+        stream.kill(error);
+    }
+
+    fn kill_all(&mut self, error: &BusError) {
+        let streams: Vec<Arc<Stream>> = self.state.assigned.values().cloned().collect();
+        for stream in streams {
+            self.kill(&stream, error.clone());
+        }
+        self.fetcher.bury(error);
+    }
+
+    /// Drops streams that nobody reads, and looks for what librdkafka doesn't tell. True when there is nothing to do any more.
+    fn tidy_up(&mut self) -> bool {
+        let now = Instant::now();
+        if self.state.looked.is_some_and(|at| now - at < Duration::from_millis(250)) {
+            return false;
+        }
+        self.state.looked = Some(now);
+        if self.identity.has_changed() {
+            self.kill_all(&BusError::UnknownTopic(self.fetcher.topic.clone()));
+        }
+        let is_awaited = self.state.assigned.values().any(|stream| stream.is_awaited());
+        if is_awaited && self.state.checked.is_none_or(|at| now - at > STILL_THERE) {
+            self.state.checked = Some(now);
+            self.check_topic();
+        }
+        let idle: Vec<Arc<Stream>> =
+            self.state.assigned.values().filter(|s| s.idle() > self.fetcher.idle).cloned().collect();
+        for stream in idle {
+            self.kill(&stream, no_longer());
+        }
+        if !self.fetcher.streams().is_empty() {
+            self.state.empty_since = None;
+            return false;
+        }
+        now - *self.state.empty_since.get_or_insert(now) > self.fetcher.idle
+    }
+}
