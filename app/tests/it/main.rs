@@ -7,6 +7,7 @@ mod cli;
 mod disks;
 mod process;
 mod scenarios;
+mod size;
 mod stops;
 mod system;
 mod until;
