@@ -1,7 +1,7 @@
 //! The main job in size: a file of many lines through the real program, in bounded memory. Its figures are printed.
 
 use crate::process::Process;
-use crate::system::{System, artel, stats, stderr, stdout};
+use crate::system::{artel, stats, stderr, stdout};
 use crate::until::until;
 use std::fs::File;
 use std::io::{BufWriter, Write};
