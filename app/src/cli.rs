@@ -84,6 +84,9 @@ pub struct Target {
     /// The node's URL.
     #[arg(long, env = "ARTEL_URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
+    /// Certificates of the authorities to trust with https, in PEM, in place of the system's.
+    #[arg(long, value_name = "FILE", env = "ARTEL_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
     /// The token to send; for a node on this machine it is read from the data folder.
     #[arg(long, env = "ARTEL_TOKEN", hide_env_values = true)]
     pub token: Option<String>,

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 /// A client of the node that the command line names. What goes on over a restart of the node asks for another after a
 /// 401: a node makes itself a new token at each start.
 pub fn client(target: &Target) -> Result<Client> {
-    let client = Client::new(&target.url)?;
+    let client = Client::trusting(&target.url, target.ca_file.as_deref())?;
     Ok(client.with_token(token(target)?))
 }
 

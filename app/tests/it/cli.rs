@@ -179,3 +179,19 @@ fn the_settings_in_effect_are_printed_with_their_sources_and_without_secrets() {
     assert!(text.contains("operator_token = \"***\"") && !text.contains("a-very-secret"), "{text}");
     assert_eq!(ok(run("check")), "the configuration is fine\n");
 }
+
+#[tokio::test]
+async fn a_line_may_be_as_long_as_the_node_is_set_to_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, settings) = (folder.path().join("long.ndjson"), folder.path().join("my.toml"));
+    std::fs::write(&file, format!("\"{}\"\n1\n", "x".repeat(5 << 20))).unwrap();
+    std::fs::write(&settings, "[bus]\nmax_message_bytes = \"8MiB\"\n").unwrap();
+    let generous = Process::with(None, &["--config", settings.to_str().unwrap()]).await;
+    let sent = artel(&generous, &["produce", "--topic", "long"]).arg(&file).output().unwrap();
+    assert!(stdout(&sent).starts_with("accepted 2, refused 0, "), "{}{}", stdout(&sent), stderr(&sent));
+    let usual = Process::start().await;
+    let sent = artel(&usual, &["produce", "--topic", "long"]).arg(&file).output().unwrap();
+    assert!(stdout(&sent).starts_with("accepted 1, refused 1, "), "{}{}", stdout(&sent), stderr(&sent));
+    let said = stderr(&sent);
+    assert!(said.starts_with("line 1: ") && said.contains("bus.max_message_bytes"), "{said}");
+}

@@ -9,6 +9,7 @@ mod disks;
 mod nodes;
 mod process;
 mod scenarios;
+mod size;
 mod stops;
 mod system;
 mod until;

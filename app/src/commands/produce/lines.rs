@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 /// Lines of one request.
@@ -17,8 +19,13 @@ const CHUNK_LINES: usize = 1_000;
 const CHUNK_BYTES: usize = 4 << 20;
 /// What has come from a slow input is sent after this time.
 const GATHER: Duration = Duration::from_millis(200);
-/// A longer line is refused without being kept: the bridge takes lines of 2 MiB, with topic and key around the value.
-const MAX_LINE: u64 = (2 << 20) - (16 << 10);
+/// A longer line is refused without being kept: no node can be set to take more (bus.max_message_bytes). What a node does not
+/// take below that, it refuses itself, with its own limit.
+const MAX_LINE: u64 = 256 << 20;
+/// Bytes of lines that are read ahead; a longer line comes alone.
+const READ_AHEAD: usize = 16 << 20;
+/// What some programs write before the first character of a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Where lines come from.
 pub struct Input {
@@ -70,6 +77,8 @@ struct Line {
     number: u64,
     read: u64,
     message: Result<Vec<u8>, String>,
+    /// Its part of what is read ahead.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The chunks of an input.
@@ -82,7 +91,8 @@ impl Chunks {
     /// Begins to read, in a thread that ends with the input or with the receiver.
     pub fn begin(input: Input, topic: String, key_field: Option<String>) -> Chunks {
         let (send, lines) = mpsc::channel(2 * CHUNK_LINES);
-        std::thread::spawn(move || read(input.reader, &topic, key_field.as_deref(), &send));
+        let room = Room { bytes: Arc::new(Semaphore::new(READ_AHEAD)), runtime: Handle::current() };
+        std::thread::spawn(move || read(input.reader, &topic, key_field.as_deref(), &room, &send));
         Chunks { lines, number: 0 }
     }
 
@@ -121,6 +131,7 @@ fn read(
     mut reader: Box<dyn BufRead + Send>,
     topic: &str,
     key_field: Option<&str>,
+    room: &Room,
     send: &mpsc::Sender<io::Result<Line>>,
 ) {
     let (mut number, mut read) = (0, 0);
@@ -137,7 +148,7 @@ fn read(
                         Err(error) => return drop(send.blocking_send(Err(error))),
                     }
                     Err(format!("longer than {MAX_LINE} bytes; send less in one message"))
-                } else if buffer.iter().all(u8::is_ascii_whitespace) {
+                } else if strip_mark(&mut buffer, number).iter().all(u8::is_ascii_whitespace) {
                     continue;
                 } else {
                     message(&buffer, topic, key_field)
@@ -145,10 +156,33 @@ fn read(
             }
             Err(error) => return drop(send.blocking_send(Err(error))),
         };
-        if send.blocking_send(Ok(Line { number, read, message: line })).is_err() {
+        // A closed channel wakes nobody here, but drops the lines that hold the room.
+        let _room = line.as_ref().ok().and_then(|line| room.take(line.len()));
+        if send.blocking_send(Ok(Line { number, read, message: line, _room })).is_err() {
             return;
         }
     }
+}
+
+/// What may be read ahead.
+struct Room {
+    bytes: Arc<Semaphore>,
+    runtime: Handle,
+}
+
+impl Room {
+    /// Waits, in the reader's thread, until there is so much.
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes.clamp(1, READ_AHEAD)).ok()?;
+        self.runtime.block_on(self.bytes.clone().acquire_many_owned(bytes)).ok()
+    }
+}
+
+fn strip_mark(line: &mut Vec<u8>, number: u64) -> &[u8] {
+    if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+        line.drain(..BYTE_ORDER_MARK.len());
+    }
+    line
 }
 
 /// Reads to the end of the line without keeping it.
@@ -259,6 +293,23 @@ mod tests {
         let expected: Vec<u64> = (1..=2500).filter(|n| ![2, 4].contains(n)).collect();
         assert_eq!(sent, expected);
         assert_eq!((bad.len(), bad[0].line, read), (1, 4, length));
+    }
+
+    #[tokio::test]
+    async fn long_lines_are_not_all_read_ahead() {
+        let line = format!("\"{}\"\n", "x".repeat(3 << 20));
+        let all = format!("\u{feff}{}", line.repeat(40));
+        let input = Input { reader: Box::new(io::Cursor::new(all)), length: None };
+        let mut chunks = Chunks::begin(input, "t".to_owned(), None);
+        let first = chunks.next().await.unwrap().unwrap();
+        assert_eq!((first.bad, first.lines.len() <= 3), (Vec::new(), true));
+        assert!(chunks.lines.len() <= READ_AHEAD / (3 << 20), "{} lines wait", chunks.lines.len());
+        let mut lines = first.lines.len();
+        while let Some(chunk) = chunks.next().await.unwrap() {
+            assert!(chunk.bad.is_empty());
+            lines += chunk.lines.len();
+        }
+        assert_eq!(lines, 40);
     }
 
     #[test]

@@ -40,7 +40,9 @@ struct As {
 
 pub(super) fn routes() -> Routes<Admin> {
     Routes::new().get("/api/admin/topology", show, |op| {
-        op.summary("Show which service handles what").answers::<Topology>(200, "as JSON, or as plain text")
+        op.summary("Show which service handles what")
+            .answers::<Topology>(200, "as JSON, or as plain text")
+            .answers_raw::<String>(200, "text/plain", "as text, or as a diagram")
     })
 }
 

@@ -1,7 +1,12 @@
-//! A small HTTP client for the command line and for tests: plain HTTP/1.1, connections kept, bodies in memory or as
+//! A small HTTP client for the command line and for tests: HTTP/1.1, with TLS where the URL says https, connections kept, bodies in memory or as
 //! server-sent events.
 
 mod events;
+#[cfg(not(feature = "https"))]
+#[path = "no_tls.rs"]
+mod tls;
+#[cfg(feature = "https")]
+mod tls;
 
 pub use events::{Event, Events};
 
@@ -16,6 +21,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 /// Answers are read up to this size.
@@ -26,10 +32,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why a request has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ClientError {
-    #[error("'{url}' is not the URL of a node; write it as http://HOST:PORT")]
+    #[error("'{url}' is not the URL of a node; write it as http://HOST:PORT or https://HOST")]
     Url { url: String },
-    #[error("'{url}': https is not supported; use http, or a proxy that speaks TLS")]
-    Tls { url: String },
+    #[error("the certificates in '{file}' can't be used: {reason}; name a file of certificates in PEM")]
+    CaFile { file: String, reason: String },
+    #[error("TLS can't be used: {reason}")]
+    Tls { reason: String },
+    #[error(
+        "the certificate of {url} is not trusted ({reason}); name the file of the authority that signed it with --ca-file"
+    )]
+    Certificate { url: String, reason: String },
     #[error(
         "no connection to {url} ({reason}); is a node running? start one with ./run, or name another with --url"
     )]
@@ -48,7 +60,7 @@ pub struct Client {
     url: String,
     token: Option<Secret>,
     timeout: Duration,
-    pool: Pool<HttpConnector, Full<Bytes>>,
+    pool: Pool<tls::Connector, Full<Bytes>>,
 }
 
 /// An answer with its whole body.
@@ -123,18 +135,23 @@ impl Outgoing {
 }
 
 impl Client {
-    /// A client of the node at `url`, such as `http://127.0.0.1:8080`.
+    /// A client of the node at `url`, such as `http://127.0.0.1:8080`. With https the authorities of the system are trusted.
     pub fn new(url: &str) -> Result<Client, ClientError> {
+        Client::trusting(url, None)
+    }
+
+    /// The same; where `ca_file` is given, the authorities whose certificates it holds are trusted in place of the system's.
+    pub fn trusting(url: &str, ca_file: Option<&Path>) -> Result<Client, ClientError> {
         let url = url.trim_end_matches('/').to_owned();
         let uri: Uri = url.parse().map_err(|_| ClientError::Url { url: url.clone() })?;
         match uri.scheme_str() {
-            Some("http") if uri.host().is_some() && uri.query().is_none() => {}
-            Some("https") => return Err(ClientError::Tls { url }),
+            Some("http" | "https") if uri.host().is_some() && uri.query().is_none() => {}
             _ => return Err(ClientError::Url { url }),
         }
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
+        let connector = tls::connector(connector, uri.scheme_str() == Some("https"), ca_file)?;
         let pool = Pool::builder(TokioExecutor::new()).build(connector);
         Ok(Client { url, token: None, timeout: Duration::from_secs(60), pool })
     }
@@ -219,7 +236,9 @@ impl Client {
             .map_err(|error| ClientError::Answer { url: self.url.clone(), reason: error.to_string() })?;
         self.pool.request(request).await.map_err(|error| {
             let reason = innermost(&error);
-            if error.is_connect() {
+            if let Some(reason) = tls::untrusted(&error) {
+                ClientError::Certificate { url: self.url.clone(), reason }
+            } else if error.is_connect() {
                 ClientError::Connect { url: self.url.clone(), reason }
             } else {
                 ClientError::Broken { url: self.url.clone(), reason }
@@ -271,12 +290,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_http_urls_are_taken() {
+    fn only_urls_of_nodes_are_taken() {
         for url in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1/"] {
             assert!(Client::new(url).is_ok(), "{url}");
         }
         for (url, said) in
-            [("", "not the URL"), ("localhost:8080", "not the URL"), ("https://a", "https is not supported")]
+            [("", "not the URL"), ("localhost:8080", "not the URL"), ("ftp://a", "not the URL")]
         {
             let error = Client::new(url).err().expect("refused").to_string();
             assert!(error.contains(said), "{error}");

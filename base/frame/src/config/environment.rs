@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Variables that steer the program but are no settings.
-const NO_SETTINGS: [&str; 4] = ["ARTEL_CONFIG", "ARTEL_URL", "ARTEL_TOKEN", "ARTEL_TOKEN_FILE"];
+const NO_SETTINGS: [&str; 5] =
+    ["ARTEL_CONFIG", "ARTEL_URL", "ARTEL_CA_FILE", "ARTEL_TOKEN", "ARTEL_TOKEN_FILE"];
 /// A secret's file is small; anything larger is a mistake.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 

@@ -55,7 +55,8 @@ pub(crate) fn section_with<T>(
         }
         let (path, reason) = explain(path, &message);
         problems.push(Problem::new(show(&path), source(tree, &path), reason));
-        if refused.len() >= MAX_PROBLEMS || refused.contains(&path) || !repair(tree, defaults, &path) {
+        let enough = refused.len() >= MAX_PROBLEMS || refused.contains(&path);
+        if enough || !repair(tree, defaults, &section, &path) {
             return None;
         }
         refused.push(path);
@@ -66,12 +67,18 @@ fn source(tree: &Node, path: &[Step]) -> Source {
     tree.source_of(path).clone()
 }
 
-/// Puts the default in place, or takes the value away. False when there is nothing to take away.
-fn repair(tree: &mut Node, defaults: &Node, path: &[Step]) -> bool {
+/// Puts the default in place, or takes the value away; where a key is missing, what it is missing in, such as an element of a
+/// list. False when there is nothing to take away: then the section as a whole can't be read.
+fn repair(tree: &mut Node, defaults: &Node, section: &[Step], path: &[Step]) -> bool {
     match (defaults.get(path), tree.get(path)) {
         (Some(default), _) => tree.set(path, default.clone()),
         (None, Some(_)) => tree.remove(path),
-        (None, None) => return false,
+        (None, None) => match path.split_last() {
+            Some((_, above)) if above.len() > section.len() && tree.get(above).is_some() => {
+                tree.remove(above)
+            }
+            _ => return false,
+        },
     }
     true
 }

@@ -53,7 +53,8 @@ impl Edge {
     /// The whole of what is served: the routes, their document and page, probes and metrics.
     pub fn router(self, routes: Routes) -> Router {
         let (router, docs) = routes.into_parts();
-        let document = axum::body::Bytes::from(document(&self.info, &docs).to_string());
+        let document =
+            axum::body::Bytes::from(document(&self.info, &docs, self.access.is_closed()).to_string());
         let openapi = get(move |_: Needs<Read>| {
             let document = document.clone();
             async move { ([(header::CONTENT_TYPE, "application/json")], document) }

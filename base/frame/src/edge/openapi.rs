@@ -20,8 +20,8 @@ pub struct Info {
     pub description: String,
 }
 
-/// Makes the document. Schemas of one name and another content get a name of their own.
-pub fn document(info: &Info, docs: &[RouteDoc]) -> Value {
+/// Makes the document; `closed` = every route needs a token. Schemas of one name and another content get a name of their own.
+pub fn document(info: &Info, docs: &[RouteDoc], closed: bool) -> Value {
     let mut schemas = Map::new();
     problem_schema(&mut schemas);
     let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
@@ -29,7 +29,7 @@ pub fn document(info: &Info, docs: &[RouteDoc]) -> Value {
     for doc in docs {
         let tag = tag_of(&doc.path);
         tags.insert(tag.clone(), json!({ "name": tag }));
-        let operation = operation(doc, &tag, &mut schemas);
+        let operation = operation(doc, &tag, closed, &mut schemas);
         paths.entry(doc.path.clone()).or_default().insert(doc.method.to_ascii_lowercase(), operation);
     }
     json!({
@@ -95,7 +95,7 @@ fn problem_response(text: &str) -> Value {
     })
 }
 
-fn operation(doc: &RouteDoc, tag: &str, schemas: &mut Map<String, Value>) -> Value {
+fn operation(doc: &RouteDoc, tag: &str, closed: bool, schemas: &mut Map<String, Value>) -> Value {
     let inputs = adopt(&doc.inputs, "Input", schemas);
     let outputs = adopt(&doc.outputs, "Output", schemas);
     let mut operation = Map::new();
@@ -118,8 +118,11 @@ fn operation(doc: &RouteDoc, tag: &str, schemas: &mut Map<String, Value>) -> Val
     operation.insert("responses".into(), responses(doc, &outputs).into());
     if let Some(scope) = doc.scope {
         // Without configured tokens anyone on the machine may produce and read: the empty requirement says "or nothing".
-        let security =
-            if scope == "operate" { json!([{ "token": [] }]) } else { json!([{ "token": [] }, {}]) };
+        let security = if closed || scope == "operate" {
+            json!([{ "token": [] }])
+        } else {
+            json!([{ "token": [] }, {}])
+        };
         operation.insert("security".into(), security);
         operation.insert("x-scope".into(), scope.into());
     }
@@ -161,16 +164,23 @@ fn remove_null(value: &mut Value, key: &str) {
 fn responses(doc: &RouteDoc, names: &BTreeMap<String, String>) -> Map<String, Value> {
     let mut responses = Map::new();
     for Answer { status, description, content } in &doc.answers {
-        let mut response = json!({ "description": description });
+        let response =
+            responses.entry(status.to_string()).or_insert_with(|| json!({ "description": description }));
         if let Some((content_type, schema)) = content {
-            response["content"] = json!({ content_type: { "schema": renamed(schema, names) } });
+            response["content"][content_type.as_str()] = json!({ "schema": renamed(schema, names) });
         }
-        responses.insert(status.to_string(), response);
     }
     for code in doc.refusals.iter().chain(&ALWAYS) {
         let status = status_of_code(*code).as_u16().to_string();
         let response = json!({ "$ref": format!("#/components/responses/{}", refusal_name(*code)) });
         responses.entry(status).or_insert(response);
+    }
+    if doc.refusals.contains(&Code::Exhausted) {
+        responses
+            .insert("507".into(), problem_response("the disk is full; free some room, then send it again"));
+    }
+    if doc.body.is_some() && doc.streams {
+        responses.insert("408".into(), problem_response("the body paused for too long"));
     }
     if doc.body.is_some() {
         responses.insert("413".into(), problem_response("the body is too large"));

@@ -25,12 +25,25 @@ pub enum StartFailure {
     Listen { address: SocketAddr, reason: String },
     #[error("no randomness for the operator token: {0}; set auth.operator_token")]
     Random(String),
+    // The cause is in the sentence: it is no source besides, or whoever prints the chain says it twice.
     #[error("the log: {0}")]
-    Log(#[from] BusError),
+    Log(BusError),
     #[error("the database: {0}")]
-    Store(#[from] StoreError),
+    Store(StoreError),
     #[error(transparent)]
     Flow(#[from] StartError),
+}
+
+impl From<BusError> for StartFailure {
+    fn from(error: BusError) -> StartFailure {
+        StartFailure::Log(error)
+    }
+}
+
+impl From<StoreError> for StartFailure {
+    fn from(error: StoreError) -> StartFailure {
+        StartFailure::Store(error)
+    }
 }
 
 impl StartFailure {

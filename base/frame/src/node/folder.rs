@@ -2,9 +2,9 @@
 
 use super::StartFailure;
 use crate::config::Secret;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file in the data folder with the operator's token, where the node has made one.
@@ -22,7 +22,8 @@ impl FolderLock {
             path: folder.to_owned(),
             reason: error.to_string().to_lowercase(),
         };
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        // What people send to each other is nobody else's to read; a folder that exists keeps the rights it was given.
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let path = folder.join("lock");
         let mut file =
             File::options().create(true).truncate(false).read(true).write(true).open(path).map_err(failed)?;

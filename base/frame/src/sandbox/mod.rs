@@ -220,6 +220,10 @@ async fn run(options: &SandboxOptions, folder: &Path) -> Result<Running, StartFa
         "http.listen",
         "127.0.0.1:0",
     );
+    // The services under test have sections of their own, which the defaults need not know.
+    for service in (options.services)() {
+        sources = sources.defaults("sandbox", &format!("[{}]\n", service.name()));
+    }
     for (path, value) in &options.settings {
         sources = sources.setting("sandbox", path, value);
     }

@@ -40,6 +40,13 @@ async fn with_tokens_every_route_needs_one_with_its_scope() {
         assert_eq!(node.get(path).await.status, 200, "{path}");
     }
     assert_eq!(node.get_as("a-token-kept-as-its-hash", "/api/demo/things").await.status, 200);
+    let document = node.get_as(OPERATOR, "/api/openapi.json").await.json();
+    let security = &document["paths"]["/api/demo/things"]["get"]["security"];
+    assert_eq!(
+        *security,
+        serde_json::json!([{ "token": [] }]),
+        "the document says that nobody comes in without one"
+    );
     let shop = node.get_as("a-token-of-the-shop", "/api/demo/things").await;
     assert_eq!(
         (shop.status, &*shop.problem()),

@@ -195,6 +195,9 @@ async fn groups_dead_letters_and_the_rest() {
     let letter = &dead["items"][0];
     assert_eq!((&letter["key"], &letter["code"]), (&json!("poison"), &json!("invalid")));
     assert_eq!(letter["value"]["item"], "poison");
+    let document = get(&client, "/api/openapi.json").await;
+    let content = &document["paths"]["/api/admin/topology"]["get"]["responses"]["200"]["content"];
+    assert!(content["application/json"].is_object() && content["text/plain"].is_object(), "{content}");
     let topology = client.get("/api/admin/topology?format=text").await.unwrap().text();
     assert!(topology.starts_with("stall\n  command   stall.add "), "{topology}");
     let migrations = get(&client, "/api/admin/migrations").await;

@@ -387,3 +387,26 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_missing_in_a_list_hides_no_other_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("my.toml");
+    let text = "[http]\nlisten = \"0.0.0.0:80\"\nconcurrency = 0\n[bus]\nurl = \"rabbit://x\"\n[auth]\n\
+                operator_token = \"short\"\ntokens = [\n  { name = \"a\", secret = \"0123456789abcdef\" },\n  5,\n  \
+                { name = \"b\", secret = \"xx\", scopes = [\"read\"] },\n]\n";
+    std::fs::write(&file, text).unwrap();
+    let further = |config: &Config| vec![config.problem("bridge.keep_days", "too many")];
+    let problems = Config::load_with(Sources::new().file(Some(file)), further).unwrap_err();
+    let paths: Vec<&str> = problems.iter().map(|problem| &*problem.path).collect();
+    let expected = [
+        "auth.tokens[0].scopes",
+        "auth.tokens[1]",
+        "bus.url",
+        "http.concurrency",
+        "auth.operator_token",
+        "auth.tokens[2].secret",
+        "bridge.keep_days",
+    ];
+    assert_eq!(paths, expected, "{problems:#?}");
+}

@@ -11,3 +11,4 @@ mod outbound;
 mod sandbox;
 mod stall;
 mod telemetry;
+mod tls;

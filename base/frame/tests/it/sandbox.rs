@@ -162,3 +162,30 @@ async fn a_node_is_ready_soon_and_says_of_what() {
     }
     node.stop().await;
 }
+
+#[tokio::test]
+async fn settings_are_read_as_the_type_of_their_key() {
+    let options = Sandbox::of(services, catalogue);
+    let options =
+        options.setting("http.compression", "false").setting("flow.tries", "2").setting("stall.most", "7");
+    let node = options.setting("http.hosts", "a.example, b.example").start().await.unwrap();
+    assert_eq!(node.client().get("/livez").await.unwrap().status, 200);
+    node.stop().await;
+    let wrong = Sandbox::of(services, catalogue).setting("flow.tries", "some").start().await;
+    let Err(StartFailure::Config(problems)) = wrong else { panic!("a wrong setting is refused") };
+    assert_eq!((problems.len(), &*problems[0].path, &*problems[0].source), (1, "flow.tries", "sandbox"));
+}
+
+#[tokio::test]
+async fn a_folder_that_a_node_makes_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("made/data");
+    let sources = Sources::new().set("test", "node.data_dir", folder.display().to_string());
+    let config = Config::load(sources.set("test", "http.listen", "127.0.0.1:0")).unwrap();
+    let node = Node::start(config, services(), catalogue(), Overrides::default()).await.unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&folder), mode(&folder.join(artel_frame::TOKEN_FILE))), (0o700, 0o600));
+    node.stop().await;
+    assert!(!folder.join(artel_frame::TOKEN_FILE).exists());
+}
