@@ -8,7 +8,7 @@ use crate::storage::outbox::Outgoing;
 use crate::storage::timers::{self, Timer};
 use crate::storage::{answered, dead};
 use crate::{Failure, Tx};
-use artel_message::{Cause, Envelope, Time, commands_topic, service_of};
+use artel_message::{Cause, Envelope, Headers, Time, commands_topic, service_of};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ fn send(tx: &mut Tx, timer: &Timer, cause: Cause) -> Result<(), Failure> {
         prev: None,
         cause: None,
         reply: tx.shared.service.replies.contains_key(timer.name.as_str()),
-        extra: Vec::new(),
+        extra: Headers::new(),
     };
     let at = tx.now();
     tx.put_raw(Outgoing {
@@ -179,7 +179,7 @@ async fn put_off(shared: &Arc<Shared>, mut timer: Timer, failure: &Failure) -> R
             message: cause.id(),
             name: Some(timer.name.clone()),
             key: Some(Bytes::from(timer.key.clone())),
-            headers: crate::wire::encode(&Vec::new()),
+            headers: crate::wire::encode(&Headers::new()),
             value: Some(timer.body.clone()),
             code: failure.code().as_str().to_owned(),
             reason: failure.to_string(),

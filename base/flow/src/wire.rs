@@ -1,16 +1,10 @@
 //! Headers as bytes, for the rows that keep a message: count, then per header name and value, each with its length.
 
-use artel_message::Headers;
+use artel_message::{DamagedHeaders, Headers};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// A header list that this module did not write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("stored headers are damaged")]
-pub struct DamagedHeaders;
-
 pub fn encode(headers: &Headers) -> Bytes {
-    let size = headers.iter().map(|(n, v)| 8 + n.len() + v.as_ref().map_or(0, Bytes::len)).sum::<usize>();
-    let mut out = BytesMut::with_capacity(4 + size);
+    let mut out = BytesMut::with_capacity(4 + headers.payload_bytes() + 8 * headers.len());
     out.put_u32(u32::try_from(headers.len()).unwrap_or(u32::MAX));
     for (name, value) in headers {
         out.put_u32(u32::try_from(name.len()).unwrap_or(u32::MAX));
@@ -26,27 +20,28 @@ pub fn encode(headers: &Headers) -> Bytes {
     out.freeze()
 }
 
-pub fn decode(mut bytes: Bytes) -> Result<Headers, DamagedHeaders> {
-    let count = bytes.try_get_u32().map_err(|_| DamagedHeaders)? as usize;
-    let mut headers = Headers::with_capacity(count.min(64));
+pub fn decode(stored: &[u8]) -> Result<Headers, DamagedHeaders> {
+    let mut rest = stored;
+    let count = rest.try_get_u32().map_err(|_| EARLY)?;
+    let mut headers = Vec::with_capacity(count.min(64) as usize);
     for _ in 0..count {
-        let length = bytes.try_get_u32().map_err(|_| DamagedHeaders)? as usize;
-        let name = take(&mut bytes, length)?;
-        let name = String::from_utf8(name.to_vec()).map_err(|_| DamagedHeaders)?;
-        let value = match usize::try_from(bytes.try_get_i32().map_err(|_| DamagedHeaders)?) {
-            Ok(length) => Some(take(&mut bytes, length)?),
+        let length = rest.try_get_u32().map_err(|_| EARLY)?;
+        let name = take(&mut rest, length)?;
+        let name =
+            std::str::from_utf8(name).map_err(|_| DamagedHeaders("a stored header name is not UTF-8"))?;
+        let value = match u32::try_from(rest.try_get_i32().map_err(|_| EARLY)?) {
+            Ok(length) => Some(take(&mut rest, length)?),
             Err(_) => None,
         };
         headers.push((name, value));
     }
-    Ok(headers)
+    Ok(headers.into_iter().collect())
 }
 
-fn take(bytes: &mut Bytes, length: usize) -> Result<Bytes, DamagedHeaders> {
-    if bytes.remaining() < length {
-        return Err(DamagedHeaders);
-    }
-    Ok(bytes.split_to(length))
+const EARLY: DamagedHeaders = DamagedHeaders("the stored headers end early");
+
+fn take<'a>(rest: &mut &'a [u8], length: u32) -> Result<&'a [u8], DamagedHeaders> {
+    rest.split_off(..length as usize).ok_or(EARLY)
 }
 
 #[cfg(test)]
@@ -55,19 +50,15 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        let headers: Headers = vec![
-            ("a".into(), Some(Bytes::from_static(b"1"))),
-            ("a".into(), None),
-            ("b".into(), Some(Bytes::new())),
-        ];
-        assert_eq!(decode(encode(&headers)), Ok(headers));
+        let headers: Headers = [("a", Some("1")), ("a", None), ("b", Some(""))].into_iter().collect();
+        assert_eq!(decode(&encode(&headers)), Ok(headers));
     }
 
     #[test]
     fn a_cut_list_is_refused() {
-        let whole = encode(&vec![("name".to_owned(), Some(Bytes::from_static(b"value")))]);
+        let whole = encode(&[("name", Some("value"))].into_iter().collect());
         for end in 0..whole.len() {
-            assert_eq!(decode(whole.slice(..end)), Err(DamagedHeaders), "cut at {end}");
+            assert!(decode(&whole[..end]).is_err(), "cut at {end}");
         }
     }
 }

@@ -1,12 +1,8 @@
 //! The message on the wire: CloudEvents 1.0 in Kafka's binary mode (attributes as `ce_*` headers, the value is the JSON
 //! document alone), `traceparent` (W3C Trace Context) and a few headers of our own.
 
-use crate::Time;
-use bytes::Bytes;
+use crate::{Headers, Time};
 use uuid::Uuid;
-
-/// Header names and values in order; a name may repeat, a value may be null (Kafka's record format).
-pub type Headers = Vec<(String, Option<Bytes>)>;
 
 /// What every value of ours is.
 pub const CONTENT_TYPE_JSON: &str = "application/json";
@@ -65,31 +61,26 @@ impl Envelope {
 
     /// The headers in the order: CloudEvents, content type, trace, ours, the rest.
     pub fn to_headers(&self) -> Headers {
-        let mut headers = Headers::with_capacity(11 + self.extra.len());
-        let mut put = |name: &str, value: String| headers.push((name.to_owned(), Some(Bytes::from(value))));
-        put("ce_id", self.id.to_string());
-        put("ce_type", self.name.clone());
-        put("ce_source", self.source.clone());
-        put("ce_time", self.time.to_string());
-        put("ce_specversion", "1.0".to_owned());
-        put("content-type", CONTENT_TYPE_JSON.to_owned());
-        if let Some(trace) = &self.trace {
-            put("traceparent", trace.clone());
-        }
-        if let Some(seq) = self.seq {
-            put("artel_seq", seq.to_string());
-        }
-        if let Some(prev) = self.prev {
-            put("artel_prev", prev.to_string());
-        }
-        if let Some(cause) = self.cause {
-            put("artel_cause", cause.to_string());
-        }
-        if self.reply {
-            put("artel_reply", "1".to_owned());
-        }
-        headers.extend(self.extra.iter().cloned());
-        headers
+        let number = |n: Option<i64>| n.map(|n| n.to_string());
+        let (id, time) = (self.id.to_string(), self.time.to_string());
+        let (seq, prev) = (number(self.seq), number(self.prev));
+        let cause = self.cause.map(|cause| cause.to_string());
+        let all = [
+            ("ce_id", Some(id.as_str())),
+            ("ce_type", Some(self.name.as_str())),
+            ("ce_source", Some(self.source.as_str())),
+            ("ce_time", Some(time.as_str())),
+            ("ce_specversion", Some("1.0")),
+            ("content-type", Some(CONTENT_TYPE_JSON)),
+            ("traceparent", self.trace.as_deref()),
+            ("artel_seq", seq.as_deref()),
+            ("artel_prev", prev.as_deref()),
+            ("artel_cause", cause.as_deref()),
+            ("artel_reply", self.reply.then_some("1")),
+        ];
+        let ours = all.into_iter().filter(|(_, value)| value.is_some());
+        let ours = ours.map(|(name, value)| (name, value.map(str::as_bytes)));
+        ours.chain(&self.extra).collect()
     }
 
     /// Reads an envelope; of a repeated header the first counts. Unknown headers land in `extra`.
@@ -107,19 +98,18 @@ impl Envelope {
             "artel_cause",
             "artel_reply",
         ];
-        let mut extra = Headers::new();
+        let mut extra = Vec::new();
         for (name, value) in headers {
-            match NAMES.iter().position(|known| known == name) {
+            match NAMES.iter().position(|known| *known == name) {
                 Some(i) if found[i].is_none() => {
-                    let bytes =
-                        value.as_ref().ok_or(NotAnEnvelope { header: NAMES[i], reason: "is null" })?;
+                    let bytes = value.ok_or(NotAnEnvelope { header: NAMES[i], reason: "is null" })?;
                     let text = std::str::from_utf8(bytes)
                         .map_err(|_| NotAnEnvelope { header: NAMES[i], reason: "is not UTF-8" })?;
                     found[i] = Some(text);
                 }
                 Some(_) => {}
                 None if name == "content-type" => {}
-                None => extra.push((name.clone(), value.clone())),
+                None => extra.push((name, value)),
             }
         }
         let need = |i: usize| match found[i] {
@@ -155,7 +145,7 @@ impl Envelope {
             prev: number(7)?,
             cause: found[8].map(|text| uuid(8, text)).transpose()?,
             reply: found[9] == Some("1"),
-            extra,
+            extra: extra.into_iter().collect(),
         })
     }
 }

@@ -4,6 +4,7 @@
 mod catalogue;
 mod envelope;
 mod fault;
+mod headers;
 mod id;
 mod json;
 mod money;
@@ -14,10 +15,10 @@ mod traits;
 pub use artel_message_derive::{Command, Effect, Event, Query};
 pub use catalogue::{Described, Kind};
 pub use envelope::{
-    CONTENT_TYPE_JSON, Envelope, Headers, NotAnEnvelope, RESERVED_HEADERS, RESERVED_PREFIXES,
-    is_reserved_header,
+    CONTENT_TYPE_JSON, Envelope, NotAnEnvelope, RESERVED_HEADERS, RESERVED_PREFIXES, is_reserved_header,
 };
 pub use fault::{Code, Fault};
+pub use headers::{DamagedHeaders, Headers, HeadersIter};
 pub use id::{Cause, Id, Tag};
 pub use json::check_json;
 pub use money::{Currency, Money};

@@ -56,7 +56,6 @@ async fn accept(tx: &mut Tx, messages: Vec<NewMessage>) -> Result<MessageId, Fau
     store::insert(tx, &messages).await?;
     let first = messages.first().map(|(id, _)| *id);
     for (id, message) in messages {
-        let header = |(name, value): (String, String)| (name, Some(Bytes::from(value)));
         let value: Box<str> = message.value.into();
         tx.produce(
             MESSAGE,
@@ -64,7 +63,7 @@ async fn accept(tx: &mut Tx, messages: Vec<NewMessage>) -> Result<MessageId, Fau
                 topic: message.topic,
                 key: message.key.map(Bytes::from),
                 value: Some(Bytes::from(String::from(value))),
-                headers: message.headers.into_iter().map(header).collect(),
+                headers: message.headers.into_iter().map(|(name, value)| (name, Some(value))).collect(),
                 id: Some(id.uuid()),
             },
         );

@@ -4,14 +4,14 @@ use super::header::{BatchHeader, HEADER_BYTES};
 use super::varint::Cursor;
 use super::{CodecError, Compression, Limits};
 use crate::Received;
-use artel_message::{Headers, Time};
+use artel_message::{DamagedHeaders, Headers, Time};
 use bytes::Bytes;
 use std::ops::Range;
 
 /// The smallest record: length, attributes, two deltas, null key, null value, no headers.
 const MIN_RECORD: usize = 7;
 
-/// The records of one batch, in offset order. Keys, values and header values are slices of the batch's own buffer.
+/// The records of one batch, in offset order. Keys, values and headers are slices of the batch's own buffer.
 #[derive(Debug)]
 pub struct Records {
     header: BatchHeader,
@@ -97,9 +97,6 @@ impl Records {
         let key = cursor.nullable()?;
         let value = cursor.nullable()?;
         let headers = headers(&mut cursor, &self.body, self.max_headers)?;
-        if cursor.at != frame.end {
-            return Err(CodecError::Malformed("a record has bytes left over"));
-        }
         let millis = if self.header.is_log_append_time() {
             self.header.max_timestamp
         } else {
@@ -120,22 +117,17 @@ impl Records {
     }
 }
 
+/// The headers are all that is left of the record.
 fn headers(cursor: &mut Cursor<'_>, body: &Bytes, limit: usize) -> Result<Headers, CodecError> {
     let count = cursor.count()?;
     if count > limit {
         return Err(CodecError::TooLarge { what: "the header count", size: count, limit });
     }
-    // A header takes two bytes at least: what can't fit is not reserved.
-    let mut headers = Headers::with_capacity(count.min((cursor.bytes.len() - cursor.at) / 2));
-    for _ in 0..count {
-        let length = cursor.count()?;
-        let name = cursor.take(length)?;
-        let name = std::str::from_utf8(&cursor.bytes[name])
-            .map_err(|_| CodecError::Malformed("a header name is not UTF-8"))?;
-        let value = cursor.nullable()?;
-        headers.push((name.to_owned(), value.map(|range| body.slice(range))));
+    if cursor.at == cursor.bytes.len() && count == 0 {
+        return Ok(Headers::new());
     }
-    Ok(headers)
+    Headers::from_record(body.slice(cursor.at..cursor.bytes.len()), count)
+        .map_err(|DamagedHeaders(reason)| CodecError::Malformed(reason))
 }
 
 impl Iterator for Records {

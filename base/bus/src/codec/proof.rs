@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{Received, Record};
-use artel_message::{Headers, Time};
+use artel_message::Time;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use kafka_protocol::records as kafka;
@@ -57,7 +57,7 @@ fn expected(records: &[Owned], base: i64) -> Vec<Received> {
             time: Time::from_millis(r.millis),
             key: r.key.clone().map(Bytes::from),
             value: r.value.clone().map(Bytes::from),
-            headers: r.headers.iter().map(|(n, v)| (n.clone(), v.clone().map(Bytes::from))).collect(),
+            headers: r.headers.iter().cloned().collect(),
         })
         .collect()
 }
@@ -70,14 +70,14 @@ fn decoded(batch: &Bytes) -> Result<Vec<Received>, CodecError> {
 /// The crate keeps the last of equal header names; ours keeps all.
 fn last_of_each(mut records: Vec<Received>) -> Vec<Received> {
     for record in &mut records {
-        let mut kept = Headers::new();
-        for (name, value) in std::mem::take(&mut record.headers) {
+        let mut kept: Vec<(&str, Option<&[u8]>)> = Vec::new();
+        for (name, value) in &record.headers {
             match kept.iter_mut().find(|(known, _)| *known == name) {
                 Some(slot) => slot.1 = value,
                 None => kept.push((name, value)),
             }
         }
-        record.headers = kept;
+        record.headers = kept.into_iter().collect();
     }
     records
 }
@@ -108,7 +108,11 @@ fn to_theirs(record: Received, base: i64) -> kafka::Record {
         timestamp: record.time.millis(),
         key: record.key,
         value: record.value,
-        headers: record.headers.into_iter().map(|(n, v)| (StrBytes::from_string(n), v)).collect(),
+        headers: record
+            .headers
+            .iter()
+            .map(|(n, v)| (StrBytes::from_string(n.to_owned()), v.map(Bytes::copy_from_slice)))
+            .collect(),
     }
 }
 

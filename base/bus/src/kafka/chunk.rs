@@ -73,17 +73,16 @@ impl Chunk {
 
     fn received(&self, entry: &Entry) -> Received {
         let slice = |(from, to): Span| self.bytes.slice(from as usize..to as usize);
-        let name = |(from, to): Span| {
-            // They were strings when they were copied.
-            String::from_utf8_lossy(&self.bytes[from as usize..to as usize]).into_owned()
-        };
+        let bytes = |(from, to): Span| &self.bytes[from as usize..to as usize];
+        // The names were strings when they were copied.
+        let name = |span: Span| String::from_utf8_lossy(bytes(span));
         let headers = self.headers_of(entry).iter();
         Received {
             offset: entry.offset,
             time: Time::from_millis(entry.millis),
             key: entry.key.map(slice),
             value: entry.value.map(slice),
-            headers: headers.map(|(key, value)| (name(*key), value.map(slice))).collect(),
+            headers: headers.map(|(key, value)| (name(*key), value.map(bytes))).collect(),
         }
     }
 }

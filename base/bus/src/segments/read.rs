@@ -56,8 +56,7 @@ impl Taken {
 
 fn payload(record: &Received) -> usize {
     let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(value)).sum();
-    length(&record.key) + length(&record.value) + headers
+    length(&record.key) + length(&record.value) + record.headers.payload_bytes()
 }
 
 /// The batches from the one that holds `from` on, when memory has them; `None` when the files are needed.

@@ -136,7 +136,7 @@ fn in_hex(record: &Received) -> String {
     let (key, value) = (hex(record.key.as_deref()), hex(record.value.as_deref()));
     let mut line = format!("{} {} {key} {value}", record.offset, record.time.millis());
     for (name, value) in &record.headers {
-        let _ = write!(line, " {}={}", hex(Some(name.as_bytes())), hex(value.as_deref()));
+        let _ = write!(line, " {}={}", hex(Some(name.as_bytes())), hex(value));
     }
     line
 }
@@ -145,7 +145,7 @@ fn in_hex(record: &Received) -> String {
 fn as_dumped(record: &Received) -> String {
     let size =
         |field: &Option<bytes::Bytes>| field.as_ref().map_or(-1, |b| i64::try_from(b.len()).expect("small"));
-    let names: Vec<&str> = record.headers.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = record.headers.iter().map(|(name, _)| name).collect();
     let mut line = format!(
         "| offset: {} CreateTime: {} keySize: {} valueSize: {} sequence: -1 headerKeys: [{}]",
         record.offset,

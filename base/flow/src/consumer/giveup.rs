@@ -9,7 +9,7 @@ use crate::storage::dead::{self, DeadLetter};
 use crate::storage::outbox::Outgoing;
 use crate::tx::HEADER_BYTES;
 use crate::{Failure, Tx};
-use artel_message::{Envelope, Fault, replies_topic, service_of};
+use artel_message::{Envelope, Fault, Headers, replies_topic, service_of};
 use bytes::Bytes;
 
 /// The longest reason that is kept, in characters.
@@ -155,15 +155,15 @@ fn dead_message(
     seq: Option<i64>,
     limit: usize,
 ) -> Outgoing {
-    let mut headers = crate::wire::decode(letter.headers.clone()).unwrap_or_default();
-    headers.retain(|(name, _)| name != "artel_seq" && name != "artel_prev");
+    let mut headers = crate::wire::decode(&letter.headers).unwrap_or_default();
+    headers.retain(|name, _| name != "artel_seq" && name != "artel_prev");
     let large = headers.len() > HEADERS
         || letter.headers.len() > HEADER_BYTES
         || letter.value.as_ref().map_or(0, Bytes::len) + letter.key.as_ref().map_or(0, Bytes::len) > limit;
     if large {
-        headers.clear();
+        headers = Headers::new();
     }
-    let mut put = |name: &str, value: String| headers.push((name.to_owned(), Some(Bytes::from(value))));
+    let mut put = |name: &str, value: String| headers.push(name, Some(value.as_bytes()));
     if let Some(seq) = seq {
         put("artel_origin_seq", seq.to_string());
     }
@@ -221,7 +221,7 @@ pub(crate) fn answer(
         prev: None,
         cause: Some(command.id),
         reply: false,
-        extra: Vec::new(),
+        extra: Headers::new(),
     };
     let message = Outgoing {
         partition: artel_bus::partition::of_key(&spread, known.partitions),

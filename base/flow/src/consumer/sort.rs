@@ -75,6 +75,7 @@ pub(crate) fn sort(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use artel_message::Headers;
 
     const NOW: Time = Time::from_micros(1_000_000_000_000);
 
@@ -89,7 +90,7 @@ mod tests {
             prev,
             cause: None,
             reply: false,
-            extra: Vec::new(),
+            extra: Headers::new(),
         };
         Received { offset, time: NOW, key: None, value: None, headers: envelope.to_headers() }
     }
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_record_without_an_envelope_is_known_by_its_place() {
-        let bare = Received { offset: 4, time: NOW, key: None, value: None, headers: Vec::new() };
+        let bare = Received { offset: 4, time: NOW, key: None, value: None, headers: Headers::new() };
         let place = Place { topic: "t", partition: 1, log: Uuid::nil(), now: NOW };
         let first = sort(bare.clone(), &place, |_| true, &mut HashMap::new());
         let again = sort(bare, &place, |_| true, &mut HashMap::new());

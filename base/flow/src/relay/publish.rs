@@ -4,7 +4,6 @@ use crate::storage::outbox::Waiting;
 use crate::wire;
 use artel_bus::{Appended, Bus, BusError, Record};
 use artel_message::Headers;
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// The most bytes in one append.
@@ -89,10 +88,7 @@ async fn append_chunk(
     rows: &[Waiting],
 ) -> Result<Appended, BusError> {
     let headers: Vec<Headers> = rows.iter().map(full_headers).collect();
-    let borrowed: Vec<Vec<_>> = headers
-        .iter()
-        .map(|headers| headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect())
-        .collect();
+    let borrowed: Vec<Vec<_>> = headers.iter().map(|headers| headers.iter().collect()).collect();
     let records: Vec<Record<'_>> = rows
         .iter()
         .zip(&borrowed)
@@ -108,9 +104,8 @@ async fn append_chunk(
 
 /// The stored headers with the numbers that only the row has.
 fn full_headers(row: &Waiting) -> Headers {
-    let mut headers = wire::decode(row.message.headers.clone()).unwrap_or_default();
-    let mut put =
-        |name: &str, value: i64| headers.push((name.to_owned(), Some(Bytes::from(value.to_string()))));
+    let mut headers = wire::decode(&row.message.headers).unwrap_or_default();
+    let mut put = |name: &str, value: i64| headers.push(name, Some(value.to_string().as_bytes()));
     if let Some(seq) = row.seq.filter(|_| row.message.numbered) {
         put("artel_seq", seq);
     }

@@ -18,8 +18,7 @@ async fn counted(node: &Node, kind: &str) -> i64 {
 }
 
 async fn append(node: &Node, topic: &str, partition: u32, headers: &Headers, value: &[u8]) {
-    let borrowed: Vec<(&str, Option<&[u8]>)> =
-        headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect();
+    let borrowed: Vec<_> = headers.iter().collect();
     let time = node.ctx("desk").now();
     let record = Record { key: Some(b"tea"), value: Some(value), headers: &borrowed, time };
     node.log.append(topic, partition, &[record]).await.expect("append");
@@ -49,24 +48,18 @@ async fn a_missing_message_stops_the_partition_loudly() {
     sell(&node, "tea", 1).await;
     node.settle().await;
     let (partition, record) = node.records("shop.sale").await.remove(0);
-    let mut headers = record.headers.clone();
-    for (name, value) in &mut headers {
-        let seq = |by: i64| {
-            let text = String::from_utf8(value.clone().expect("a value").to_vec()).expect("text");
-            Some((text.parse::<i64>().expect("a number") + by).to_string().into())
-        };
-        match name.as_str() {
-            "artel_seq" => *value = seq(10),
-            "artel_prev" => *value = seq(9),
-            _ => {}
-        }
-    }
-    let own: i64 = headers
-        .iter()
-        .find(|(n, _)| n == "artel_seq")
-        .and_then(|(_, v)| String::from_utf8(v.clone()?.to_vec()).ok()?.parse().ok())
-        .expect("a seq");
-    headers.push(("artel_prev".to_owned(), Some((own - 1).to_string().into())));
+    let later = |value: Option<&[u8]>, by: i64| {
+        let text = std::str::from_utf8(value.expect("a value")).expect("text");
+        Some((text.parse::<i64>().expect("a number") + by).to_string().into_bytes())
+    };
+    let headers = record.headers.iter().map(|(name, value)| match name {
+        "artel_seq" => (name, later(value, 10)),
+        "artel_prev" => (name, later(value, 9)),
+        _ => (name, value.map(<[u8]>::to_vec)),
+    });
+    let mut headers: Headers = headers.collect();
+    let own = later(headers.get("artel_seq").expect("a seq"), -1).expect("a number");
+    headers.push("artel_prev", Some(&own));
     append(&node, "shop.sale", partition, &headers, br#"{"item":"tea","count":9}"#).await;
     node.settle().await;
     assert_eq!(journal(&node).await, ["sold tea 1"]);
@@ -99,7 +92,7 @@ async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
     );
     let dead = node.records("shop.sale.dlq").await;
     assert_eq!(dead.len(), 3);
-    let header = |name: &str| dead[0].1.headers.iter().find(|(n, _)| n == name).and_then(|(_, v)| v.clone());
+    let header = |name: &str| dead[0].1.headers.get(name).flatten();
     assert!(header("artel_origin_seq").is_some() && header("artel_seq").is_none());
     assert_eq!(counted(&node, "dead").await, 3);
     node.stop().await;
@@ -147,19 +140,13 @@ async fn what_cannot_be_read_or_is_too_old_or_unknown_is_counted() {
     node.settle().await;
     let (partition, record) = node.records("shop.sale").await.remove(0);
     let without_seq = |name: &str| -> Headers {
-        let mut headers = record.headers.clone();
-        headers.retain(|(n, _)| !n.starts_with("artel_"));
-        for (n, v) in &mut headers {
-            if n == "ce_type" {
-                *v = Some(name.to_owned().into());
-            }
-        }
-        headers
+        let others = record.headers.iter().filter(|(n, _)| !n.starts_with("artel_"));
+        others.map(|(n, v)| (n, if n == "ce_type" { Some(name.as_bytes()) } else { v })).collect()
     };
     append(&node, "shop.sale", partition, &without_seq("shop.sold"), b"{not json").await;
     append(&node, "shop.sale", partition, &without_seq("shop.closed"), b"{}").await;
     append(&node, "shop.sale", partition, &without_seq("shop.sold"), br#"{"item":"tea","count":2}"#).await;
-    append(&node, "shop.sale", partition, &Vec::new(), b"anything").await;
+    append(&node, "shop.sale", partition, &Headers::new(), b"anything").await;
     node.settle().await;
     assert_eq!(
         journal(&node).await,

@@ -86,7 +86,7 @@ async fn show(
     Path(key): Path<String>,
 ) -> Result<Json<Entry>, Problem> {
     let value = admin.0.cache.get(&key).await?.ok_or_else(|| none(&key))?;
-    let (value, value_encoding) = raw(Some(&value));
+    let (value, value_encoding) = raw(Some(value.as_ref()));
     Ok(Json(Entry { key, value, value_encoding }))
 }
 

@@ -83,8 +83,8 @@ async fn list(
 }
 
 fn row(service: &str, letter: DeadLetter) -> Letter {
-    let (key, key_encoding) = text(letter.key.as_ref());
-    let (value, value_encoding) = raw(letter.value.as_ref());
+    let (key, key_encoding) = text(letter.key.as_deref());
+    let (value, value_encoding) = raw(letter.value.as_deref());
     Letter {
         id: letter.id,
         service: service.to_owned(),

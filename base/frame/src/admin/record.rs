@@ -4,7 +4,6 @@ use artel_bus::Received;
 use artel_message::Time;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -48,11 +47,11 @@ pub(super) struct HeaderRow {
 
 impl RecordRow {
     pub fn new(partition: u32, record: Received) -> RecordRow {
-        let (key, key_encoding) = text(record.key.as_ref());
-        let (value, value_encoding) = raw(record.value.as_ref());
-        let headers = record.headers.into_iter().map(|(name, value)| {
-            let (value, encoding) = text(value.as_ref());
-            HeaderRow { name, value, encoding }
+        let (key, key_encoding) = text(record.key.as_deref());
+        let (value, value_encoding) = raw(record.value.as_deref());
+        let headers = record.headers.iter().map(|(name, value)| {
+            let (value, encoding) = text(value);
+            HeaderRow { name: name.to_owned(), value, encoding }
         });
         RecordRow {
             partition,
@@ -67,7 +66,7 @@ impl RecordRow {
     }
 }
 
-pub(super) fn text(bytes: Option<&Bytes>) -> (Option<String>, Encoding) {
+pub(super) fn text(bytes: Option<&[u8]>) -> (Option<String>, Encoding) {
     match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
         None => (None, Encoding::None),
         Some((_, Ok(text))) => (Some(text.to_owned()), Encoding::Text),
@@ -75,7 +74,7 @@ pub(super) fn text(bytes: Option<&Bytes>) -> (Option<String>, Encoding) {
     }
 }
 
-pub(super) fn raw(bytes: Option<&Bytes>) -> (Box<RawValue>, Encoding) {
+pub(super) fn raw(bytes: Option<&[u8]>) -> (Box<RawValue>, Encoding) {
     let json = bytes.and_then(|bytes| serde_json::from_slice::<Box<RawValue>>(bytes).ok());
     match (bytes, json) {
         (None, _) => (RawValue::NULL.to_owned(), Encoding::None),
@@ -99,10 +98,10 @@ impl Filter {
     pub fn lets_through(&self, record: &Received) -> bool {
         let key = |wanted: &String| record.key.as_deref() == Some(wanted.as_bytes());
         let anywhere = |wanted: &String| {
-            let holds = |bytes: Option<&Bytes>| bytes.is_some_and(|bytes| find(bytes, wanted.as_bytes()));
-            holds(record.value.as_ref())
-                || holds(record.key.as_ref())
-                || record.headers.iter().any(|(_, value)| holds(value.as_ref()))
+            let holds = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| find(bytes, wanted.as_bytes()));
+            holds(record.value.as_deref())
+                || holds(record.key.as_deref())
+                || record.headers.iter().any(|(_, value)| holds(value))
         };
         self.key.as_ref().is_none_or(key) && self.contains.as_ref().is_none_or(anywhere)
     }
@@ -115,13 +114,10 @@ fn find(bytes: &[u8], wanted: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn record(value: Option<&'static [u8]>) -> Received {
-        let headers = vec![
-            ("a".to_owned(), Some(Bytes::from_static(b"1"))),
-            ("a".to_owned(), None),
-            ("b".to_owned(), Some(Bytes::from_static(b"\xff"))),
-        ];
+        let headers = [("a", Some(&b"1"[..])), ("a", None), ("b", Some(b"\xff"))].into_iter().collect();
         let key = Some(Bytes::from_static(b"k"));
         let value = value.map(Bytes::from_static);
         Received { offset: 7, time: Time::from_millis(0), key, value, headers }
