@@ -138,6 +138,7 @@ impl Node {
                 version: overrides.info.version.clone(),
             },
             pulse: Pulse { beat: config.flow.beat.get(), silence: config.flow.silence.get() },
+            peers: None,
         };
         let runtime = Arc::new(Runtime::start(parts).await?);
         ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
