@@ -137,8 +137,8 @@ impl Mediator {
         decode::<Q::Reply>(Q::NAME, &reply).map_err(unreadable)
     }
 
-    /// Runs a command of this node's services for a caller on another node, from JSON to JSON. What is no such command is
-    /// `invalid`, what belongs to a service that does not run here `unavailable`; the handler validates the message like any.
+    /// Runs a command of this node's services for a caller on another node, from JSON to JSON. What this node does not
+    /// handle is `unavailable`: another node, or a newer one, may. The handler validates the message like any.
     pub async fn ask_bytes(&self, name: &str, body: Bytes, asked: Asked) -> Result<Bytes, Fault> {
         check_key(asked.key.as_deref())?;
         let shared = self.table()?.here(name)?;
@@ -176,9 +176,10 @@ fn unreadable(failure: Failure) -> Fault {
 
 fn unknown(kind: &str, name: &str) -> Fault {
     let service = service_of(name);
-    Fault::invalid(format!(
-        "{kind} '{name}' is not known to service '{service}' on this node; is it of another version?"
+    Fault::unavailable(format!(
+        "{kind} '{name}' is not known to service '{service}' on this node; is it of an older version?"
     ))
+    .with(serde_json::json!({ "kind": NOT_HERE, "service": service }))
 }
 
 /// Runs a command in a task of its own.

@@ -153,8 +153,8 @@ async fn bytes_from_elsewhere_are_checked_like_any_message() {
     let ask =
         |name: &'static str, body: &'static [u8]| mediator.ask_bytes(name, Bytes::from_static(body), by());
     for (name, body, code, said) in [
-        ("shop.burn", &b"{}"[..], Code::Invalid, "'shop.burn' is not known"),
-        ("shop.total", b"{}", Code::Invalid, "'shop.total' is not known"),
+        ("shop.burn", &b"{}"[..], Code::Unavailable, "'shop.burn' is not known"),
+        ("shop.total", b"{}", Code::Unavailable, "'shop.total' is not known"),
         ("else.where", b"{}", Code::Unavailable, "'else' does not run on this node"),
         ("shop.sell", b"{\"item\":\"tea\"}", Code::Invalid, "missing field `count`"),
         ("shop.sell", b"no json", Code::Invalid, "canonical"),
@@ -168,7 +168,7 @@ async fn bytes_from_elsewhere_are_checked_like_any_message() {
     assert!(fault.reason.starts_with("Idempotency-Key"), "{fault}");
     let fault =
         mediator.query_bytes("shop.sell", Bytes::from_static(b"{}"), by()).await.expect_err("no query");
-    assert_eq!(fault.code, Code::Invalid);
+    assert_eq!(fault.code, Code::Unavailable);
     assert_eq!(node.ctx("desk").query(Total {}).await, Ok(0));
     node.stop().await;
 }
