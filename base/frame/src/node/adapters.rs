@@ -94,7 +94,7 @@ pub async fn open_store(config: &Config) -> Result<Store, StartFailure> {
 pub(super) async fn await_store(config: &Config, waiting: &Waiting) -> Result<Store, StartFailure> {
     let is_away =
         |failure: &StartFailure| matches!(failure, StartFailure::Store(StoreError::Unavailable { .. }));
-    waiting.until("the database (db.url)", async || open_store(config).await, is_away).await
+    waiting.until("the database (db.url)", || open_store(config), is_away).await
 }
 
 /// Opens the cache that `cache.url` names.

@@ -15,7 +15,7 @@ pub(super) async fn open(
 ) -> Result<Arc<dyn Bus>, StartFailure> {
     let kafka = Kafka::open(settings(config, brokers))?;
     let is_away = |error: &BusError| matches!(error, BusError::Unavailable(_));
-    waiting.until("Kafka (bus.url)", async || kafka.check().await, is_away).await?;
+    waiting.until("Kafka (bus.url)", || kafka.check(), is_away).await?;
     Ok(kafka)
 }
 

@@ -35,10 +35,10 @@ impl Waiting {
     }
 
     /// Tries until it succeeds, or until an error is none that waiting mends.
-    pub async fn until<T, E: Display>(
+    pub async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(
         &self,
         what: &str,
-        mut attempt: impl AsyncFnMut() -> Result<T, E>,
+        mut attempt: impl FnMut() -> F,
         is_away: impl Fn(&E) -> bool,
     ) -> Result<T, E> {
         let (mut pause, began) = (PAUSE, Time::from_system(std::time::SystemTime::now()));
