@@ -226,6 +226,19 @@ impl Runtime {
             .map_err(Failure::into_fault)
     }
 
+    /// Rows in the outbox of each service that runs here; counted up to `flow.outbox_limit`.
+    pub async fn outboxes(&self) -> Result<Vec<(&'static str, i64)>, Fault> {
+        let mut rows = Vec::new();
+        for ctx in self.services.values() {
+            let count = async {
+                let most = i64::try_from(ctx.shared.limits.outbox_rows).unwrap_or(i64::MAX);
+                outbox::count(&mut ctx.shared.db.read().await?, most).await
+            };
+            rows.push((ctx.service(), count.await?));
+        }
+        Ok(rows)
+    }
+
     /// Why something does not run, for readiness: empty = all is well.
     pub fn troubles(&self) -> Vec<String> {
         let declared = self.readings.iter().flat_map(|r| troubles_of(&r.status));

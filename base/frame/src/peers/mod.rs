@@ -11,15 +11,14 @@ mod token;
 mod wire;
 
 pub(crate) use client::PeerClient;
-pub(crate) use server::View;
+pub(crate) use server::{Inside, View};
 
-use crate::config::Config;
+use crate::config::{Config, Period};
 use crate::edge::serve;
 use crate::node::StartFailure;
 use crate::telemetry::Metrics;
-use artel_flow::{Clock, Mediator};
+use artel_flow::Clock;
 use measure::PeerMetrics;
-use server::Inside;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +43,7 @@ pub(crate) struct PeerSide {
 
 impl PeerSide {
     /// Binds the listener, if there is to be one: from here on others can be told the URL.
-    pub async fn open(config: &Config) -> Result<PeerSide, StartFailure> {
+    pub async fn open(config: &Config, registry: &Metrics) -> Result<PeerSide, StartFailure> {
         let peers = config.peers.clone();
         let listener = match peers.listen {
             Some(address) => Some(bind(address).await?),
@@ -54,8 +53,11 @@ impl PeerSide {
         let given = peers.url.as_ref().map(|url| url.expose().trim_end_matches('/').to_owned());
         let url = bound.map(|address| given.unwrap_or_else(|| format!("http://{address}")));
         let signer = peers.secret.as_ref().map(Signer::new);
-        let http = config.http.clone();
-        Ok(PeerSide { config: peers, http, listener, url, signer, metrics: PeerMetrics::default() })
+        let (http, metrics) = (config.http.clone(), PeerMetrics::default());
+        if signer.is_some() {
+            registry.register(|registry| metrics.register(registry));
+        }
+        Ok(PeerSide { config: peers, http, listener, url, signer, metrics })
     }
 
     /// Where other nodes reach this one.
@@ -69,27 +71,15 @@ impl PeerSide {
         Some(Arc::new(PeerClient::new(node, signer, clock.clone(), &self.config, self.metrics.clone())))
     }
 
-    pub fn register(&self, metrics: &Metrics) {
-        metrics.register(|registry| self.metrics.register(registry));
-    }
-
     /// Serves other nodes until `stop` is cancelled, and running requests for at most `deadline` longer. Returns how many
     /// connections were cut off.
-    pub async fn serve(
-        self,
-        mediator: Mediator,
-        view: View,
-        clock: Clock,
-        stop: CancellationToken,
-        deadline: Duration,
-    ) -> usize {
+    pub async fn serve(self, inside: Inside, stop: CancellationToken, deadline: Duration) -> usize {
         let (Some(listener), Some(signer)) = (self.listener, self.signer) else { return 0 };
         let mut http = self.http;
-        http.head_timeout =
-            crate::config::Period::millis(u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX));
+        http.head_timeout = Period::millis(u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX));
         // Each node keeps some connections open that it doesn't use.
         http.connections = self.config.concurrency.saturating_mul(2).saturating_add(64);
-        let router = Inside::new(mediator, view, signer, clock, &self.config, self.metrics).router();
+        let router = server::router(inside, signer, &self.config, self.metrics);
         serve(listener, router, &http, stop, deadline).await
     }
 }

@@ -29,15 +29,20 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 /// What the node says of itself, as JSON.
 pub(crate) type View = Arc<dyn Fn() -> BoxFuture<'static, Result<Bytes, Fault>> + Send + Sync>;
 
+/// What other nodes are let into.
+pub(crate) struct Inside {
+    pub mediator: Mediator,
+    pub view: View,
+    pub clock: Clock,
+}
+
 /// The listener's state.
 #[derive(Clone)]
-pub(super) struct Inside(Arc<Inner>);
+struct Listener(Arc<Inner>);
 
 struct Inner {
-    mediator: Mediator,
-    view: View,
+    inside: Inside,
     signer: Signer,
-    clock: Clock,
     nonces: Mutex<Nonces>,
     slots: Arc<Semaphore>,
     body_limit: usize,
@@ -51,43 +56,33 @@ struct Taken {
     _slot: OwnedSemaphorePermit,
 }
 
-impl Inside {
-    pub fn new(
-        mediator: Mediator,
-        view: View,
-        signer: Signer,
-        clock: Clock,
-        peers: &Peers,
-        metrics: PeerMetrics,
-    ) -> Inside {
-        Inside(Arc::new(Inner {
-            mediator,
-            view,
-            signer,
-            clock,
-            nonces: Mutex::new(Nonces::new(Instant::now())),
-            slots: Arc::new(Semaphore::new(peers.concurrency)),
-            body_limit: peers.body_limit.len(),
-            metrics,
-        }))
-    }
+/// Everything that the listener serves.
+pub(super) fn router(inside: Inside, signer: Signer, peers: &Peers, metrics: PeerMetrics) -> Router {
+    let listener = Listener(Arc::new(Inner {
+        inside,
+        signer,
+        nonces: Mutex::new(Nonces::new(Instant::now())),
+        slots: Arc::new(Semaphore::new(peers.concurrency)),
+        body_limit: peers.body_limit.len(),
+        metrics,
+    }));
+    Router::new()
+        .route(&format!("{COMMAND}{{name}}"), post(command))
+        .route(&format!("{QUERY}{{name}}"), post(query))
+        .route(VIEW, get(view))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .with_state(listener)
+}
 
-    pub fn router(self) -> Router {
-        Router::new()
-            .route(&format!("{COMMAND}{{name}}"), post(command))
-            .route(&format!("{QUERY}{{name}}"), post(query))
-            .route(VIEW, get(view))
-            .fallback(nothing)
-            .method_not_allowed_fallback(nothing)
-            .with_state(self)
-    }
-
+impl Listener {
     /// Lets a request in, or says why not. The token is looked at before a byte of the body is read.
     async fn take(&self, request: Request) -> Result<Taken, Refusal> {
         let inner = &self.0;
         let (parts, body) = request.into_parts();
         let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let claims = inner.signer.open(token, parts.method.as_str(), parts.uri.path(), inner.clock.now())?;
+        let claims =
+            inner.signer.open(token, parts.method.as_str(), parts.uri.path(), inner.inside.clock.now())?;
         let slot = inner.slots.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
         let body = read(body, inner.body_limit).await?;
         if !same(&body_hash(&body), &claims.body) {
@@ -125,36 +120,36 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     }
 }
 
-async fn command(State(inside): State<Inside>, Path(name): Path<String>, request: Request) -> Response {
-    match inside.take(request).await {
+async fn command(State(listener): State<Listener>, Path(name): Path<String>, request: Request) -> Response {
+    match listener.take(request).await {
         Ok(Taken { claims, body, _slot }) => {
-            reply(inside.0.mediator.ask_bytes(&name, body, claims.asked()).await)
+            reply(listener.0.inside.mediator.ask_bytes(&name, body, claims.asked()).await)
         }
-        Err(refusal) => inside.refuse(&refusal),
+        Err(refusal) => listener.refuse(&refusal),
     }
 }
 
-async fn query(State(inside): State<Inside>, Path(name): Path<String>, request: Request) -> Response {
-    match inside.take(request).await {
+async fn query(State(listener): State<Listener>, Path(name): Path<String>, request: Request) -> Response {
+    match listener.take(request).await {
         Ok(Taken { claims, body, _slot }) => {
-            reply(inside.0.mediator.query_bytes(&name, body, claims.asked()).await)
+            reply(listener.0.inside.mediator.query_bytes(&name, body, claims.asked()).await)
         }
-        Err(refusal) => inside.refuse(&refusal),
+        Err(refusal) => listener.refuse(&refusal),
     }
 }
 
-async fn view(State(inside): State<Inside>, request: Request) -> Response {
-    match inside.take(request).await {
-        Ok(Taken { _slot, .. }) => reply((inside.0.view)().await),
-        Err(refusal) => inside.refuse(&refusal),
+async fn view(State(listener): State<Listener>, request: Request) -> Response {
+    match listener.take(request).await {
+        Ok(Taken { _slot, .. }) => reply((listener.0.inside.view)().await),
+        Err(refusal) => listener.refuse(&refusal),
     }
 }
 
 /// Whoever has no token is told so, and not which paths there are.
-async fn nothing(State(inside): State<Inside>, request: Request) -> Response {
+async fn nothing(State(listener): State<Listener>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
-    let refusal = inside.take(request).await.err().unwrap_or(Refusal::NoRoute(path));
-    inside.refuse(&refusal)
+    let refusal = listener.take(request).await.err().unwrap_or(Refusal::NoRoute(path));
+    listener.refuse(&refusal)
 }
 
 fn reply(result: Result<Bytes, Fault>) -> Response {
