@@ -78,6 +78,7 @@ pub struct Node {
     closing: CancellationToken,
     served: JoinHandle<usize>,
     /// The listener for other nodes.
+    peer_address: Option<SocketAddr>,
     peers_served: JoinHandle<usize>,
     token_file: Option<TokenFile>,
     lock: FolderLock,
@@ -158,6 +159,7 @@ impl Node {
             Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, ready, others, close);
         let inside =
             Inside { mediator: runtime.mediator().clone(), view: admin.view(), clock: clock.clone() };
+        let peer_address = side.address();
         let peers_served = tokio::spawn(side.serve(inside, closing.clone(), stop_within / 2));
         let (ids, time) = (overrides.ids, clock.clone());
         let edge = Edge {
@@ -186,6 +188,7 @@ impl Node {
             stop_within,
             closing,
             served,
+            peer_address,
             peers_served,
             token_file,
             lock,
@@ -203,6 +206,11 @@ impl Node {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for other nodes, if it does.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
     }
 
     /// The configured one, or the one made at this start.

@@ -49,7 +49,7 @@ impl PeerSide {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
-        let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let bound = listener.as_ref().and_then(|listener: &TcpListener| listener.local_addr().ok());
         let given = peers.url.as_ref().map(|url| url.expose().trim_end_matches('/').to_owned());
         let url = bound.map(|address| given.unwrap_or_else(|| format!("http://{address}")));
         let signer = peers.secret.as_ref().map(Signer::new);
@@ -58,6 +58,11 @@ impl PeerSide {
             registry.register(|registry| metrics.register(registry));
         }
         Ok(PeerSide { config: peers, http, listener, url, signer, metrics })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref()?.local_addr().ok()
     }
 
     /// Where other nodes reach this one.

@@ -6,7 +6,7 @@ mod view;
 
 use super::Admin;
 use super::groups::{GroupRow, together};
-use crate::edge::{Json, Needs, Operate, Problem, Routes};
+use crate::edge::{Json, Needs, Operate, Routes};
 use artel_flow::{Leased, Member};
 use artel_message::{Fault, Time};
 use axum::extract::State;
@@ -125,15 +125,15 @@ pub(super) fn routes() -> Routes<Admin> {
 
 /// What the others hear of this node.
 pub(super) async fn view_of(admin: &Admin) -> Result<Bytes, Fault> {
-    let view = view::here(admin).await?;
+    let view = view::here(admin).await;
     serde_json::to_vec(&view).map(Bytes::from).map_err(|error| Fault::internal(error.to_string()))
 }
 
-async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Status>, Problem> {
+async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Json<Status> {
     let (known, runtime) = (&admin.0.facts.0, &admin.0.runtime);
     let me = runtime.members().me().id;
     let members = runtime.members().list();
-    let views = view::of_all(&admin, &members).await?;
+    let views = view::of_all(&admin, &members).await;
     let nodes: Vec<NodeRow> =
         members.into_iter().zip(&views).map(|(member, view)| row(member, me, view)).collect();
     let heard: Vec<NodeView> = views.into_iter().filter_map(Result::ok).collect();
@@ -149,7 +149,7 @@ async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<St
     let problems = problems::of(table, &nodes, &leases, &groups);
     let now = known.services.iter().find_map(|(name, _)| Some(runtime.ctx(name)?.now()));
     let uptime = now.map_or(0, |now| now.since(known.started).as_millis());
-    Ok(Json(Status {
+    Json(Status {
         node: known.node.clone(),
         version: env!("CARGO_PKG_VERSION"),
         started_at: known.started,
@@ -162,7 +162,7 @@ async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<St
         groups,
         outboxes,
         problems,
-    }))
+    })
 }
 
 fn row(member: Member, me: Uuid, view: &Result<NodeView, String>) -> NodeRow {

@@ -21,16 +21,28 @@ pub(super) struct NodeView {
     pub outboxes: Vec<OutboxRow>,
 }
 
-pub(super) async fn here(admin: &Admin) -> Result<NodeView, Fault> {
+/// What can't be read now, as when the database is away, is a reason more for not being ready.
+pub(super) async fn here(admin: &Admin) -> NodeView {
     let runtime = &admin.0.runtime;
     let report = admin.0.readiness.report().await;
     let failed = report.checks.into_iter().filter(|(_, finding)| finding.status == Found::Failed);
+    let mut unready: Vec<String> = failed.map(|(name, finding)| in_words(&name, finding.reason)).collect();
     let outbox = |(service, rows): (&str, i64)| OutboxRow { service: service.to_owned(), rows };
-    Ok(NodeView {
-        unready: failed.map(|(name, finding)| in_words(&name, finding.reason)).collect(),
-        leases: runtime.leases().await?.into_iter().map(LeaseRow::from).collect(),
-        groups: groups::here(admin).await?,
-        outboxes: runtime.outboxes().await?.into_iter().map(outbox).collect(),
+    let leases = or_reason("leases", runtime.leases().await, &mut unready);
+    let groups = or_reason("lag", groups::here(admin).await, &mut unready);
+    let outboxes = or_reason("outboxes", runtime.outboxes().await, &mut unready);
+    NodeView {
+        unready,
+        leases: leases.into_iter().map(LeaseRow::from).collect(),
+        groups,
+        outboxes: outboxes.into_iter().map(outbox).collect(),
+    }
+}
+
+fn or_reason<T>(what: &str, rows: Result<Vec<T>, Fault>, unready: &mut Vec<String>) -> Vec<T> {
+    rows.unwrap_or_else(|fault| {
+        unready.push(format!("{what}: {}", fault.reason));
+        Vec::new()
     })
 }
 
@@ -42,15 +54,12 @@ fn in_words(name: &str, reason: Option<String>) -> String {
 }
 
 /// A view of each member, or why there is none.
-pub(super) async fn of_all(
-    admin: &Admin,
-    members: &[Member],
-) -> Result<Vec<Result<NodeView, String>>, Fault> {
+pub(super) async fn of_all(admin: &Admin, members: &[Member]) -> Vec<Result<NodeView, String>> {
     let me = admin.0.runtime.members().me().id;
     let views = members.iter().map(|member| async move {
-        if member.id == me { here(admin).await.map(Ok) } else { Ok(there(admin, member).await) }
+        if member.id == me { Ok(here(admin).await) } else { there(admin, member).await }
     });
-    futures::future::try_join_all(views).await
+    futures::future::join_all(views).await
 }
 
 async fn there(admin: &Admin, member: &Member) -> Result<NodeView, String> {
