@@ -31,7 +31,7 @@ pub enum Command {
     DeadLetters(DeadLetters),
     /// Show which service handles what.
     Topology(Topology),
-    /// Show what a node is and whether it is ready.
+    /// Show the nodes, who does what, and what is wrong.
     Status(Status),
     /// Check the configuration and print every problem at once.
     Check(Check),
@@ -221,13 +221,27 @@ pub struct Topology {
     pub format: Format,
 }
 
+/// How the status is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    Text,
+    Json,
+}
+
 #[derive(Debug, Args)]
-#[command(after_help = "example: artel status --json")]
+#[command(
+    after_help = "Any node answers for all of them; ask with the operator's token. The exit code is 1 when something is wrong: work that\n\
+                  no living node has, a stopped partition, a node that is not ready, a service that runs nowhere.\n\n\
+                  example: artel status\n\
+                  example: artel status --url http://artel-2:8080 --token-file operator-token --format json"
+)]
 pub struct Status {
     #[command(flatten)]
     pub target: Target,
-    /// JSON in place of text.
-    #[arg(long)]
+    #[arg(long, value_enum, default_value_t = StatusFormat::Text)]
+    pub format: StatusFormat,
+    /// The same as --format json.
+    #[arg(long, conflicts_with = "format")]
     pub json: bool,
 }
 

@@ -149,6 +149,7 @@ async fn flow(dir: &Path, arguments: &Arguments) -> Result<Duration> {
         metrics: FlowMetrics::default(),
         me: Me { id: Uuid::now_v7(), name: "bench".to_owned(), peer: None, version: String::new() },
         pulse: Pulse::default(),
+        peers: None,
     })
     .await?;
     let ctx: &Ctx = runtime.ctx("load").context("the service runs")?;

@@ -5,6 +5,7 @@ mod migrate;
 mod produce;
 mod run;
 mod show;
+mod status;
 mod tail;
 
 use crate::cli::{Cli, Command};
@@ -23,7 +24,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Cache(args) => block_on(show::cache(args)).map(|()| ExitCode::SUCCESS),
         Command::DeadLetters(args) => block_on(show::dead_letters(args)).map(|()| ExitCode::SUCCESS),
         Command::Topology(args) => block_on(show::topology(args)).map(|()| ExitCode::SUCCESS),
-        Command::Status(args) => block_on(show::status(args)),
+        Command::Status(args) => block_on(status::run(args)),
         Command::Check(args) => check::check(&args),
         Command::Config(args) => check::print(&args),
         Command::Migrate(args) => block_on(migrate::run(args)),

@@ -1,7 +1,6 @@
 //! Commands that show what a node knows: a request, and its answer as a table or as JSON.
 
-use crate::REFUSED;
-use crate::cli::{Cache, DeadLetters, Format, Groups, Status, Topics, Topology};
+use crate::cli::{Cache, DeadLetters, Format, Groups, Topics, Topology};
 use crate::connect::{self, check, read};
 use crate::line::{compact, printable};
 use crate::table::{bytes, table};
@@ -12,14 +11,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::process::ExitCode;
 
 /// What one request may ask for.
 const LETTERS_AT_ONCE: usize = 500;
 const KEYS_AT_ONCE: usize = 1_000;
 
 /// A field as a cell of a table.
-fn cell(row: &Value, field: &str) -> String {
+pub(super) fn cell(row: &Value, field: &str) -> String {
     match row.get(field) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => printable(&text.replace('\n', " ")),
@@ -27,7 +25,7 @@ fn cell(row: &Value, field: &str) -> String {
     }
 }
 
-fn items(json: &Value, field: &str) -> Vec<Value> {
+pub(super) fn items(json: &Value, field: &str) -> Vec<Value> {
     json.get(field).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
@@ -44,7 +42,7 @@ fn print(answer: &Answer, json: bool, text: impl Fn(&Value) -> String) -> Result
 }
 
 /// Rows with these fields as columns.
-fn rows(items: &[Value], fields: &[&str]) -> String {
+pub(super) fn rows(items: &[Value], fields: &[&str]) -> String {
     let cells: Vec<Vec<String>> =
         items.iter().map(|item| fields.iter().map(|field| cell(item, field)).collect()).collect();
     table(fields, &cells)
@@ -221,42 +219,4 @@ pub async fn topology(args: Topology) -> Result<()> {
     check(&answer)?;
     writeln!(std::io::stdout(), "{}", answer.text().trim_end())?;
     Ok(())
-}
-
-/// Also says by its exit code whether the node is ready.
-pub async fn status(args: Status) -> Result<ExitCode> {
-    let client = connect::client(&args.target)?;
-    let node = client.get("/api/admin/status").await?;
-    let ready = client.get("/readyz").await?;
-    check(&node)?;
-    let (state, report): (Value, Value) = (read(&node)?, ready.json()?);
-    let mut out = std::io::stdout();
-    if args.json {
-        writeln!(out, "{}", serde_json::json!({ "node": state, "ready": report }))?;
-    } else {
-        write!(out, "{}", status_text(&state, &report))?;
-    }
-    Ok(if ready.is_success() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
-}
-
-fn status_text(node: &Value, report: &Value) -> String {
-    let uptime = node.get("uptime_ms").and_then(Value::as_u64).unwrap_or(0) / 1000;
-    let services: Vec<String> = items(node, "services").iter().map(|service| cell(service, "name")).collect();
-    let mut text = format!(
-        "{} (artel {}), up {uptime} s since {}, data in {}\nservices: {}\n\n",
-        cell(node, "node"),
-        cell(node, "version"),
-        cell(node, "started_at"),
-        cell(node, "data_dir"),
-        services.join(", "),
-    );
-    let checks = report.get("checks").and_then(Value::as_object).cloned().unwrap_or_default();
-    let lines: Vec<Vec<String>> = checks
-        .iter()
-        .map(|(name, found)| {
-            vec![name.clone(), cell(found, "status"), cell(found, "since"), cell(found, "reason")]
-        })
-        .collect();
-    text.push_str(&table(&["dependency", "status", "since", "reason"], &lines));
-    text
 }

@@ -36,7 +36,10 @@ async fn what_a_node_knows_is_shown() {
     let json: Value = serde_json::from_str(&run(&["topology", "--format", "json"])).unwrap();
     assert!(!json["items"].as_array().unwrap().is_empty());
     let status = run(&["status"]);
-    assert!(status.contains("database bridge") && status.contains("ready"), "{status}");
+    assert!(status.contains("ready, this one") && status.ends_with("nothing is wrong\n"), "{status}");
+    assert!(status.contains("keeper") && status.contains("outbox"), "{status}");
+    let json: Value = serde_json::from_str(&run(&["status", "--format", "json"])).unwrap();
+    assert_eq!((&json["nodes"][0]["ready"], &json["problems"]), (&json!(true), &json!([])));
     assert_eq!(run(&["dead-letters"]), "no message was given up on\n");
     assert!(run(&["cache"]).starts_with("key "));
 }

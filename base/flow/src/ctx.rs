@@ -259,7 +259,7 @@ impl Ctx {
     }
 
     pub async fn query<Q: Query>(&self, query: Q) -> Result<Q::Reply, Fault> {
-        self.mediator.query(query).await
+        self.mediator.query(query, Asked::by(self.service())).await
     }
 
     /// One read snapshot of this service's database.

@@ -1,9 +1,12 @@
-//! The mediator: finds the handler of a command or query among this node's services and runs it. Commands run in a task of
-//! their own: a caller that hangs up cancels the waiting, not the work.
+//! The mediator: finds the handler of a command or query among this node's services and runs it, or asks a node that has it.
+//! Commands run in a task of their own: a caller that hangs up cancels the waiting, not the work.
 
 use crate::around::{Call, around};
+use crate::clock::{Clock, Ids};
 use crate::ctx::Shared;
 use crate::erase::{decode, encode};
+use crate::members::{Member, Members};
+use crate::peers::{self, PeerCall, Peers};
 use crate::storage::answered::{self, Asking};
 use crate::{Failure, Read, Tx};
 use artel_message::{Cause, Code, Command, Fault, Query, Time, service_of};
@@ -46,66 +49,170 @@ const KEY_LENGTH: usize = 200;
 #[derive(Clone, Default)]
 pub struct Mediator(Arc<OnceLock<Table>>);
 
-struct Table {
-    here: BTreeMap<&'static str, Arc<Shared>>,
+pub(crate) struct Table {
+    pub here: BTreeMap<&'static str, Arc<Shared>>,
     /// Every service of the binary's table, whether it runs here or not.
-    known: Vec<String>,
+    pub known: Vec<String>,
+    pub members: Members,
+    /// The way to other nodes, if there is one.
+    pub peers: Option<Arc<dyn Peers>>,
+    pub clock: Clock,
+    pub ids: Ids,
 }
 
-impl Mediator {
-    pub(crate) fn fill(&self, here: BTreeMap<&'static str, Arc<Shared>>, known: Vec<String>) {
-        // Filled once by the runtime; a second filling is a mistake that changes nothing.
-        let _ = self.0.set(Table { here, known });
-    }
+/// Where a message is handled.
+enum Place<'a> {
+    Here(Arc<Shared>),
+    /// On one of these nodes.
+    There(&'a Arc<dyn Peers>, Vec<Member>),
+}
 
-    fn service(&self, name: &str) -> Result<Arc<Shared>, Fault> {
+impl Table {
+    fn place(&self, name: &str) -> Result<Place<'_>, Fault> {
         let service = service_of(name);
-        let table = self.0.get().ok_or_else(|| Fault::unavailable("the node is starting; try again"))?;
-        match table.here.get(service) {
-            Some(shared) => Ok(shared.clone()),
-            None if table.known.iter().any(|known| known == service) => {
-                Err(Fault::unavailable(format!("service '{service}' runs on no node that this one knows")))
-            }
-            None => {
-                Err(Fault::internal(format!("no service '{service}' is in the table, yet {name} was asked")))
-            }
+        if let Some(shared) = self.here.get(service) {
+            return Ok(Place::Here(shared.clone()));
         }
+        if !self.known.iter().any(|known| known == service) {
+            let reason = format!("no service '{service}' is in the table, yet {name} was asked");
+            return Err(Fault::internal(reason));
+        }
+        let nodes = peers::that_run(&self.members, service)?;
+        let peers = self.peers.as_ref().ok_or_else(|| peers::no_way(service))?;
+        Ok(Place::There(peers, nodes))
     }
 
-    /// Runs a command and returns its reply.
+    /// For who asks from another node: that node looks for the next one, this one never does.
+    fn here(&self, name: &str) -> Result<Arc<Shared>, Fault> {
+        let service = service_of(name);
+        self.here.get(service).cloned().ok_or_else(|| {
+            Fault::unavailable(format!("service '{service}' does not run on this node"))
+                .with(serde_json::json!({ "kind": NOT_HERE, "service": service }))
+        })
+    }
+}
+
+/// `kind` in the detail of the fault of a node that was asked for a service which it does not run.
+pub(crate) const NOT_HERE: &str = "not-here";
+
+impl Mediator {
+    pub(crate) fn fill(&self, table: Table) {
+        // Filled once by the runtime; a second filling is a mistake that changes nothing.
+        let _ = self.0.set(table);
+    }
+
+    fn table(&self) -> Result<&Table, Fault> {
+        self.0.get().ok_or_else(|| Fault::unavailable("the node is starting; try again"))
+    }
+
+    /// Runs a command, here or where its service is, and returns its reply.
     pub async fn ask<C: Command>(&self, command: C, asked: Asked) -> Result<C::Reply, Fault> {
         command.validate()?;
-        if asked.key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > KEY_LENGTH) {
-            return Err(Fault::field("Idempotency-Key", format!("1 to {KEY_LENGTH} characters, please")));
-        }
-        let shared = self.service(C::NAME)?;
+        check_key(asked.key.as_deref())?;
+        let table = self.table()?;
+        let place = table.place(C::NAME)?;
         let body = encode(C::NAME, &command).map_err(Failure::into_fault)?;
-        let asking = match asked.key {
-            Some(key) => {
-                let hash = hash_of(C::NAME, &body)?;
-                Some(Asking { caller: asked.caller, command: C::NAME, key, hash })
+        let reply = match place {
+            Place::Here(shared) => run_apart(shared, C::NAME, body, asked).await?,
+            Place::There(peers, nodes) => {
+                // With a key an answer that got lost can be asked for again.
+                let fresh = || table.ids.fresh(table.clock.now()).to_string();
+                let asked = Asked { key: Some(asked.key.unwrap_or_else(fresh)), ..asked };
+                peers.ask(&nodes, call_of(C::NAME, &body), &asked).await?
             }
-            None => None,
         };
-        let work = tokio::spawn(run_command(shared, C::NAME, body, asking, asked.trace));
-        let reply = work.await.map_err(|_| Fault::unavailable("the node is stopping; ask again"))??;
-        decode::<C::Reply>(C::NAME, &reply).map_err(Failure::into_fault)
+        decode::<C::Reply>(C::NAME, &reply).map_err(unreadable)
     }
 
-    /// Answers a query from one read snapshot.
-    pub async fn query<Q: Query>(&self, query: Q) -> Result<Q::Reply, Fault> {
+    /// Answers a query from one read snapshot, here or where its service is.
+    pub async fn query<Q: Query>(&self, query: Q, asked: Asked) -> Result<Q::Reply, Fault> {
         query.validate()?;
-        let shared = self.service(Q::NAME)?;
-        let handler =
-            shared.service.queries.get(Q::NAME).cloned().ok_or_else(|| missing("query", Q::NAME))?;
+        let table = self.table()?;
+        let place = table.place(Q::NAME)?;
         let body = encode(Q::NAME, &query).map_err(Failure::into_fault)?;
-        let call = Call { service: shared.name(), kind: "query", name: Q::NAME, trace: None };
-        let reply = around(call, &shared.metrics, shared.limits.handler_time, async {
-            let read = Read::open(&shared).await?;
-            handler(&read, body).await
-        });
-        decode::<Q::Reply>(Q::NAME, &reply.await.map_err(Failure::into_fault)?).map_err(Failure::into_fault)
+        let reply = match place {
+            Place::Here(shared) => run_query(&shared, Q::NAME, body, asked.trace.as_deref()).await?,
+            Place::There(peers, nodes) => peers.query(&nodes, call_of(Q::NAME, &body), &asked).await?,
+        };
+        decode::<Q::Reply>(Q::NAME, &reply).map_err(unreadable)
     }
+
+    /// Runs a command of this node's services for a caller on another node, from JSON to JSON. What this node does not
+    /// handle is `unavailable`: another node, or a newer one, may. The handler validates the message like any.
+    pub async fn ask_bytes(&self, name: &str, body: Bytes, asked: Asked) -> Result<Bytes, Fault> {
+        check_key(asked.key.as_deref())?;
+        let shared = self.table()?.here(name)?;
+        let known = shared.service.commands.get_key_value(name).map(|(name, _)| *name);
+        let name = known.ok_or_else(|| unknown("command", name))?;
+        run_apart(shared, name, body, asked).await
+    }
+
+    /// The same for a query.
+    pub async fn query_bytes(&self, name: &str, body: Bytes, asked: Asked) -> Result<Bytes, Fault> {
+        let shared = self.table()?.here(name)?;
+        let known = shared.service.queries.get_key_value(name).map(|(name, _)| *name);
+        let name = known.ok_or_else(|| unknown("query", name))?;
+        run_query(&shared, name, body, asked.trace.as_deref()).await
+    }
+}
+
+fn check_key(key: Option<&str>) -> Result<(), Fault> {
+    match key {
+        Some(key) if key.is_empty() || key.chars().count() > KEY_LENGTH => {
+            Err(Fault::field("Idempotency-Key", format!("1 to {KEY_LENGTH} characters, please")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn call_of<'a>(name: &'a str, body: &'a Bytes) -> PeerCall<'a> {
+    PeerCall { service: service_of(name), name, body }
+}
+
+/// A reply of another version, or of this one's own mistake: nothing that the caller could have asked better.
+fn unreadable(failure: Failure) -> Fault {
+    Fault::internal(format!("the reply of {failure}"))
+}
+
+fn unknown(kind: &str, name: &str) -> Fault {
+    let service = service_of(name);
+    Fault::unavailable(format!(
+        "{kind} '{name}' is not known to service '{service}' on this node; is it of an older version?"
+    ))
+    .with(serde_json::json!({ "kind": NOT_HERE, "service": service }))
+}
+
+/// Runs a command in a task of its own.
+async fn run_apart(
+    shared: Arc<Shared>,
+    name: &'static str,
+    body: Bytes,
+    asked: Asked,
+) -> Result<Bytes, Fault> {
+    let asking = match asked.key {
+        Some(key) => {
+            let hash = hash_of(name, &body)?;
+            Some(Asking { caller: asked.caller, command: name, key, hash })
+        }
+        None => None,
+    };
+    let work = tokio::spawn(run_command(shared, name, body, asking, asked.trace));
+    work.await.map_err(|_| Fault::unavailable("the node is stopping; ask again"))?
+}
+
+async fn run_query(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    body: Bytes,
+    trace: Option<&str>,
+) -> Result<Bytes, Fault> {
+    let handler = shared.service.queries.get(name).cloned().ok_or_else(|| missing("query", name))?;
+    let call = Call { service: shared.name(), kind: "query", name, trace };
+    let reply = around(call, &shared.metrics, shared.limits.handler_time, async {
+        let read = Read::open(shared).await?;
+        handler(&read, body).await
+    });
+    reply.await.map_err(Failure::into_fault)
 }
 
 fn missing(kind: &str, name: &str) -> Fault {

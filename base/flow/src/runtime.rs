@@ -7,9 +7,10 @@ use crate::groups::{Groups, is_quiet, lag_of, troubles_of};
 use crate::http::Routes;
 use crate::leases::{self, Held, Leased};
 use crate::limits::Limits;
-use crate::mediator::Mediator;
+use crate::mediator::{Mediator, Table};
 use crate::members::{self, Me, Members, Pulse};
 use crate::metrics::FlowMetrics;
+use crate::peers::Peers;
 use crate::service::Service;
 use crate::slots::Slots;
 use crate::storage::{self, effects, outbox};
@@ -48,6 +49,8 @@ pub struct Parts {
     /// How this node shows itself to others on the same database.
     pub me: Me,
     pub pulse: Pulse,
+    /// The way to services that run on other nodes only; `None` = there is none.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 struct Reading {
@@ -143,7 +146,14 @@ impl Runtime {
                     .insert(shared.name(), Ctx { shared, mediator: mediator.clone(), groups, call: None });
             }
         }
-        mediator.fill(services.iter().map(|(name, ctx)| (*name, ctx.shared.clone())).collect(), names);
+        mediator.fill(Table {
+            here: services.iter().map(|(name, ctx)| (*name, ctx.shared.clone())).collect(),
+            known: names,
+            members: members.clone(),
+            peers: parts.peers,
+            clock: opening.clock.clone(),
+            ids: opening.ids.clone(),
+        });
         let mut runtime = Runtime {
             members,
             services,
@@ -214,6 +224,19 @@ impl Runtime {
         leases::list(self.services.values().map(|ctx| ctx.shared.as_ref()), &self.members)
             .await
             .map_err(Failure::into_fault)
+    }
+
+    /// Rows in the outbox of each service that runs here; counted up to `flow.outbox_limit`.
+    pub async fn outboxes(&self) -> Result<Vec<(&'static str, i64)>, Fault> {
+        let mut rows = Vec::new();
+        for ctx in self.services.values() {
+            let count = async {
+                let most = i64::try_from(ctx.shared.limits.outbox_rows).unwrap_or(i64::MAX);
+                outbox::count(&mut ctx.shared.db.read().await?, most).await
+            };
+            rows.push((ctx.service(), count.await?));
+        }
+        Ok(rows)
     }
 
     /// Why something does not run, for readiness: empty = all is well.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod edge;
 mod node;
 pub mod outbound;
+mod peers;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 pub mod telemetry;

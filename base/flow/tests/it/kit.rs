@@ -6,7 +6,7 @@ use artel_bus::{
     TopicSpec, Topics,
 };
 use artel_flow::{
-    Clock, Ctx, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime, Service, StartError,
+    Clock, Ctx, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Peers, Pulse, Runtime, Service, StartError,
 };
 use artel_message::{Described, Time};
 use artel_store::conformance::{TestDatabase, database};
@@ -20,6 +20,20 @@ use uuid::Uuid;
 
 /// Where every test begins: 2026-01-01T00:00:00Z.
 pub const START: Time = Time::from_micros(1_767_225_600_000_000);
+
+/// What makes one of several nodes different from the others.
+pub struct This {
+    pub me: Me,
+    pub roles: Option<Vec<String>>,
+    pub peers: Option<Arc<dyn Peers>>,
+}
+
+impl This {
+    pub fn named(name: &str) -> This {
+        let me = Me { id: Uuid::now_v7(), name: name.to_owned(), peer: None, version: String::new() };
+        This { me, roles: None, peers: None }
+    }
+}
 
 /// A folder and a clock that outlive the nodes on them.
 pub struct Place {
@@ -73,8 +87,8 @@ impl Place {
         catalogue: Vec<Described>,
         roles: Option<Vec<String>>,
     ) -> Result<Node, StartError> {
-        let me = Me { id: Uuid::now_v7(), name: "test".to_owned(), peer: None, version: String::new() };
-        self.start_on(self.open_log(), me, services, catalogue, roles).await
+        let this = This { roles, ..This::named("test") };
+        self.start_on(self.open_log(), this, services, catalogue).await
     }
 
     /// One of several nodes on one log and one database.
@@ -84,9 +98,18 @@ impl Place {
         services: Vec<Service>,
         catalogue: Vec<Described>,
     ) -> Result<Node, StartError> {
-        let me = Me { id: Uuid::now_v7(), name: name.to_owned(), peer: None, version: String::new() };
+        self.start_this(This::named(name), services, catalogue).await
+    }
+
+    /// The same with all that may differ from node to node.
+    pub async fn start_this(
+        &self,
+        this: This,
+        services: Vec<Service>,
+        catalogue: Vec<Described>,
+    ) -> Result<Node, StartError> {
         let log = self.log.get_or_init(|| Arc::new(Kept(self.open_log()))).clone();
-        self.start_on(log, me, services, catalogue, None).await
+        self.start_on(log, this, services, catalogue).await
     }
 
     fn open_log(&self) -> Arc<dyn Bus> {
@@ -96,11 +119,11 @@ impl Place {
     async fn start_on(
         &self,
         log: Arc<dyn Bus>,
-        me: Me,
+        this: This,
         services: Vec<Service>,
         catalogue: Vec<Described>,
-        roles: Option<Vec<String>>,
     ) -> Result<Node, StartError> {
+        let This { me, roles, peers } = this;
         let folder = format!("sqlite:{}", self.dir.path().join("db").display());
         let url = self.database.as_ref().map_or(folder, |database| database.url.clone());
         let store = Store::open(&url, StoreSettings::default()).await?;
@@ -121,6 +144,7 @@ impl Place {
             metrics: FlowMetrics::default(),
             me,
             pulse: Pulse { beat: Duration::from_millis(200), silence: Duration::from_secs(2) },
+            peers,
         })
         .await?;
         Ok(Node { runtime, log, store })

@@ -3,6 +3,7 @@
 
 mod kit;
 mod nodes;
+mod peers;
 mod postgres;
 mod shop;
 mod sqlite;

@@ -26,10 +26,16 @@ pub struct Sold {
 pub struct Total {}
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
-#[command(name = "desk.note", reply = String, key = key)]
+#[command(name = "desk.note", reply = String, key = key, validate = Note::check)]
 pub struct Note {
     pub key: String,
     pub text: String,
+}
+
+impl Note {
+    fn check(&self) -> Result<(), Fault> {
+        if self.key.is_empty() { Err(Fault::field("key", "is empty")) } else { Ok(()) }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]

@@ -3,10 +3,12 @@
 use super::Admin;
 use crate::edge::{Json, Needs, Operate, Problem, Routes};
 use artel_flow::{GroupInfo, GroupLag, GroupState};
+use artel_message::Fault;
 use axum::extract::State;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Every group that runs here.
 #[derive(Serialize, JsonSchema)]
@@ -14,44 +16,44 @@ struct Groups {
     items: Vec<GroupRow>,
 }
 
-#[derive(Serialize, JsonSchema)]
-struct GroupRow {
-    service: String,
-    group: String,
-    topic: String,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) struct GroupRow {
+    pub service: String,
+    pub group: String,
+    pub topic: String,
     /// Made at run time, and not declared by the service.
-    run_time: bool,
-    state: Doing,
+    pub run_time: bool,
+    pub state: Doing,
     /// Messages not taken in yet; absent where the log does not say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lag: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
     /// Why it is not running, and what to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Of declared groups.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    partitions: Vec<PartitionRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionRow>,
 }
 
 /// What a group is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Doing {
+pub(super) enum Doing {
     Running,
     /// It does not run, or not everywhere; it is tried again.
     Failed,
     Stopped,
 }
 
-#[derive(Serialize, JsonSchema)]
-struct PartitionRow {
-    partition: u32,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(super) struct PartitionRow {
+    pub partition: u32,
     /// The next offset it takes in.
-    next: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lag: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stopped: Option<String>,
+    pub next: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 pub(super) fn routes() -> Routes<Admin> {
@@ -61,13 +63,42 @@ pub(super) fn routes() -> Routes<Admin> {
 }
 
 async fn list(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Groups>, Problem> {
+    Ok(Json(Groups { items: here(&admin).await? }))
+}
+
+/// Every group that runs here, with the partitions that this node takes in.
+pub(super) async fn here(admin: &Admin) -> Result<Vec<GroupRow>, Fault> {
     let mut items = declared(admin.0.runtime.lags().await);
     for service in admin.0.facts.running(&admin.0.runtime) {
         let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
         items.extend(ctx.groups().list().await?.into_iter().map(|info| run_time(&service, info)));
     }
     items.sort_by(|a, b| (&a.service, &a.group, &a.topic).cmp(&(&b.service, &b.group, &b.topic)));
-    Ok(Json(Groups { items }))
+    Ok(items)
+}
+
+/// What several nodes say of the groups, each of its own partitions, as one list.
+pub(super) fn together(nodes: impl Iterator<Item = Vec<GroupRow>>) -> Vec<GroupRow> {
+    let mut rows: BTreeMap<(String, String, String), GroupRow> = BTreeMap::new();
+    for row in nodes.flatten() {
+        let key = (row.service.clone(), row.group.clone(), row.topic.clone());
+        match rows.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(row);
+            }
+            Entry::Occupied(mut all) => {
+                let all = all.get_mut();
+                all.lag = all.lag.zip(row.lag).map(|(sum, one)| sum + one);
+                all.error = all.error.take().or(row.error);
+                if all.state == Doing::Running {
+                    all.state = row.state;
+                }
+                all.partitions.extend(row.partitions);
+                all.partitions.sort_by_key(|partition| partition.partition);
+            }
+        }
+    }
+    rows.into_values().collect()
 }
 
 /// One row per group and topic out of one per partition.

@@ -1,5 +1,5 @@
-//! What operators see and do, under `/api/admin`: topics and their messages, groups, dead letters, the cache, topology,
-//! migrations. Every route needs the scope `operate`. Lists are pages, scans are bounded and say how far they came.
+//! What operators see and do, under `/api/admin`: how the nodes are, topics and their messages, groups, dead letters, the
+//! cache, topology, migrations. Every route needs the scope `operate`. Lists are pages, scans are bounded and say how far they came.
 
 mod cache;
 mod dead;
@@ -9,12 +9,14 @@ mod messages;
 mod record;
 mod start;
 mod state;
+mod status;
 mod topics;
 mod topology;
 
 pub(crate) use state::Facts;
 
-use crate::edge::Routes;
+use crate::edge::{Readiness, Routes};
+use crate::peers::{PeerClient, View};
 use artel_bus::Bus;
 use artel_flow::Runtime;
 use artel_message::Fault;
@@ -50,6 +52,9 @@ struct Inner {
     store: Store,
     cache: Arc<dyn Cache>,
     facts: Facts,
+    readiness: Readiness,
+    /// The way to the other nodes, if there is one.
+    peers: Option<Arc<PeerClient>>,
     /// Ends the streams when the node stops.
     closing: CancellationToken,
     live: Arc<Semaphore>,
@@ -62,10 +67,21 @@ impl Admin {
         store: Store,
         cache: Arc<dyn Cache>,
         facts: Facts,
+        readiness: Readiness,
+        peers: Option<Arc<PeerClient>>,
         closing: CancellationToken,
     ) -> Admin {
         let live = Arc::new(Semaphore::new(LIVE_STREAMS));
-        Admin(Arc::new(Inner { runtime, bus, store, cache, facts, closing, live }))
+        Admin(Arc::new(Inner { runtime, bus, store, cache, facts, readiness, peers, closing, live }))
+    }
+
+    /// What this node says of itself to the others.
+    pub(crate) fn view(&self) -> View {
+        let admin = self.clone();
+        Arc::new(move || {
+            let admin = admin.clone();
+            Box::pin(async move { status::view_of(&admin).await })
+        })
     }
 
     pub(crate) fn routes(self) -> Routes {
@@ -78,6 +94,7 @@ impl Admin {
             cache::routes(),
             topology::routes(),
             state::routes(),
+            status::routes(),
         ];
         all.into_iter().fold(Routes::new(), Routes::merge).with_state(self)
     }

@@ -1,4 +1,4 @@
-//! What this node is: version, roles, adapters, readiness; and how its migrations stand.
+//! What is known of this node from its start, and how its migrations stand.
 
 use super::Admin;
 use crate::config::Config;
@@ -13,17 +13,17 @@ use std::sync::Arc;
 
 /// What is known of a node from its start.
 #[derive(Clone)]
-pub(crate) struct Facts(Arc<Known>);
+pub(crate) struct Facts(pub(super) Arc<Known>);
 
-struct Known {
-    node: String,
-    data_dir: String,
-    bus_url: String,
-    db_url: String,
-    cache_url: String,
-    started: Time,
+pub(super) struct Known {
+    pub node: String,
+    pub data_dir: String,
+    pub bus_url: String,
+    pub db_url: String,
+    pub cache_url: String,
+    pub started: Time,
     /// The whole table of services with their migrations.
-    services: Vec<(String, Vec<Migrations>)>,
+    pub services: Vec<(String, Vec<Migrations>)>,
 }
 
 impl Facts {
@@ -47,35 +47,6 @@ impl Facts {
     }
 }
 
-/// A node.
-#[derive(Serialize, JsonSchema)]
-struct NodeState {
-    node: String,
-    version: &'static str,
-    started_at: Time,
-    uptime_ms: u64,
-    data_dir: String,
-    /// The adapters by their URLs, without passwords.
-    urls: Urls,
-    services: Vec<ServiceRow>,
-    /// Why something does not run; empty = all is well.
-    troubles: Vec<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct Urls {
-    bus: String,
-    db: String,
-    cache: String,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ServiceRow {
-    name: String,
-    /// Whether it runs on this node.
-    here: bool,
-}
-
 #[derive(Serialize, JsonSchema)]
 struct MigrationRows {
     items: Vec<MigrationRow>,
@@ -95,31 +66,8 @@ struct MigrationRow {
 }
 
 pub(super) fn routes() -> Routes<Admin> {
-    Routes::new()
-        .get("/api/admin/status", status, |op| {
-            op.summary("Show what this node is").answers::<NodeState>(200, "the node")
-        })
-        .get("/api/admin/migrations", migrations, |op| {
-            op.summary("List migrations and how they stand").answers::<MigrationRows>(200, "by service")
-        })
-}
-
-async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Json<NodeState> {
-    let known = &admin.0.facts.0;
-    let runtime = &admin.0.runtime;
-    let now = known.services.iter().find_map(|(name, _)| Some(runtime.ctx(name)?.now()));
-    let uptime = now.map_or(0, |now| now.since(known.started).as_millis());
-    let service =
-        |(name, _): &(String, _)| ServiceRow { name: name.clone(), here: runtime.ctx(name).is_some() };
-    Json(NodeState {
-        node: known.node.clone(),
-        version: env!("CARGO_PKG_VERSION"),
-        started_at: known.started,
-        uptime_ms: u64::try_from(uptime).unwrap_or(u64::MAX),
-        data_dir: known.data_dir.clone(),
-        urls: Urls { bus: known.bus_url.clone(), db: known.db_url.clone(), cache: known.cache_url.clone() },
-        services: known.services.iter().map(service).collect(),
-        troubles: runtime.troubles(),
+    Routes::new().get("/api/admin/migrations", migrations, |op| {
+        op.summary("List migrations and how they stand").answers::<MigrationRows>(200, "by service")
     })
 }
 

@@ -1,5 +1,7 @@
 //! Rules beyond types: ranges, and what must fit together.
 
+mod peers;
+
 use super::problem::Problem;
 use super::sections::{Scope, Token};
 use super::tree::{Node, element, keys};
@@ -67,7 +69,7 @@ pub(crate) fn check(config: &Config, tree: &Node, problems: &mut Vec<Problem>) {
     stores(config, &mut check);
     http(config, &mut check);
     outbound(config, &mut check);
-    outbound(config, &mut check);
+    peers::check(config, &mut check);
     flow(config, &mut check);
     telemetry(config, &mut check);
     auth(config, &mut check);

@@ -18,7 +18,7 @@ pub use read::Refusal;
 pub use secret::{REDACTED, Secret, Url, is_secret};
 pub use sections::{
     Auth, Bus, Cache, Compression, Db, Flow, HostRate, Http, Kafka, KafkaMechanism, KafkaSecurity, LogFormat,
-    Node, Outbound, Scope, Telemetry, Token,
+    Node, Outbound, Peers, Scope, Telemetry, Token,
 };
 pub use values::{InvalidValue, Period, Size};
 
@@ -119,6 +119,7 @@ pub struct Config {
     pub cache: Cache,
     pub http: Http,
     pub outbound: Outbound,
+    pub peers: Peers,
     pub flow: Flow,
     pub telemetry: Telemetry,
     pub auth: Auth,
@@ -286,6 +287,7 @@ fn read_all(
     let cache = read::section(&mut tree, &defaults, "cache", problems);
     let http = read::section(&mut tree, &defaults, "http", problems);
     let outbound = read::section(&mut tree, &defaults, "outbound", problems);
+    let peers = read::section(&mut tree, &defaults, "peers", problems);
     let flow = read::section(&mut tree, &defaults, "flow", problems);
     let telemetry = read::section(&mut tree, &defaults, "telemetry", problems);
     let auth = read::section(&mut tree, &defaults, "auth", problems);
@@ -297,6 +299,7 @@ fn read_all(
         cache: cache?,
         http: http?,
         outbound: outbound?,
+        peers: peers?,
         flow: flow?,
         telemetry: telemetry?,
         auth: auth?,

@@ -128,6 +128,26 @@ pub struct Http {
     pub compression: bool,
 }
 
+/// `[peers]`: nodes among each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peers {
+    /// `None` = other nodes can't ask this one.
+    #[serde(default, deserialize_with = "maybe_address")]
+    pub listen: Option<SocketAddr>,
+    /// `None` = as [`Peers::listen`] says.
+    pub url: Option<Url>,
+    /// `None` = this node can't ask others.
+    pub secret: Option<Secret>,
+    pub timeout: Period,
+    pub concurrency: usize,
+    pub body_limit: Size,
+}
+
+fn maybe_address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(d).map(Some)
+}
+
 /// Serde's own error does not say how an address is written.
 fn address<'de, D: serde::Deserializer<'de>>(d: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(d)?;

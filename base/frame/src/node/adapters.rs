@@ -9,7 +9,6 @@ use artel_bus::segments::Compression as Stored;
 use artel_bus::{Bus, BusError, Segments, SegmentsConfig};
 use artel_flow::{Clock, Limits, Outbound};
 use artel_store::{Cache, MemoryCache, Store, StoreError, StoreSettings};
-use futures::FutureExt;
 use std::sync::Arc;
 
 /// What a record may need beside its value: key, headers, framing.
@@ -95,7 +94,7 @@ pub async fn open_store(config: &Config) -> Result<Store, StartFailure> {
 pub(super) async fn await_store(config: &Config, waiting: &Waiting) -> Result<Store, StartFailure> {
     let is_away =
         |failure: &StartFailure| matches!(failure, StartFailure::Store(StoreError::Unavailable { .. }));
-    waiting.until("the database (db.url)", || open_store(config).boxed(), is_away).await
+    waiting.until("the database (db.url)", || open_store(config), is_away).await
 }
 
 /// Opens the cache that `cache.url` names.

@@ -23,6 +23,11 @@ pub enum StartFailure {
         "can't listen on {address}: {reason}; stop what listens there, or choose another address with --listen"
     )]
     Listen { address: SocketAddr, reason: String },
+    #[error(
+        "can't listen for other nodes on {address}: {reason}; stop what listens there, or choose another address by \
+         peers.listen"
+    )]
+    Peers { address: SocketAddr, reason: String },
     #[error("no randomness for the operator token: {0}; set auth.operator_token")]
     Random(String),
     // The cause is in the sentence: it is no source besides, or whoever prints the chain says it twice.

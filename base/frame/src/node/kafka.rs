@@ -6,7 +6,6 @@ use crate::config::{Config, KafkaMechanism, KafkaSecurity};
 use artel_bus::codec::Compression;
 use artel_bus::kafka::{Certificate, Kafka, KafkaConfig, Mechanism, Sasl, Secret, Security, Tls};
 use artel_bus::{Bus, BusError, Prefixed};
-use futures::FutureExt;
 use std::sync::Arc;
 
 pub(super) async fn open(
@@ -16,7 +15,7 @@ pub(super) async fn open(
 ) -> Result<Arc<dyn Bus>, StartFailure> {
     let kafka = Kafka::open(settings(config, brokers))?;
     let is_away = |error: &BusError| matches!(error, BusError::Unavailable(_));
-    waiting.until("Kafka (bus.url)", || kafka.check().boxed(), is_away).await?;
+    waiting.until("Kafka (bus.url)", || kafka.check(), is_away).await?;
     Ok(Prefixed::over(kafka, &config.kafka.topic_prefix))
 }
 

@@ -19,6 +19,7 @@ pub use settings::check_services;
 use crate::admin::{Admin, Facts};
 use crate::config::{Config, Secret};
 use crate::edge::{Access, Door, Edge, Info, Readiness, Routes, operator_token, serve};
+use crate::peers::{Inside, PeerClient, PeerSide};
 use crate::telemetry::Metrics;
 use artel_bus::Bus;
 use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Outbound, Parts, Pulse, Runtime, Service};
@@ -42,6 +43,8 @@ const MEASURE_EVERY: Duration = Duration::from_secs(15);
 pub struct Overrides {
     pub clock: Clock,
     pub ids: Ids,
+    /// In place of the log that `bus.url` names; the node closes it when it stops.
+    pub bus: Option<Arc<dyn Bus>>,
     /// In place of real calls to the outside, such as a recording's.
     pub outbound: Option<Arc<dyn Outbound>>,
     /// What the API's document says of itself.
@@ -57,7 +60,7 @@ impl Default for Overrides {
                 "Messages in, stored, carried on, and followed. Errors are problem documents (RFC 9457)."
                     .to_owned(),
         };
-        Overrides { clock: Clock::system(), ids: Ids::system(), outbound: None, info }
+        Overrides { clock: Clock::system(), ids: Ids::system(), bus: None, outbound: None, info }
     }
 }
 
@@ -74,6 +77,9 @@ pub struct Node {
     /// Ends the listener and the streams of events.
     closing: CancellationToken,
     served: JoinHandle<usize>,
+    /// The listener for other nodes.
+    peer_address: Option<SocketAddr>,
+    peers_served: JoinHandle<usize>,
     token_file: Option<TokenFile>,
     lock: FolderLock,
 }
@@ -111,11 +117,16 @@ impl Node {
         let (http, stop, stop_within) = (config.http.clone(), closing.clone(), config.node.stop_within.get());
         let router = door.router();
         let served = tokio::spawn(async move { serve(listener, router, &http, stop, stop_within / 2).await });
-        let bus = adapters::open_bus(&config, &clock, &waiting).await?;
+        let bus = match &overrides.bus {
+            Some(bus) => bus.clone(),
+            None => adapters::open_bus(&config, &clock, &waiting).await?,
+        };
         let store = adapters::await_store(&config, &waiting).await?;
         let cache = adapters::open_cache(&config, &clock)?;
         let outbound = adapters::outbound(&config, &overrides, &cache, &metrics)?;
         let flow_metrics = FlowMetrics::default();
+        let (id, side) = (identity::of(&data_dir)?, PeerSide::open(&config, &metrics).await?);
+        let peers = side.client(id, &clock);
         let facts = Facts::new(&config, &services, clock.now());
         let parts = Parts {
             services,
@@ -131,17 +142,24 @@ impl Node {
             ids: overrides.ids.clone(),
             metrics: flow_metrics.clone(),
             me: Me {
-                id: identity::of(&data_dir)?,
+                id,
                 name: config.node.name.clone(),
-                peer: None,
+                peer: side.url(),
                 version: overrides.info.version.clone(),
             },
             pulse: Pulse { beat: config.flow.beat.get(), silence: config.flow.silence.get() },
+            peers: peers.clone().map(PeerClient::port),
         };
         let runtime = Arc::new(Runtime::start(parts).await?);
         ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
         metrics.register(|registry| flow_metrics.register(registry));
-        let admin = Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, closing.clone());
+        let (others, ready, close) = (peers, readiness.clone(), closing.clone());
+        let admin =
+            Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, ready, others, close);
+        let inside =
+            Inside { mediator: runtime.mediator().clone(), view: admin.view(), clock: clock.clone() };
+        let peer_address = side.address();
+        let peers_served = tokio::spawn(side.serve(inside, closing.clone(), stop_within / 2));
         let (ids, time) = (overrides.ids, clock.clone());
         let edge = Edge {
             http: config.http.clone(),
@@ -169,6 +187,8 @@ impl Node {
             stop_within,
             closing,
             served,
+            peer_address,
+            peers_served,
             token_file,
             lock,
         })
@@ -185,6 +205,11 @@ impl Node {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for other nodes, if it does.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.peer_address
     }
 
     /// The configured one, or the one made at this start.
@@ -218,7 +243,7 @@ impl Node {
         let until = Instant::now() + self.stop_within;
         self.closing.cancel();
         // Fails only when serving has panicked, which the log has.
-        let _ = self.served.await;
+        let _ = tokio::join!(self.served, self.peers_served);
         let left = until.saturating_duration_since(Instant::now());
         self.runtime.stop(left.max(Duration::from_millis(100))).await;
         self.store.close().await;

@@ -1,7 +1,6 @@
 //! Waiting for servers that are away at the start: readiness names them, and the node goes on by itself.
 
 use artel_message::Time;
-use futures::future::BoxFuture;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,10 +35,10 @@ impl Waiting {
     }
 
     /// Tries until it succeeds, or until an error is none that waiting mends.
-    pub async fn until<'a, T, E: Display>(
+    pub async fn until<T, E: Display, F: Future<Output = Result<T, E>>>(
         &self,
         what: &str,
-        attempt: impl Fn() -> BoxFuture<'a, Result<T, E>>,
+        mut attempt: impl FnMut() -> F,
         is_away: impl Fn(&E) -> bool,
     ) -> Result<T, E> {
         let (mut pause, began) = (PAUSE, Time::from_system(std::time::SystemTime::now()));

@@ -1,12 +1,15 @@
 //! Real nodes inside of a test: real HTTP on a port of their own, real files in a temporary folder, a clock that can be
 //! moved by hand. Each node runs on a tokio runtime of its own, so that a crash takes all of its tasks at once.
 
+mod kept;
+
 use crate::client::Client;
-use crate::config::{Config, Sources};
+use crate::config::{Compiled, Config, Sources};
 use crate::{Node, Overrides, StartFailure};
 use artel_bus::{Bus, Fetch};
 use artel_flow::{Clock, Ctx, Ids, Service};
 use artel_message::{Described, Envelope, Event, Time};
+use kept::Kept;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +31,7 @@ pub struct SandboxOptions {
     settings: Vec<(String, String)>,
     clock: Clock,
     ids: Ids,
+    log: Option<Arc<dyn Bus>>,
 }
 
 impl SandboxOptions {
@@ -41,6 +45,13 @@ impl SandboxOptions {
     pub fn manual_clock(mut self, start: Time) -> SandboxOptions {
         self.clock = Clock::manual(start);
         self
+    }
+
+    /// One of several nodes on this log and this PostgreSQL database; `log` is closed by nobody.
+    pub fn one_of_several(mut self, log: Arc<dyn Bus>, database: &str) -> SandboxOptions {
+        self.log = Some(log);
+        // The log in place of brokers: as they, it may have roles elsewhere.
+        self.setting("bus.url", "kafka://in-this-process:9092").setting("db.url", database)
     }
 
     /// The same ids at each run.
@@ -86,6 +97,7 @@ impl Sandbox {
             settings: Vec::new(),
             clock: Clock::system(),
             ids: Ids::system(),
+            log: None,
         }
     }
 
@@ -227,14 +239,20 @@ async fn run(options: &SandboxOptions, folder: &Path) -> Result<Running, StartFa
     for (path, value) in &options.settings {
         sources = sources.setting("sandbox", path, value);
     }
-    let config = Config::load(sources).map_err(StartFailure::Config)?;
+    let several = options.log.is_some();
+    let compiled = Compiled { postgres: several, kafka: several, ..Compiled::default() };
+    let config = Config::load(sources.compiled(compiled)).map_err(StartFailure::Config)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let tokio = tokio.map_err(|error| StartFailure::Folder {
         path: folder.to_owned(),
         reason: format!("no threads for a node: {error}"),
     })?;
-    let overrides =
-        Overrides { clock: options.clock.clone(), ids: options.ids.clone(), ..Overrides::default() };
+    let overrides = Overrides {
+        bus: options.log.clone().map(Kept::of),
+        clock: options.clock.clone(),
+        ids: options.ids.clone(),
+        ..Overrides::default()
+    };
     let (services, catalogue) = ((options.services)(), (options.catalogue)());
     let started = tokio.spawn(Node::start(config, services, catalogue, overrides)).await;
     match started {

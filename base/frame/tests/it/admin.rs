@@ -205,7 +205,7 @@ async fn groups_dead_letters_and_the_rest() {
         migrations["items"].as_array().unwrap().iter().map(|row| &row["state"]).collect();
     assert!(states.len() >= 2 && states.iter().all(|state| *state == "applied"), "{migrations}");
     let status = get(&client, "/api/admin/status").await;
-    assert_eq!((&status["services"][0]["name"], &status["troubles"]), (&json!("stall"), &json!([])));
+    assert_eq!((&status["services"][0]["name"], &status["problems"]), (&json!("stall"), &json!([])));
     node.stop().await;
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod edge;
 mod node;
 mod outbound;
+mod peers;
 mod sandbox;
 mod stall;
 mod telemetry;
