@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod bad_input;
 mod cli;
+#[cfg(feature = "grown")]
+mod cluster;
 mod disks;
 #[cfg(feature = "grown")]
 mod nodes;

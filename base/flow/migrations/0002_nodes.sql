@@ -34,3 +34,11 @@ CREATE TABLE flow_counter (
 );
 INSERT INTO flow_counter (scope, kind, shard, n) SELECT grp, kind, 0, n FROM flow_count;
 DROP TABLE flow_count;
+
+-- Rows that change with each batch keep their new versions in their own page, so that the index pages which other
+-- transactions have read stay as they are.
+-- postgres: ALTER TABLE flow_offset SET (fillfactor = 40);
+-- postgres: ALTER TABLE flow_high SET (fillfactor = 40);
+-- postgres: ALTER TABLE flow_counter SET (fillfactor = 40);
+-- postgres: ALTER TABLE flow_sent SET (fillfactor = 40);
+-- postgres: ALTER TABLE flow_lease SET (fillfactor = 40);

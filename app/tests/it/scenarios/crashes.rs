@@ -32,18 +32,9 @@ fn moments() -> Vec<u64> {
 pub async fn what_was_answered_is_consumed_once_through_ten_kills(system: &mut impl System) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lines.ndjson");
-    let mut text = String::new();
-    for n in 0..LINES {
-        writeln!(text, "{{\"n\":{n},\"k\":\"key {}\"}}", n % 97).unwrap();
-    }
-    std::fs::write(&file, text).unwrap();
+    numbered(&file, LINES);
     let began = Instant::now();
-    let mut producer = artel(system, &["produce", "--topic", "crashing", "--key-field", "k"])
-        .arg(&file)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut producer = sending(system, "crashing", &file);
     let mut kills = 0;
     for moment in moments() {
         if reached(system, &mut producer, moment).await {
@@ -57,11 +48,11 @@ pub async fn what_was_answered_is_consumed_once_through_ten_kills(system: &mut i
     assert!(stdout(&sent).starts_with(&format!("accepted {LINES}, refused 0, ")), "{}", stdout(&sent));
     let totals = consumed(system, LINES).await;
     println!("{kills} kills, {LINES} lines, {:?} until all were consumed: {totals}", began.elapsed());
-    agree(system, &totals).await;
+    agree(system, "crashing", LINES).await;
 }
 
 /// Waits until this many lines are accepted; false when the producer is through.
-async fn reached(system: &impl System, producer: &mut Child, moment: u64) -> bool {
+pub async fn reached(system: &impl System, producer: &mut Child, moment: u64) -> bool {
     until(&format!("{moment} lines accepted"), async || {
         if producer.try_wait().unwrap().is_some() {
             return Some(false);
@@ -77,18 +68,19 @@ async fn accepted(system: &impl System) -> Result<u64, ClientError> {
     Ok(answer.json::<Value>().ok().and_then(|totals| totals["accepted"].as_u64()).unwrap_or(0))
 }
 
-/// Totals, states and values say the same: each line once.
-async fn agree(system: &impl System, totals: &Value) {
-    let expected = |field: &str| assert_eq!(totals[field].as_u64(), Some(LINES), "{field}: {totals}");
+/// Totals, states and values say the same: each of `lines` lines of a topic is consumed, once.
+pub async fn agree(system: &impl System, topic: &str, lines: u64) {
+    let totals = until("every message marked as produced", async || {
+        let now = stats(system).await;
+        (now["produced"].as_u64() == Some(lines)).then_some(now)
+    })
+    .await;
+    let expected = |field: &str| assert_eq!(totals[field].as_u64(), Some(lines), "{field}: {totals}");
     expected("accepted");
     expected("consumed");
     assert_eq!(totals["failed"], 0);
-    until("every message marked as produced", async || {
-        (stats(system).await["produced"].as_u64() == Some(LINES)).then_some(())
-    })
-    .await;
-    let mut seen = vec![0u8; usize::try_from(LINES).unwrap()];
-    for message in messages(system, "crashing").await {
+    let mut seen = vec![0u8; usize::try_from(lines).unwrap()];
+    for message in messages(system, topic).await {
         assert_eq!(message["status"], "consumed", "{message}");
         seen[usize::try_from(message["value"]["n"].as_u64().unwrap()).unwrap()] += 1;
     }
@@ -99,4 +91,23 @@ async fn agree(system: &impl System, totals: &Value) {
         wrong.len(),
         &wrong[..wrong.len().min(10)]
     );
+}
+
+/// A file of numbered lines, on 97 keys.
+pub fn numbered(path: &std::path::Path, lines: u64) {
+    let mut text = String::new();
+    for n in 0..lines {
+        writeln!(text, "{{\"n\":{n},\"k\":\"key {}\"}}", n % 97).unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+/// Sends such a file beside the test.
+pub fn sending(system: &impl System, topic: &str, file: &std::path::Path) -> Child {
+    artel(system, &["produce", "--topic", topic, "--key-field", "k"])
+        .arg(file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }

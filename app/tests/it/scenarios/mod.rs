@@ -1,6 +1,6 @@
 //! What any system of nodes must do.
 
-mod crashes;
+pub mod crashes;
 mod file;
 mod life;
 
