@@ -8,6 +8,8 @@ mod cli;
 mod cluster;
 mod disks;
 #[cfg(feature = "grown")]
+mod losses;
+#[cfg(feature = "grown")]
 mod nodes;
 mod process;
 mod scenarios;

@@ -65,7 +65,10 @@ impl Nodes {
     }
 
     pub async fn of(count: usize) -> Option<Nodes> {
-        let servers = Servers::given().await?;
+        Some(Nodes::on(Servers::given().await?, count).await)
+    }
+
+    pub async fn on(servers: Servers, count: usize) -> Nodes {
         let place = TempDir::new().unwrap();
         std::fs::write(place.path().join("operator-token"), TOKEN).unwrap();
         let mut processes = Vec::new();
@@ -74,7 +77,7 @@ impl Nodes {
             std::fs::write(&config, servers.settings(&format!("node-{number}"), "")).unwrap();
             processes.push(Process::with(None, &["--config", config.to_str().unwrap()]).await);
         }
-        Some(Nodes { processes, place, next: 0, _database: servers.database })
+        Nodes { processes, place, next: 0, _database: servers.database }
     }
 
     /// A client of one of the nodes, with the operator's token.

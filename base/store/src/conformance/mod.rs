@@ -10,7 +10,7 @@ pub mod db;
 mod server;
 
 #[cfg(feature = "postgres")]
-pub use server::{TestDatabase, database};
+pub use server::{TestDatabase, database, database_on};
 
 use crate::{Cache, CacheClock, Db, Store, StoreSettings};
 use artel_message::Time;

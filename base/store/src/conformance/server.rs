@@ -15,23 +15,28 @@ pub struct TestDatabase {
 
 /// `None`, said on the standard output, where no server is given.
 pub async fn database() -> Option<TestDatabase> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     let Ok(url) = std::env::var("ARTEL_TEST_POSTGRES") else {
         let thread = std::thread::current();
         let test = thread.name().unwrap_or("a test");
         println!("skipped: {test}: ARTEL_TEST_POSTGRES is not set to the URL of a PostgreSQL administrator");
         return None;
     };
+    Some(database_on(&url).await)
+}
+
+/// The same on the server of this URL.
+#[allow(clippy::expect_used)]
+pub async fn database_on(url: &str) -> TestDatabase {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let administrator =
-        PgConnectOptions::from_str(&url).expect("the URL can be read").disable_statement_logging();
+        PgConnectOptions::from_str(url).expect("the URL can be read").disable_statement_logging();
     let name = format!("artel_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let mut connection = administrator.connect().await.expect("the server takes connections");
     connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.expect("makes a database");
-    let (before, query) =
-        url.split_once('?').map_or((url.as_str(), String::new()), |(a, b)| (a, format!("?{b}")));
+    let (before, query) = url.split_once('?').map_or((url, String::new()), |(a, b)| (a, format!("?{b}")));
     let server = before.rsplit_once('/').expect("the URL names a database").0;
     let url = format!("{server}/{name}{query}");
-    Some(TestDatabase { administrator, name, url })
+    TestDatabase { administrator, name, url }
 }
 
 impl TestDatabase {
