@@ -30,6 +30,7 @@ mod runtime;
 mod schedules;
 mod service;
 mod slots;
+pub mod spans;
 mod storage;
 mod timers;
 mod topics;

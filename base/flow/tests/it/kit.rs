@@ -156,6 +156,10 @@ struct Kept(Arc<dyn Bus>);
 
 #[async_trait]
 impl Log for Kept {
+    fn system(&self) -> &'static str {
+        self.0.system()
+    }
+
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
         self.0.append(topic, partition, batch).await
     }
