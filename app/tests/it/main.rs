@@ -4,12 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod bad_input;
 mod cli;
+#[cfg(feature = "otlp")]
+mod collector;
 mod disks;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
 mod scenarios;
+mod scrape;
 mod size;
 mod stops;
 mod system;
+#[cfg(feature = "otlp")]
+mod traces;
 mod until;
