@@ -13,11 +13,11 @@
 //!
 //! All other fields are attributes, named by OpenTelemetry's semantic conventions where these have a name.
 
+use crate::Failure;
 use crate::ctx::Shared;
 use crate::storage::outbox::Waiting;
 use crate::trace::{Trace, is_sampled};
 use crate::wire::{self, PARENT};
-use crate::Failure;
 use artel_message::{Envelope, Headers};
 use bytes::Bytes;
 use tracing::Span;
