@@ -33,6 +33,9 @@ enum Task {
         /// What a node answered at /metrics; the list of metrics is compared with it
         #[arg(long, value_name = "FILE")]
         scrape: Option<PathBuf>,
+        /// Check nothing, and fetch the programs that the checks need into .cache/deploy-tools
+        #[arg(long)]
+        fetch: bool,
         /// Only these checks
         #[arg(value_name = "CHECK")]
         only: Vec<String>,
@@ -60,7 +63,11 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Tidy => tidy::run(&root)?,
         Task::Licenses => licenses::run(&root)?,
         Task::Backends(args) => backends::run(&root, args).map(|()| true)?,
-        Task::DeployCheck { scrape, only } => deploy::run(&root, scrape.as_deref(), &only)?,
+        Task::DeployCheck { fetch: true, .. } => {
+            deploy::fetch(&root);
+            true
+        }
+        Task::DeployCheck { scrape, only, .. } => deploy::run(&root, scrape.as_deref(), &only)?,
         Task::New(New::Service { name, product }) => new::service(&root, &name, product).map(|()| true)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

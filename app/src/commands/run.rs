@@ -5,7 +5,7 @@ use crate::commands::check::report;
 use crate::{FAILED, REFUSED, services, sources};
 use anyhow::{Context, Result};
 use artel_frame::config::Config;
-use artel_frame::telemetry::{Identity, Telemetry};
+use artel_frame::telemetry::{Identity, SpanCounts, Telemetry};
 use artel_frame::{Node, Overrides};
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,17 +31,18 @@ pub fn run(args: &Run) -> Result<ExitCode> {
     let telemetry = Telemetry::install(&config.telemetry, who)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("no threads for a node")?;
-    let done = runtime.block_on(serve(config));
+    let done = runtime.block_on(serve(config, telemetry.spans()));
     runtime.shutdown_background();
     telemetry.flush();
     done
 }
 
-async fn serve(config: Config) -> Result<ExitCode> {
+async fn serve(config: Config, spans: SpanCounts) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let generated = config.auth.operator_token.is_none();
     let stop_within = config.node.stop_within.get();
-    let start = Node::start(config, services::all(), artel_contract::catalogue(), Overrides::default());
+    let overrides = Overrides { spans, ..Overrides::default() };
+    let start = Node::start(config, services::all(), artel_contract::catalogue(), overrides);
     let node = tokio::select! {
         node = start => node?,
         () = signals.next() => return Ok(ExitCode::from(REFUSED)),

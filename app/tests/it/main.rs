@@ -6,6 +6,8 @@ mod bad_input;
 mod cli;
 #[cfg(feature = "grown")]
 mod cluster;
+#[cfg(feature = "otlp")]
+mod collector;
 mod disks;
 #[cfg(feature = "grown")]
 mod losses;
@@ -13,7 +15,10 @@ mod losses;
 mod nodes;
 mod process;
 mod scenarios;
+mod scrape;
 mod size;
 mod stops;
 mod system;
+#[cfg(feature = "otlp")]
+mod traces;
 mod until;

@@ -9,6 +9,7 @@ pub mod conformance;
 mod error;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod kept;
 mod name;
 pub mod partition;
 mod port;
@@ -16,6 +17,7 @@ mod prefixed;
 pub mod segments;
 
 pub use error::BusError;
+pub use kept::Kept;
 pub use port::{
     Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Piece, Received, Record, Topic,
     TopicSpec, Topics,

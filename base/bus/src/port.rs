@@ -141,6 +141,9 @@ pub struct GroupOffset {
 /// Appending and reading, per partition.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
+    /// What it is, for traces: OpenTelemetry's `messaging.system`.
+    fn system(&self) -> &'static str;
+
     /// Appends `batch` to one partition, all of it or nothing, and returns when it is durable. Batches of one caller that
     /// awaits each land in that order; concurrent calls land in some order, never interleaved. An error other than
     /// `Unavailable` means that nothing of the batch will ever be readable; after `Unavailable` it may be.

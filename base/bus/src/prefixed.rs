@@ -32,6 +32,10 @@ impl Prefixed {
 
 #[async_trait]
 impl Log for Prefixed {
+    fn system(&self) -> &'static str {
+        self.inner.system()
+    }
+
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
         self.inner.append(&self.full(topic), partition, batch).await
     }

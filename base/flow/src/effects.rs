@@ -157,9 +157,8 @@ async fn renewed(
     let shared = &ctx.shared;
     let mut ctx = ctx.clone();
     ctx.call = Some(EffectCall { key: effect.id, attempt: effect.attempts });
-    let call = Call { service: shared.name(), kind: "effect", name, trace: effect.trace.as_deref() };
-    let work =
-        around(call, &shared.metrics, shared.limits.effect_time, (entry.handler)(&ctx, effect.body.clone()));
+    let call = Call::new(shared, "effect", name, effect.trace.as_deref());
+    let work = around(call, shared.limits.effect_time, (entry.handler)(&ctx, effect.body.clone()));
     tokio::select! {
         result = work => result,
         never = renew(shared, name, effect.id) => match never {},
@@ -218,11 +217,11 @@ async fn finish_once(
         return Ok(());
     }
     if let Some(done) = shared.service.done.get(name) {
-        tx.enter(name, Cause::message(effect.id, effect.made_at), false, effect.trace.clone());
         let ended = Ended { id: effect.id, input: effect.body.clone(), result, attempts: effect.attempts };
-        let call = Call { service: shared.name(), kind: "done", name, trace: effect.trace.as_deref() };
+        let call = Call::new(shared, "done", name, effect.trace.as_deref());
+        tx.enter(name, Cause::message(effect.id, effect.made_at), false, call.trace());
         let handled = done(&mut tx, ended);
-        let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
+        let result = around(call, shared.limits.handler_time, handled).await;
         if let Err(failure) = tx.verdict(result) {
             tx.rollback().await;
             if failure.is_contended() {

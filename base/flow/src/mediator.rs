@@ -207,8 +207,8 @@ async fn run_query(
     trace: Option<&str>,
 ) -> Result<Bytes, Fault> {
     let handler = shared.service.queries.get(name).cloned().ok_or_else(|| missing("query", name))?;
-    let call = Call { service: shared.name(), kind: "query", name, trace };
-    let reply = around(call, &shared.metrics, shared.limits.handler_time, async {
+    let call = Call::new(shared, "query", name, trace);
+    let reply = around(call, shared.limits.handler_time, async {
         let read = Read::open(shared).await?;
         handler(&read, body).await
     });
@@ -258,10 +258,10 @@ async fn run_command(
         Some(asking) => Cause::keyed(&asking.caller, name, &asking.key, now),
         None => Cause::message(shared.ids.fresh(now), now),
     };
-    let call = Call { service: shared.name(), kind: "command", name, trace: trace.as_deref() };
     let attempt = || async {
+        let call = Call::new(&shared, "command", name, trace.as_deref());
         let mut tx = Tx::begin(&shared, Lane::Interactive).await?;
-        tx.enter(name, cause, false, trace.clone());
+        tx.enter(name, cause, false, call.trace());
         tx.at(now);
         attempt(tx, &shared, call, name, body.clone(), asking.as_ref()).await
     };
@@ -296,7 +296,7 @@ async fn attempt(
         shared.service.commands.get(name).ok_or_else(|| Failure::Refused(missing("command", name)))?;
     // The limit holds for the handler: a commit that has begun is waited for, or its outcome would be unknown.
     let work = (handler.handler)(&mut tx, body);
-    let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+    let result = around(call, shared.limits.handler_time, work).await;
     let reply = match tx.verdict(result) {
         Ok(reply) => reply,
         Err(failure) => {

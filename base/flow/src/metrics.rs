@@ -1,5 +1,6 @@
 //! The flow's metrics, under Prometheus names and units.
 
+use crate::GroupLag;
 use artel_message::Code;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -7,6 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -35,7 +39,7 @@ struct OfGroup {
     outcome: String,
 }
 
-#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+#[derive(Debug, Clone, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 struct OfPartition {
     group: String,
     topic: String,
@@ -54,6 +58,7 @@ pub struct FlowMetrics {
     handled: Family<Handled, Counter>,
     handler_seconds: Family<HandledTime, Histogram>,
     outbox: Family<Of, Gauge>,
+    outbox_age: Family<Of, Gauge<f64, AtomicU64>>,
     published: Family<Of, Counter>,
     taken: Family<OfGroup, Counter>,
     lag: Family<OfPartition, Gauge>,
@@ -61,6 +66,8 @@ pub struct FlowMetrics {
     leases_moved: Family<Moved, Counter>,
     reruns: Family<Of, Counter>,
     relays: Family<Of, Gauge>,
+    /// The partitions that were there when it was measured last.
+    measured: Arc<Mutex<BTreeSet<OfPartition>>>,
 }
 
 impl Default for FlowMetrics {
@@ -71,6 +78,7 @@ impl Default for FlowMetrics {
                 Histogram::new(exponential_buckets(0.000_05, 3.0, 14))
             }),
             outbox: Family::default(),
+            outbox_age: Family::default(),
             published: Family::default(),
             taken: Family::default(),
             lag: Family::default(),
@@ -78,6 +86,7 @@ impl Default for FlowMetrics {
             leases_moved: Family::default(),
             reruns: Family::default(),
             relays: Family::default(),
+            measured: Arc::default(),
         }
     }
 }
@@ -92,6 +101,11 @@ impl FlowMetrics {
             "artel_flow_outbox_messages",
             "Committed messages not yet confirmed by the log",
             self.outbox.clone(),
+        );
+        r.register(
+            "artel_flow_outbox_age_seconds",
+            "How long the oldest message in the outbox has waited",
+            self.outbox_age.clone(),
         );
         r.register("artel_flow_published", "Messages confirmed by the log", self.published.clone());
         r.register("artel_flow_taken", "Messages taken in, by outcome", self.taken.clone());
@@ -141,8 +155,29 @@ impl FlowMetrics {
         self.taken.get_or_create(&OfGroup { group: group.to_owned(), outcome: outcome.to_owned() }).inc_by(n);
     }
 
-    pub(crate) fn lag(&self, group: &str, topic: &str, partition: u32, lag: i64) {
-        self.lag.get_or_create(&of_partition(group, topic, partition)).set(lag);
+    /// Sets the lag of every partition that is here, and takes those away that are not any more.
+    pub(crate) fn measured(&self, lags: &[GroupLag]) {
+        let mut known = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let here: BTreeSet<OfPartition> =
+            lags.iter().map(|lag| of_partition(&lag.group, &lag.topic, lag.partition)).collect();
+        for gone in known.difference(&here) {
+            self.lag.remove(gone);
+            self.stopped.remove(gone);
+        }
+        for row in lags {
+            if let Some(lag) = row.lag {
+                self.lag.get_or_create(&of_partition(&row.group, &row.topic, row.partition)).set(lag);
+            }
+        }
+        *known = here;
+    }
+
+    pub(crate) fn outbox_age(&self, service: &str, age: Duration) {
+        self.outbox_age.get_or_create(&Of { service: service.to_owned() }).set(age.as_secs_f64());
+    }
+
+    pub(crate) fn forget_outbox_age(&self, service: &str) {
+        self.outbox_age.remove(&Of { service: service.to_owned() });
     }
 
     pub(crate) fn leases_moved(&self, service: &str, taken: usize, given: usize) {

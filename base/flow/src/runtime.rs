@@ -3,7 +3,7 @@
 use crate::clock::{Clock, Ids};
 use crate::consumer::{GroupKind, GroupTask, SharedStatus, Status};
 use crate::ctx::{Ctx, Shared, Wake};
-use crate::groups::{Groups, is_quiet, lag_of, troubles_of};
+use crate::groups::{Groups, is_quiet, troubles_of};
 use crate::http::Routes;
 use crate::leases::{self, Held, Leased};
 use crate::limits::Limits;
@@ -74,19 +74,6 @@ pub struct Runtime {
     intake_tasks: TaskTracker,
     carry_tasks: TaskTracker,
     progress: watch::Receiver<u64>,
-}
-
-/// A group as the node sees it, for operators.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct GroupLag {
-    pub service: String,
-    pub group: String,
-    pub topic: String,
-    pub partition: u32,
-    pub next: i64,
-    pub lag: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<String>,
 }
 
 impl Runtime {
@@ -251,25 +238,6 @@ impl Runtime {
         declared.chain(run_time).chain(self.services.values().flat_map(stuck)).collect()
     }
 
-    /// Where every declared group is.
-    pub async fn lags(&self) -> Vec<GroupLag> {
-        let mut rows = Vec::new();
-        for reading in &self.readings {
-            let status = reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for ((topic, partition), (next, stopped)) in status.partitions {
-                let place = (topic.clone(), partition);
-                let lag = lag_of(&reading.shared, std::iter::once((&place, next))).await;
-                if let Some(lag) = lag {
-                    reading.shared.metrics.lag(&reading.grp, &topic, partition, lag);
-                }
-                let (service, group) = (reading.shared.name().to_owned(), reading.grp.clone());
-                rows.push(GroupLag { service, group, topic, partition, next, lag, stopped });
-            }
-        }
-        rows.sort_by(|a, b| (&a.group, &a.topic, a.partition).cmp(&(&b.group, &b.topic, b.partition)));
-        rows
-    }
-
     /// Returns when nothing is outstanding: outboxes empty, groups at the end of their topics, no timer or effect due. For
     /// tests; with a load that never ends it never returns.
     pub async fn settle(&self) {
@@ -318,10 +286,20 @@ impl Runtime {
 
     /// What every group that runs here says of itself.
     fn statuses(&self) -> Vec<(String, Status)> {
-        let declared = self.readings.iter().map(|reading| {
-            (reading.grp.clone(), reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
-        });
-        declared.chain(self.services.values().flat_map(|ctx| ctx.groups.statuses())).collect()
+        let run_time = self.services.values().flat_map(|ctx| ctx.groups.statuses());
+        self.declared().map(|(_, grp, status)| (grp, status)).chain(run_time).collect()
+    }
+
+    /// What the groups of the services table say of themselves.
+    pub(crate) fn declared(&self) -> impl Iterator<Item = (&Arc<Shared>, String, Status)> {
+        self.readings.iter().map(|reading| {
+            let status = reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            (&reading.shared, reading.grp.clone(), status)
+        })
+    }
+
+    pub(crate) fn contexts(&self) -> impl Iterator<Item = &Ctx> {
+        self.services.values()
     }
 
     /// Stops taking in, finishes what runs, lets the relays publish what they can, all within `deadline`.

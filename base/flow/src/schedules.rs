@@ -103,9 +103,9 @@ async fn run_one(shared: &Arc<Shared>, schedule: &ScheduleEntry, due: Time) -> R
         return Ok(None);
     }
     tx.enter(schedule.name, Cause::keyed("schedule", schedule.name, &due.to_string(), due), false, None);
-    let call = Call { service: shared.name(), kind: "schedule", name: schedule.name, trace: None };
+    let call = Call::new(shared, "schedule", schedule.name, None);
     let handled = (schedule.handler)(&mut tx, ());
-    let result = around(call, &shared.metrics, shared.limits.handler_time, handled).await;
+    let result = around(call, shared.limits.handler_time, handled).await;
     tx.end(result).await?;
     Ok(Some(next))
 }

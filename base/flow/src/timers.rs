@@ -102,11 +102,10 @@ async fn fire(shared: &Arc<Shared>, timer: &Timer) -> Result<(), Failure> {
         };
         effects::insert(tx.write(), &effect, now).await.map_err(Failure::from)
     } else if let Some((stored, entry)) = shared.service.commands.get_key_value(timer.name.as_str()) {
-        tx.enter(stored, cause, false, timer.trace.clone());
-        let call =
-            Call { service: shared.name(), kind: "timer", name: stored, trace: timer.trace.as_deref() };
+        let call = Call::new(shared, "timer", stored, timer.trace.as_deref());
+        tx.enter(stored, cause, false, call.trace());
         let handled = (entry.handler)(&mut tx, timer.body.clone());
-        around(call, &shared.metrics, shared.limits.handler_time, handled).await.map(|_| ())
+        around(call, shared.limits.handler_time, handled).await.map(|_| ())
     } else {
         send(&mut tx, timer, cause)
     };
@@ -148,7 +147,7 @@ fn send(tx: &mut Tx, timer: &Timer, cause: Cause) -> Result<(), Failure> {
         message: id,
         name: timer.name.clone(),
         key: Some(key),
-        headers: crate::wire::encode(&envelope.to_headers()),
+        headers: crate::spans::stored(envelope.to_headers(), &envelope, timer.trace.as_deref()),
         value: Some(timer.body.clone()),
         at,
         numbered: true,

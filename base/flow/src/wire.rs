@@ -3,6 +3,10 @@
 use artel_message::{DamagedHeaders, Headers};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+/// The span that made a message, as a `traceparent`. It stands among the headers as they are stored, and is never decoded: what
+/// is published does not have it.
+pub const PARENT: &str = "artel_span";
+
 pub fn encode(headers: &Headers) -> Bytes {
     let mut out = BytesMut::with_capacity(4 + headers.payload_bytes() + 8 * headers.len());
     out.put_u32(u32::try_from(headers.len()).unwrap_or(u32::MAX));
@@ -33,7 +37,9 @@ pub fn decode(stored: &[u8]) -> Result<Headers, DamagedHeaders> {
             Ok(length) => Some(take(&mut rest, length)?),
             Err(_) => None,
         };
-        headers.push((name, value));
+        if name != PARENT {
+            headers.push((name, value));
+        }
     }
     Ok(headers.into_iter().collect())
 }
@@ -44,6 +50,25 @@ fn take<'a>(rest: &mut &'a [u8], length: u32) -> Result<&'a [u8], DamagedHeaders
     rest.split_off(..length as usize).ok_or(EARLY)
 }
 
+/// The value of a header without reading the others; none where it is null.
+pub fn find<'a>(mut bytes: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    let count = bytes.try_get_u32().ok()?;
+    for _ in 0..count {
+        let length = bytes.try_get_u32().ok()? as usize;
+        let (name, rest) = bytes.split_at_checked(length)?;
+        bytes = rest;
+        let mut value = None;
+        if let Ok(length) = usize::try_from(bytes.try_get_i32().ok()?) {
+            let (found, rest) = bytes.split_at_checked(length)?;
+            (value, bytes) = (Some(found), rest);
+        }
+        if name == wanted.as_bytes() {
+            return value;
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +76,14 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         let headers: Headers = [("a", Some("1")), ("a", None), ("b", Some(""))].into_iter().collect();
-        assert_eq!(decode(&encode(&headers)), Ok(headers));
+        let mut stored = headers.clone();
+        stored.push(PARENT, Some(b"x"));
+        assert_eq!(find(&encode(&stored), PARENT), Some(&b"x"[..]));
+        assert_eq!(decode(&encode(&stored)), Ok(headers.clone()));
+        let bytes = encode(&headers);
+        assert_eq!(find(&bytes, "a"), Some(&b"1"[..]));
+        assert_eq!((find(&bytes, "b"), find(&bytes, "c")), (Some(&b""[..]), None));
+        assert_eq!(decode(&bytes), Ok(headers));
     }
 
     #[test]
@@ -59,6 +91,7 @@ mod tests {
         let whole = encode(&[("name", Some("value"))].into_iter().collect());
         for end in 0..whole.len() {
             assert!(decode(&whole[..end]).is_err(), "cut at {end}");
+            assert_eq!(find(&whole[..end], "name"), None, "cut at {end}");
         }
     }
 }

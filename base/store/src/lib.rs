@@ -34,7 +34,7 @@ pub use lint::lint_sql;
 pub use migrate::{Applied, MigrationState, MigrationStatus, Migrations};
 pub use row::{Cell, Column, ColumnIndex, FromRow, Row};
 pub use sql::Sql;
-pub use store::{Store, StoreSettings};
+pub use store::{Connections, Store, StoreSettings};
 pub use transaction::{Read, RowStream, Write};
 pub use value::{Args, Json, ToValue, Value, Values};
 pub use wake::Woken;

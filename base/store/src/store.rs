@@ -77,6 +77,17 @@ impl Default for StoreSettings {
     }
 }
 
+/// How many connections serve the services now, beside the one for wake-ups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// Connections that exist, idle or in use.
+    pub open: usize,
+    /// Those in use.
+    pub used: usize,
+    /// As many as there may be.
+    pub max: usize,
+}
+
 /// All databases of this process. Cloning it is cheap.
 #[derive(Clone)]
 pub struct Store {
@@ -120,6 +131,15 @@ impl Store {
             Source::Sqlite { .. } => Engine::Sqlite,
             #[cfg(feature = "postgres")]
             Source::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// The connections of this process; `None` where databases are files.
+    pub fn connections(&self) -> Option<Connections> {
+        match &self.source {
+            Source::Sqlite { .. } => None,
+            #[cfg(feature = "postgres")]
+            Source::Postgres(server) => Some(server.connections()),
         }
     }
 

@@ -104,13 +104,19 @@ fn source(places: &Places, known: &Families, report: &mut Report) -> Result<()> 
         }
     }
     for (name, family) in known.0.iter().filter(|(_, family)| family.kind != "foreign") {
-        // The unit is put on when a family is encoded by hand.
-        let plain = ["_seconds", "_bytes"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+        // The unit is put on when a family is encoded by hand, and the suffix of an info always.
+        let plain =
+            ["_seconds", "_bytes", "_info"].iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
         if !registered.contains(name) && !registered.contains(plain) {
             report.problem(format!("{FILE}: {name} ({}) is registered nowhere in the source", family.kind));
         }
     }
-    for name in registered.iter().filter(|name| name.starts_with("artel_") && !known.0.contains_key(*name)) {
+    let unknown = |name: &&String| {
+        name.starts_with("artel_")
+            && !known.0.contains_key(*name)
+            && !known.0.contains_key(&format!("{name}_info"))
+    };
+    for name in registered.iter().filter(unknown) {
         report.problem(format!("{FILE}: {name} is registered in the source and missing here"));
     }
     Ok(())
@@ -129,10 +135,11 @@ fn literals(text: &str) -> BTreeSet<String> {
             found.extend(rest.strip_prefix('"').and_then(|rest| rest.split('"').next()).map(str::to_owned));
         }
     }
-    // Those of the process stand in a table.
-    found.extend(
-        text.split('"').filter(|part| part.starts_with("process_") && !part.contains(' ')).map(str::to_owned),
-    );
+    // Those of the process and of the databases stand in tables.
+    let listed = |part: &&str| {
+        ["process_", "artel_store_"].iter().any(|of| part.starts_with(of)) && !part.contains(' ')
+    };
+    found.extend(text.split('"').filter(listed).map(str::to_owned));
     found.retain(|name| name.starts_with("artel_") || name.starts_with("process_"));
     found
 }
@@ -141,8 +148,9 @@ fn compare(known: &Families, scrape: &str, report: &mut Report) {
     let mut seen = BTreeSet::new();
     for line in scrape.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            seen.insert(name.to_owned());
-            match known.0.get(name) {
+            let (name, kind) = family_of(name, kind);
+            seen.insert(name.clone());
+            match known.0.get(&name) {
                 Some(family) if family.kind == kind => {}
                 Some(family) => report.problem(format!("{FILE}: {name} is a {kind}, not a {}", family.kind)),
                 None => report.problem(format!("{FILE}: a node has {name} ({kind}), which is missing here")),
@@ -153,6 +161,16 @@ fn compare(known: &Families, scrape: &str, report: &mut Report) {
     }
     let absent = known.0.iter().filter(|(name, family)| family.kind != "foreign" && !seen.contains(*name));
     absent.for_each(|(name, _)| report.note(format!("the scrape has no {name} (yet)")));
+}
+
+/// The name in our list, whichever format the node answered in: counters have their suffix in the older one, infos in neither
+/// but the series.
+fn family_of(name: &str, kind: &str) -> (String, String) {
+    match kind {
+        "counter" => (name.strip_suffix("_total").unwrap_or(name).to_owned(), kind.to_owned()),
+        "info" => (format!("{name}_info"), "gauge".to_owned()),
+        _ => (name.to_owned(), kind.to_owned()),
+    }
 }
 
 /// The labels of one line, such as `a_total{b="c"} 1`.
@@ -194,7 +212,7 @@ mod tests {
     #[test]
     fn a_scrape_is_compared() {
         let mut report = Report::default();
-        let scrape = "# TYPE artel_a counter\nartel_a_total{service=\"x, y=z\"} 1\n# TYPE artel_b gauge\n# TYPE artel_d gauge\n\
+        let scrape = "# TYPE artel_a_total counter\n# TYPE artel_a counter\nartel_a_total{service=\"x, y=z\"} 1\n# TYPE artel_b gauge\n# TYPE artel_d gauge\n\
                       # TYPE artel_c gauge\nartel_c{topic=\"t\",more=\"m\"} 1\n# EOF\n";
         compare(&families(), scrape, &mut report);
         assert_eq!(report.problems.len(), 3, "{:?}", report.problems);

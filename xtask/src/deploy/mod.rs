@@ -66,6 +66,13 @@ impl Places {
     }
 }
 
+/// Fetches the programs that check; what can't be had is said, and its checks are skipped later.
+pub fn fetch(root: &Path) {
+    for missing in Tools::new(root).fetch() {
+        println!("missing: {missing}");
+    }
+}
+
 /// Checks `deploy` of the workspace in `root`; true when nothing is wrong, and with CI=true nothing was left out.
 pub fn run(root: &Path, scrape: Option<&Path>, only: &[String]) -> Result<bool> {
     let places = Places {

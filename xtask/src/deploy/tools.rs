@@ -8,8 +8,10 @@ use std::process::Command;
 
 /// Of Debian: the program, its package, and where it is in there. The packages are unpacked and not installed: installing one
 /// would start a server on this machine.
-const DEBIAN: [(&str, &str, &str); 3] = [
+const DEBIAN: [(&str, &str, &str); 4] = [
     ("nginx", "nginx", "usr/sbin/nginx"),
+    // For the test of the program that has a node scraped.
+    ("prometheus", "prometheus", "usr/bin/prometheus"),
     ("promtool", "prometheus", "usr/bin/promtool"),
     ("prometheus-blackbox-exporter", "prometheus-blackbox-exporter", "usr/bin/prometheus-blackbox-exporter"),
 ];
@@ -31,6 +33,13 @@ pub struct Tools {
 impl Tools {
     pub fn new(root: &Path) -> Tools {
         Tools { folder: root.join(".cache").join("deploy-tools"), apt_updated: Cell::new(false) }
+    }
+
+    /// Fetches what is not there yet; returns what can't be had, with how to get it.
+    pub fn fetch(&self) -> Vec<String> {
+        let debian = DEBIAN.iter().map(|(tool, ..)| tool);
+        let all = debian.chain(GO.iter().map(|(tool, ..)| tool)).chain(PYTHON.iter().map(|(tool, _)| tool));
+        all.filter_map(|tool| self.find(tool).err().map(|error| format!("{error:#}"))).collect()
     }
 
     /// The program's path; the error says how to get it.

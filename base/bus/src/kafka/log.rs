@@ -19,6 +19,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 #[async_trait]
 impl Log for Kafka {
+    fn system(&self) -> &'static str {
+        "kafka"
+    }
+
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
         self.check_open()?;
         let facts = self.partition(topic, partition).await?;

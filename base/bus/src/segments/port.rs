@@ -17,6 +17,10 @@ use std::sync::Arc;
 
 #[async_trait]
 impl Log for Segments {
+    fn system(&self) -> &'static str {
+        "artel"
+    }
+
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
         let partition = self.shared.partition(topic, partition)?;
         partition.check_open()?;

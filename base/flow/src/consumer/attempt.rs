@@ -5,9 +5,10 @@ use super::{GroupKind, GroupTask};
 use crate::around::{Call, around};
 use crate::handler::Raw;
 use crate::service::EventKind;
+use crate::spans::Origin;
 use crate::storage::{offsets, offsets::Offset};
 use crate::{Failure, Tx};
-use artel_message::{Envelope, Fault, commands_topic, replies_topic};
+use artel_message::{Fault, commands_topic, replies_topic};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -165,7 +166,8 @@ async fn step(
         let records: Vec<&Sorted> =
             partition.buffer.iter().take(count).skip(position).take_while(same).collect();
         if !records.is_empty() {
-            run_batch(task, tx, batch, &records).await.map_err(|failure| (failure, records.len()))?;
+            let place = (&*partition.topic, partition.number());
+            run_batch(task, tx, batch, place, &records).await.map_err(|failure| (failure, records.len()))?;
             records.iter().for_each(|s| overlay.taken(index, s, ran(s)));
             return Ok(records.len());
         }
@@ -196,17 +198,22 @@ async fn run_batch(
     task: &GroupTask,
     tx: &mut Tx,
     handler: &crate::erase::Erased<Vec<(artel_message::Cause, Bytes)>, ()>,
+    place: (&str, u32),
     records: &[&Sorted],
 ) -> Result<(), Failure> {
     let Some(first) = records.first() else { return Ok(()) };
     let name = name_of(first).unwrap_or_default();
-    let call = task.call("batch", name, first.envelope.as_ref());
-    tx.enter(task.stored_name(name), first.cause, true, trace_of(first.envelope.as_ref()));
+    let traces = || records.iter().filter_map(|s| s.envelope.as_ref()?.trace.as_deref());
+    // A trace that somebody follows goes on, the others are named.
+    let lead = traces().position(crate::trace::is_sampled).unwrap_or(0);
+    let origin = Origin { count: Some(records.len()), ..origin_of(task, place, first) };
+    let others = traces().enumerate().filter(|(at, _)| *at != lead).map(|(_, trace)| trace);
+    let call = Call::new(&task.shared, "batch", name, traces().nth(lead)).of(origin).link(others);
+    tx.enter(task.stored_name(name), first.cause, true, call.trace());
     tx.at(*first.moment.get_or_init(|| task.shared.now()));
     let mark = tx.mark();
     let bodies = records.iter().map(|s| (s.cause, body_of(s))).collect();
-    let result =
-        around(call, &task.shared.metrics, task.shared.limits.handler_time, handler(tx, bodies)).await;
+    let result = around(call, task.shared.limits.handler_time, handler(tx, bodies)).await;
     tx.verdict(result)?;
     tx.check(mark)
 }
@@ -223,31 +230,35 @@ async fn run_one(
     let limit = shared.limits.handler_time;
     let envelope = sorted.envelope.as_ref();
     let name = name_of(sorted).unwrap_or_default();
-    let enter = |tx: &mut Tx, stored: &'static str| {
-        tx.enter(stored, sorted.cause, true, trace_of(envelope));
+    let enter = |tx: &mut Tx, stored: &'static str, trace: Option<String>| {
+        tx.enter(stored, sorted.cause, true, trace);
         tx.at(*sorted.moment.get_or_init(|| shared.now()));
     };
+    let trace = envelope.and_then(|e| e.trace.as_deref());
+    let call =
+        |kind, name| Call::new(shared, kind, name, trace).of(origin_of(task, (topic, partition), sorted));
     match &task.kind {
         GroupKind::RunTime { name: group, .. } => {
             let Some(handler) = &shared.service.raw else { return Ok("unhandled") };
-            enter(tx, "raw");
+            let call = call("raw", topic);
+            enter(tx, "raw", call.trace());
             let raw = raw_of(group, topic, partition, sorted);
-            around(task.call("raw", topic, envelope), &shared.metrics, limit, handler(tx, raw)).await?;
+            around(call, limit, handler(tx, raw)).await?;
             Ok("run")
         }
         GroupKind::Declared { .. } if **topic == *commands_topic(shared.name()) => {
             let Some((stored, entry)) = shared.service.commands.get_key_value(name) else {
                 if let Some(envelope) = envelope.filter(|e| e.reply) {
-                    enter(tx, "unhandled");
+                    enter(tx, "unhandled", trace.map(str::to_owned));
                     let fault =
                         Fault::not_found(format!("service '{}' has no command '{name}'", shared.name()));
                     super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Err(fault))?;
                 }
                 return Ok("unhandled");
             };
-            enter(tx, stored);
-            let call = task.call("command", name, envelope);
-            let reply = around(call, &shared.metrics, limit, (entry.handler)(tx, body_of(sorted))).await?;
+            let call = call("command", name);
+            enter(tx, stored, call.trace());
+            let reply = around(call, limit, (entry.handler)(tx, body_of(sorted))).await?;
             if let Some(envelope) = envelope.filter(|e| e.reply) {
                 super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Ok(reply))?;
             }
@@ -259,9 +270,9 @@ async fn run_one(
             let (Some((stored, handler)), Some(id)) = (entry, envelope.and_then(|e| e.cause)) else {
                 return Ok("unhandled");
             };
-            enter(tx, stored);
-            let call = task.call("reply", name, envelope);
-            around(call, &shared.metrics, limit, handler(tx, (id, body_of(sorted)))).await?;
+            let call = call("reply", name);
+            enter(tx, stored, call.trace());
+            around(call, limit, handler(tx, (id, body_of(sorted)))).await?;
             Ok("run")
         }
         GroupKind::Declared { events } => {
@@ -273,16 +284,17 @@ async fn run_one(
                 return Ok("expired");
             }
             let EventKind::Single(handler) = &entry.kind else { return Ok("unhandled") };
-            enter(tx, stored);
-            let call = task.call("event", name, envelope);
-            around(call, &shared.metrics, limit, handler(tx, body_of(sorted))).await?;
+            let call = call("event", name);
+            enter(tx, stored, call.trace());
+            around(call, limit, handler(tx, body_of(sorted))).await?;
             Ok("run")
         }
     }
 }
 
-fn trace_of(envelope: Option<&Envelope>) -> Option<String> {
-    envelope.and_then(|e| e.trace.clone())
+fn origin_of<'a>(task: &'a GroupTask, (topic, partition): (&'a str, u32), sorted: &Sorted) -> Origin<'a> {
+    let (offset, id) = (sorted.record.offset, sorted.cause.id());
+    Origin { group: &task.grp, topic, partition, offset, id, count: None }
 }
 
 fn raw_of(group: &Arc<str>, topic: &Arc<str>, partition: u32, sorted: &Sorted) -> Raw {
@@ -299,12 +311,5 @@ fn raw_of(group: &Arc<str>, topic: &Arc<str>, partition: u32, sorted: &Sorted) -
         value: record.value.clone(),
         time: record.time,
         id,
-    }
-}
-
-impl GroupTask {
-    /// What runs, for spans and metrics.
-    fn call<'a>(&self, kind: &'static str, name: &'a str, envelope: Option<&'a Envelope>) -> Call<'a> {
-        Call { service: self.shared.name(), kind, name, trace: envelope.and_then(|e| e.trace.as_deref()) }
     }
 }

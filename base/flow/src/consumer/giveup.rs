@@ -113,9 +113,9 @@ async fn tell(
     let Some(handler) = &shared.service.given_up else { return Ok(()) };
     tx.enter("given-up", sorted.cause, true, None);
     let mark = tx.mark();
-    let call = Call { service: shared.name(), kind: "given-up", name: "*", trace: None };
+    let call = Call::new(shared, "given-up", "*", None);
     let work = handler(tx, given);
-    let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+    let result = around(call, shared.limits.handler_time, work).await;
     tx.verdict(result)?;
     tx.check(mark)
 }
@@ -210,13 +210,14 @@ pub(crate) fn answer(
     let value =
         body.map_err(|e| Failure::Refused(Fault::internal(format!("answer to {}: {e}", command.name))))?;
     let id = tx.new_id();
+    let parent = tx.trace().map(str::to_owned).or_else(|| command.trace.clone());
     let spread = key.unwrap_or_else(|| Bytes::from(command.id.to_string()));
     let envelope = Envelope {
         id,
         name: format!("{}.reply", command.name),
         source: Envelope::source_of(tx.shared.name()),
         time: tx.now(),
-        trace: command.trace.as_deref().and_then(|parent| crate::trace::child(parent, id)),
+        trace: parent.as_deref().and_then(|parent| crate::trace::child(parent, id)),
         seq: None,
         prev: None,
         cause: Some(command.id),
@@ -229,7 +230,7 @@ pub(crate) fn answer(
         message: id,
         name: envelope.name.clone(),
         key: Some(spread),
-        headers: crate::wire::encode(&envelope.to_headers()),
+        headers: crate::spans::stored(envelope.to_headers(), &envelope, parent.as_deref()),
         value: Some(Bytes::from(value)),
         at: tx.now(),
         numbered: true,

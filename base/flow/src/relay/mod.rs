@@ -298,6 +298,7 @@ impl Relay {
         });
         let mut confirmed = Vec::new();
         for (place, mut done, rest) in join_all(appends).await {
+            crate::spans::sent(&self.shared, &done);
             confirmed.append(&mut done);
             match rest {
                 Some(Refused { last, error, never }) => {
@@ -382,9 +383,9 @@ impl Relay {
             tx.enter("published", Cause::message(first.message.message, first.message.at), false, None);
             let now = tx.now();
             let published = confirmed.iter().map(|(row, offset)| report(row, *offset, now)).collect();
-            let call = Call { service: shared.name(), kind: "published", name: "*", trace: None };
+            let call = Call::new(shared, "published", "*", None);
             let work = handler(&mut tx, published);
-            let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+            let result = around(call, shared.limits.handler_time, work).await;
             if let Err(failure) = tx.verdict(result) {
                 tx.rollback().await;
                 return Err(failure);

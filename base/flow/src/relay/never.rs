@@ -47,9 +47,9 @@ impl Relay {
             reason,
             at: tx.now(),
         };
-        let call = Call { service: shared.name(), kind: "given-up", name: "*", trace: None };
+        let call = Call::new(shared, "given-up", "*", None);
         let work = handler(&mut tx, given);
-        let result = around(call, &shared.metrics, shared.limits.handler_time, work).await;
+        let result = around(call, shared.limits.handler_time, work).await;
         tx.end(result).await?;
         shared.progressed();
         Ok(())

@@ -304,6 +304,12 @@ pub(crate) async fn any(read: &mut Read) -> Result<bool, StoreError> {
     Ok(row.is_some())
 }
 
+/// When the row was written that waits longest.
+pub(crate) async fn oldest(read: &mut Read) -> Result<Option<Time>, StoreError> {
+    let row: Option<(Time,)> = read.opt("SELECT at FROM flow_outbox ORDER BY id LIMIT 1", ()).await?;
+    Ok(row.map(|(at,)| at))
+}
+
 /// How many rows wait, counted up to `most`.
 pub(crate) async fn count(read: &mut Read, most: i64) -> Result<i64, StoreError> {
     let (n,): (i64,) =

@@ -85,6 +85,11 @@ impl Tx {
         self.now = self.shared.now();
     }
 
+    /// The place in a trace of what runs now.
+    pub(crate) fn trace(&self) -> Option<&str> {
+        self.trace.as_deref()
+    }
+
     /// The time of this message's attempt; one moment for the whole handler.
     pub fn now(&self) -> Time {
         self.now

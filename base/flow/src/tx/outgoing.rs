@@ -162,9 +162,10 @@ impl Tx {
             extra: draft.extra,
         };
         let list = envelope.to_headers();
-        let headers = crate::wire::encode(&list);
-        if list.len() > HEADERS {
-            self.refuse(Fault::field("headers", format!("there are {}; the limit is {HEADERS}", list.len())));
+        let count = list.len();
+        let headers = crate::spans::stored(list, &envelope, self.trace.as_deref());
+        if count > HEADERS {
+            self.refuse(Fault::field("headers", format!("there are {count}; the limit is {HEADERS}")));
         }
         if key.as_ref().is_some_and(|key| key.len() > KEY_BYTES) {
             self.refuse(Fault::field("key", format!("it is longer than {KEY_BYTES} bytes")));

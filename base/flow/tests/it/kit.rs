@@ -1,17 +1,13 @@
 //! Nodes of two services on the embedded log, in a folder of their own.
 
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_bus::{
-    Appended, Bounds, Bus, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
-    TopicSpec, Topics,
-};
+use artel_bus::{Bus, Fetch, Kept, Received};
 use artel_flow::{
     Clock, Ctx, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Peers, Pulse, Runtime, Service, StartError,
 };
 use artel_message::{Described, Time};
 use artel_store::conformance::{TestDatabase, database};
 use artel_store::{MemoryCache, Store, StoreSettings};
-use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -108,7 +104,7 @@ impl Place {
         services: Vec<Service>,
         catalogue: Vec<Described>,
     ) -> Result<Node, StartError> {
-        let log = self.log.get_or_init(|| Arc::new(Kept(self.open_log()))).clone();
+        let log = self.log.get_or_init(|| Kept::of(self.open_log())).clone();
         self.start_on(log, this, services, catalogue).await
     }
 
@@ -148,61 +144,6 @@ impl Place {
         })
         .await?;
         Ok(Node { runtime, log, store })
-    }
-}
-
-/// A log that one node's end does not close for the others.
-struct Kept(Arc<dyn Bus>);
-
-#[async_trait]
-impl Log for Kept {
-    async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
-        self.0.append(topic, partition, batch).await
-    }
-    async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
-        self.0.read(topic, partition, from, fetch).await
-    }
-    async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
-        self.0.wait(topic, partition, from).await
-    }
-    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError> {
-        self.0.bounds(topic, partition).await
-    }
-    async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError> {
-        self.0.offset_at(topic, partition, time).await
-    }
-    async fn close(&self) {}
-}
-
-#[async_trait]
-impl Topics for Kept {
-    async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
-        self.0.make(spec).await
-    }
-    async fn describe(&self, topic: &str) -> Result<Topic, BusError> {
-        self.0.describe(topic).await
-    }
-    async fn list(&self) -> Result<Vec<Topic>, BusError> {
-        self.0.list().await
-    }
-    async fn delete(&self, topic: &str) -> Result<(), BusError> {
-        self.0.delete(topic).await
-    }
-}
-
-#[async_trait]
-impl Groups for Kept {
-    async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError> {
-        self.0.register(group, topic, from).await
-    }
-    async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
-        self.0.advise(group, topic, partition, next).await
-    }
-    async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError> {
-        self.0.forget(group, topic).await
-    }
-    async fn offsets(&self) -> Result<Vec<GroupOffset>, BusError> {
-        self.0.offsets().await
     }
 }
 

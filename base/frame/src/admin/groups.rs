@@ -30,7 +30,7 @@ pub(super) struct GroupRow {
     /// Why it is not running, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Of declared groups.
+    /// Those that this node takes in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionRow>,
 }
@@ -56,6 +56,13 @@ pub(super) struct PartitionRow {
     pub stopped: Option<String>,
 }
 
+impl From<&GroupLag> for PartitionRow {
+    fn from(lag: &GroupLag) -> PartitionRow {
+        let GroupLag { partition, next, lag, stopped, .. } = lag.clone();
+        PartitionRow { partition, next, lag, stopped }
+    }
+}
+
 pub(super) fn routes() -> Routes<Admin> {
     Routes::new().get("/api/admin/groups", list, |op| {
         op.summary("List groups with their lag").answers::<Groups>(200, "groups by service, group and topic")
@@ -68,10 +75,12 @@ async fn list(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Grou
 
 /// Every group that runs here, with the partitions that this node takes in.
 pub(super) async fn here(admin: &Admin) -> Result<Vec<GroupRow>, Fault> {
-    let mut items = declared(admin.0.runtime.lags().await);
+    let (made, lags): (Vec<_>, Vec<_>) =
+        admin.0.runtime.lags().await.into_iter().partition(|lag| lag.run_time);
+    let mut items = declared(lags);
     for service in admin.0.facts.running(&admin.0.runtime) {
         let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
-        items.extend(ctx.groups().list().await?.into_iter().map(|info| run_time(&service, info)));
+        items.extend(ctx.groups().list().await?.into_iter().map(|info| run_time(&service, info, &made)));
     }
     items.sort_by(|a, b| (&a.service, &a.group, &a.topic).cmp(&(&b.service, &b.group, &b.topic)));
     Ok(items)
@@ -106,9 +115,9 @@ fn declared(lags: Vec<GroupLag>) -> Vec<GroupRow> {
     let mut rows: BTreeMap<(String, String), GroupRow> = BTreeMap::new();
     for lag in lags {
         let row = rows.entry((lag.group.clone(), lag.topic.clone())).or_insert_with(|| GroupRow {
-            service: lag.service,
-            group: lag.group,
-            topic: lag.topic,
+            service: lag.service.clone(),
+            group: lag.group.clone(),
+            topic: lag.topic.clone(),
             run_time: false,
             state: Doing::Running,
             lag: Some(0),
@@ -119,13 +128,13 @@ fn declared(lags: Vec<GroupLag>) -> Vec<GroupRow> {
         if let Some(reason) = &lag.stopped {
             (row.state, row.error) = (Doing::Failed, Some(reason.clone()));
         }
-        let (partition, next) = (lag.partition, lag.next);
-        row.partitions.push(PartitionRow { partition, next, lag: lag.lag, stopped: lag.stopped });
+        row.partitions.push(PartitionRow::from(&lag));
     }
     rows.into_values().collect()
 }
 
-fn run_time(service: &str, info: GroupInfo) -> GroupRow {
+fn run_time(service: &str, info: GroupInfo, lags: &[GroupLag]) -> GroupRow {
+    let partitions = lags.iter().filter(|lag| lag.group == info.full_name).map(PartitionRow::from).collect();
     GroupRow {
         service: service.to_owned(),
         group: info.full_name,
@@ -138,6 +147,6 @@ fn run_time(service: &str, info: GroupInfo) -> GroupRow {
         },
         lag: info.lag,
         error: info.error,
-        partitions: Vec::new(),
+        partitions,
     }
 }

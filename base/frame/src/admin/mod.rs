@@ -66,8 +66,7 @@ impl Admin {
         bus: Arc<dyn Bus>,
         store: Store,
         cache: Arc<dyn Cache>,
-        facts: Facts,
-        readiness: Readiness,
+        (facts, readiness): (Facts, Readiness),
         peers: Option<Arc<PeerClient>>,
         closing: CancellationToken,
     ) -> Admin {

@@ -1,14 +1,17 @@
 //! `/livez`, `/readyz`, `/metrics`: what an orchestrator and Prometheus ask for.
 
 use super::problem::Problem;
-use crate::telemetry::{Metrics, OPENMETRICS};
+use crate::telemetry::{Exposition, Metrics};
 use artel_message::{Fault, Time};
 use async_trait::async_trait;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -69,16 +72,28 @@ struct Dependency {
     last: Mutex<Option<(Instant, Finding)>>,
 }
 
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Checked {
+    check: String,
+}
+
 /// The dependencies of a node; clones share them.
 #[derive(Clone)]
 pub struct Readiness {
     checks: Arc<RwLock<BTreeMap<String, Arc<Dependency>>>>,
+    gauges: Family<Checked, Gauge>,
     now: Arc<dyn Fn() -> Time + Send + Sync>,
 }
 
 impl Readiness {
     pub fn new(now: Arc<dyn Fn() -> Time + Send + Sync>) -> Readiness {
-        Readiness { checks: Arc::default(), now }
+        Readiness { checks: Arc::default(), gauges: Family::default(), now }
+    }
+
+    /// Shows the findings as metrics: they are those of the last report, and each scrape asks for one.
+    pub fn show(&self, metrics: &Metrics) {
+        let help = "1 where what the node depends on works, by the name that /readyz gives it";
+        metrics.register(|registry| registry.register("artel_ready", help, self.gauges.clone()));
     }
 
     /// Adds a dependency, or replaces the one of this name.
@@ -96,6 +111,10 @@ impl Readiness {
         });
         let checks: BTreeMap<String, Finding> =
             futures::future::join_all(findings).await.into_iter().collect();
+        for (check, finding) in &checks {
+            let gauge = self.gauges.get_or_create_owned(&Checked { check: check.clone() });
+            gauge.set(i64::from(finding.status == Status::Ready));
+        }
         let ready = checks.values().all(|finding| finding.status == Status::Ready);
         Report { status: if ready { Status::Ready } else { Status::Failed }, checks }
     }
@@ -128,8 +147,8 @@ impl Readiness {
 pub(crate) fn router(readiness: Readiness, metrics: Metrics) -> Router {
     Router::new()
         .route("/livez", get(|| async { axum::Json(serde_json::json!({ "status": "alive" })) }))
-        .route("/readyz", get(ready).with_state(readiness))
-        .route("/metrics", get(scrape).with_state(metrics))
+        .route("/readyz", get(ready).with_state(readiness.clone()))
+        .route("/metrics", get(scrape).with_state((readiness, metrics)))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {
@@ -141,9 +160,12 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
     (status, axum::Json(report)).into_response()
 }
 
-async fn scrape(State(metrics): State<Metrics>) -> Response {
-    match metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+async fn scrape(State((readiness, metrics)): State<(Readiness, Metrics)>, headers: HeaderMap) -> Response {
+    readiness.report().await;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Exposition::asked_for(accept);
+    match metrics.encode(format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(error) => Problem::from(Fault::internal(format!("metrics: {error}"))).into_response(),
     }
 }

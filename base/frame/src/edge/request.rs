@@ -20,7 +20,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 /// Where ids of requests and spans come from.
@@ -202,33 +202,70 @@ impl Drop for Running<'_> {
 /// Outermost: id, trace, span, log and metrics of each request.
 pub(crate) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let id = (observer.new_id)();
-    let parent = given_trace(request.headers()).unwrap_or_else(|| observer.root(id));
-    let trace = parent.child(id.as_u128());
+    let parent = given_trace(request.headers());
+    let trace = parent.map_or_else(|| observer.root(id), |parent| parent.child(id.as_u128()));
     let info =
         RequestInfo { id: given_id(request.headers()).unwrap_or_else(|| id.to_string().into()), trace };
     let method = method_name(request.method());
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!(
-        "request",
-        http.request.id = &*info.id,
-        http.request.method = method,
-        url.path = path,
-        trace.id = info.trace.trace_id(),
-        span.id = info.trace.span_id(),
-    );
-    crate::telemetry::join(&span, parent);
+    let told = told(trace, parent, (method, &route, &path));
+    let span = told.in_scope(|| {
+        tracing::info_span!(
+            "request",
+            http.request.id = &*info.id,
+            http.request.method = method,
+            url.path = path,
+            trace.id = info.trace.trace_id(),
+            span.id = info.trace.span_id(),
+        )
+    });
     request.extensions_mut().insert(info.clone());
     observer.in_flight.inc();
     let mut running =
         Running { observer: &observer, method, route, started: Instant::now(), finished: false };
-    let mut response = next.run(request).instrument(span.clone()).await;
-    running.finish(response.status().as_u16());
+    let mut response = next.run(request).instrument(span.clone()).instrument(told.clone()).await;
+    let status = response.status().as_u16();
+    running.finish(status);
+    told.record("http.response.status_code", status);
+    if status >= 500 {
+        told.record("error.type", status.to_string());
+        let code = response.extensions().get::<Problem>().map_or("", |problem| problem.fault.code.as_str());
+        told.record("otel.status", code);
+    }
     span.in_scope(|| log(&response, &running));
     if let Ok(value) = HeaderValue::from_str(&info.id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The span for a collector; none for what probes and scrapers ask for, nor in a trace that is not sampled.
+fn told(trace: Trace, parent: Option<Trace>, (method, route, path): (&str, &str, &str)) -> Span {
+    if !trace.sampled() || is_probe(route) {
+        return Span::none();
+    }
+    // What nobody serves has no route, and a name with its path would be one without bound.
+    let route = Some(route).filter(|route| *route != "none");
+    tracing::info_span!(
+        target: artel_flow::spans::TARGET,
+        "request",
+        otel.context = %trace,
+        otel.parent = parent.map(|parent| parent.to_string()),
+        otel.name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}")),
+        otel.kind = "server",
+        otel.status = tracing::field::Empty,
+        error.r#type = tracing::field::Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = tracing::field::Empty,
+        url.path = path,
+        url.scheme = "http",
+    )
+}
+
+fn is_probe(route: &str) -> bool {
+    matches!(route, "/livez" | "/readyz" | "/metrics")
 }
 
 /// One line per request. What probes and scrapers ask for is logged for those who debug.
@@ -237,7 +274,7 @@ fn log(response: &Response, running: &Running<'_>) {
     let nanos = u64::try_from(running.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let caller = response.extensions().get::<CallerName>().map_or("", |name| &*name.0);
     let code = response.extensions().get::<Problem>().map_or("", |problem| problem.fault.code.as_str());
-    if matches!(&*running.route, "/livez" | "/readyz" | "/metrics") {
+    if is_probe(&running.route) {
         tracing::debug!(http.response.status_code = status, event.duration = nanos, "answered");
     } else {
         tracing::info!(

@@ -7,6 +7,7 @@ mod folder;
 mod identity;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod measure;
 mod ready;
 mod settings;
 mod waiting;
@@ -20,7 +21,7 @@ use crate::admin::{Admin, Facts};
 use crate::config::{Config, Secret};
 use crate::edge::{Access, Door, Edge, Info, Readiness, Routes, operator_token, serve};
 use crate::peers::{Inside, PeerClient, PeerSide};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, SpanCounts};
 use artel_bus::Bus;
 use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Outbound, Parts, Pulse, Runtime, Service};
 use artel_message::Described;
@@ -36,9 +37,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use waiting::Waiting;
 
-/// How often the lag of the groups is measured for `/metrics`.
-const MEASURE_EVERY: Duration = Duration::from_secs(15);
-
 /// What a node takes from outside its configuration; the default is the real thing.
 pub struct Overrides {
     pub clock: Clock,
@@ -49,6 +47,8 @@ pub struct Overrides {
     pub outbound: Option<Arc<dyn Outbound>>,
     /// What the API's document says of itself.
     pub info: Info,
+    /// What became of spans, of the process's telemetry.
+    pub spans: SpanCounts,
 }
 
 impl Default for Overrides {
@@ -60,7 +60,8 @@ impl Default for Overrides {
                 "Messages in, stored, carried on, and followed. Errors are problem documents (RFC 9457)."
                     .to_owned(),
         };
-        Overrides { clock: Clock::system(), ids: Ids::system(), bus: None, outbound: None, info }
+        let spans = SpanCounts::default();
+        Overrides { clock: Clock::system(), ids: Ids::system(), bus: None, outbound: None, info, spans }
     }
 }
 
@@ -109,6 +110,7 @@ impl Node {
         let start = waiting.clone();
         readiness.register("start", Arc::new(move || start.clone().check()));
         let metrics = Metrics::with_process();
+        measure::begin(&metrics, &readiness, &overrides);
         let address = listener.local_addr().map_err(|error| StartFailure::Listen {
             address: config.http.listen,
             reason: error.to_string(),
@@ -152,10 +154,10 @@ impl Node {
         };
         let runtime = Arc::new(Runtime::start(parts).await?);
         ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
-        metrics.register(|registry| flow_metrics.register(registry));
+        measure::show(&metrics, &flow_metrics, &store);
         let (others, ready, close) = (peers, readiness.clone(), closing.clone());
         let admin =
-            Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, facts, ready, others, close);
+            Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, (facts, ready), others, close);
         let inside =
             Inside { mediator: runtime.mediator().clone(), view: admin.view(), clock: clock.clone() };
         let peer_address = side.address();
@@ -174,7 +176,7 @@ impl Node {
             runtime.routes().into_iter().fold(admin.routes(), |all: Routes, (_, own)| all.merge(own));
         door.open(edge.router(routes));
         waiting.over();
-        tokio::spawn(measure(runtime.clone(), closing.clone()));
+        tokio::spawn(measure::run(runtime.clone(), closing.clone()));
         begun.disarm();
         Ok(Node {
             address,
@@ -270,17 +272,6 @@ fn leave_token(config: &Config, operator: &Secret) -> Option<TokenFile> {
         Err(error) => {
             tracing::warn!(%error, "the operator's token is not in the data folder; give it to commands by ARTEL_TOKEN");
             None
-        }
-    }
-}
-
-/// Keeps the gauges of lag fresh.
-async fn measure(runtime: Arc<Runtime>, closing: CancellationToken) {
-    let mut ticks = tokio::time::interval(MEASURE_EVERY);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => { runtime.lags().await; }
-            () = closing.cancelled() => return,
         }
     }
 }

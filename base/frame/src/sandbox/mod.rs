@@ -1,15 +1,13 @@
 //! Real nodes inside of a test: real HTTP on a port of their own, real files in a temporary folder, a clock that can be
 //! moved by hand. Each node runs on a tokio runtime of its own, so that a crash takes all of its tasks at once.
 
-mod kept;
-
 use crate::client::Client;
 use crate::config::{Compiled, Config, Sources};
 use crate::{Node, Overrides, StartFailure};
+use artel_bus::Kept;
 use artel_bus::{Bus, Fetch};
 use artel_flow::{Clock, Ctx, Ids, Service};
 use artel_message::{Described, Envelope, Event, Time};
-use kept::Kept;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,11 +1,8 @@
 //! The registry of metrics: names and units after the convention of Prometheus, read at `/metrics`.
 
-use super::ProcessCollector;
+use super::{Exposition, ProcessCollector};
 use prometheus_client::registry::Registry;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The content type of what [`Metrics::encode`] gives.
-pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A handle on the one registry of a node; clones share it.
 #[derive(Clone, Default)]
@@ -29,11 +26,15 @@ impl Metrics {
         register(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Every metric in the OpenMetrics text format, which Prometheus reads.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    /// Every metric, as text in this format.
+    pub fn encode(&self, format: Exposition) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
-        Ok(text)
+        drop(registry);
+        Ok(match format {
+            Exposition::OpenMetrics => text,
+            Exposition::Text => super::exposition::text_of(&text),
+        })
     }
 }

@@ -1,22 +1,26 @@
 //! Logs, traces and metrics. The dispatcher is built here and installed once by `main`; tests use it for a scope.
 
 mod ecs;
+mod exposition;
 mod metrics;
 #[cfg(feature = "otlp")]
 mod otlp;
 mod process;
-mod trace;
+mod spans;
 
+pub use artel_flow::trace::Trace;
 pub use ecs::EcsLayer;
-pub use metrics::{Metrics, OPENMETRICS};
+pub use exposition::Exposition;
+pub use metrics::Metrics;
 pub use process::ProcessCollector;
-pub use trace::Trace;
+pub use spans::SpanCounts;
 
 use crate::config::{LogFormat, Telemetry as Settings};
 use std::io::IsTerminal;
 use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -42,16 +46,9 @@ pub struct Identity {
 /// What log lines are written by, and what must be flushed at the end.
 pub struct Telemetry {
     pub dispatch: Dispatch,
+    spans: SpanCounts,
     #[cfg(feature = "otlp")]
     exporter: Option<otlp::Exporter>,
-}
-
-/// Makes `span` a part of the trace of `parent` for the collector; nothing happens without one.
-pub fn join(span: &tracing::Span, parent: Trace) {
-    #[cfg(feature = "otlp")]
-    otlp::join(span, parent);
-    #[cfg(not(feature = "otlp"))]
-    let _ = (span, parent);
 }
 
 /// Reads a filter such as `info,artel_flow=debug`.
@@ -78,18 +75,23 @@ impl Telemetry {
             LogFormat::Text => true,
             LogFormat::Json => false,
         };
+        let spans = SpanCounts::default();
         #[cfg(feature = "otlp")]
-        let (exporter, traces) = otlp::layer(settings, &who).map_err(TelemetryError::Otlp)?;
+        let (exporter, told) = otlp::layer(settings, &who, &spans).map_err(TelemetryError::Otlp)?;
         let lines = if text {
             tracing_subscriber::fmt::layer().with_ansi(terminal).with_writer(writer).boxed()
         } else {
             EcsLayer::new(who, writer).boxed()
         };
-        let subscriber = tracing_subscriber::registry().with(filter).with(lines);
+        // Spans for a collector are no lines, and what is logged is no matter of a collector.
+        let elsewhere = artel_flow::spans::TARGET;
+        let lines = lines.with_filter(filter).with_filter(filter_fn(move |of| of.target() != elsewhere));
+        let subscriber = tracing_subscriber::registry().with(lines);
         #[cfg(feature = "otlp")]
-        let subscriber = subscriber.with(traces);
+        let subscriber = subscriber.with(told);
         Ok(Telemetry {
             dispatch: Dispatch::new(subscriber),
+            spans,
             #[cfg(feature = "otlp")]
             exporter,
         })
@@ -106,6 +108,11 @@ impl Telemetry {
             tracing::error!(error = reason, log.origin = place, "panicked");
         }));
         Ok(telemetry)
+    }
+
+    /// What became of spans, as a metric that a node shows.
+    pub fn spans(&self) -> SpanCounts {
+        self.spans.clone()
     }
 
     /// Sends what is still held back. Blocks for as long as a collector needs, a few seconds at most.

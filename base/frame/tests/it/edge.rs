@@ -250,7 +250,11 @@ async fn metrics_tell_of_requests_and_of_the_process() {
     }
     node.get("/nowhere/at/all").await;
     let answer = node.get("/metrics").await;
-    assert!(answer.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    assert!(answer.text().contains("# TYPE artel_http_requests_total counter\n"));
+    let open = node.send("GET", "/metrics", &[("accept", "application/openmetrics-text")], "").await;
+    assert!(open.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(open.text().ends_with("# EOF\n") && open.text().contains("# TYPE artel_http_requests counter\n"));
     let route = "route=\"/api/demo/things\"";
     let count = |name: &str| metric(&answer, name);
     assert_eq!(

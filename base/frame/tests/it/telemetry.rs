@@ -157,18 +157,35 @@ fn traces_reach_a_collector() {
     let sources = Sources::new().compiled(compiled).set("test", "telemetry.otlp_url", url);
     let config = Config::load(sources).unwrap();
     let who = Identity { service: "artel".into(), version: "1.2.3".into(), node: "n1".into() };
-    let telemetry = Telemetry::new(&config.telemetry, who, Lines::default(), false).unwrap();
+    let lines = Lines::default();
+    let telemetry = Telemetry::new(&config.telemetry, who, lines.clone(), false).unwrap();
     let trace: artel_frame::telemetry::Trace =
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
     tracing::dispatcher::with_default(&telemetry.dispatch, || {
-        let span = tracing::info_span!("taking-in", topic = "orders");
-        artel_frame::telemetry::join(&span, trace);
-        span.in_scope(|| tracing::info!("inside"));
+        let target = artel_flow::spans::TARGET;
+        assert_eq!(target, "artel_trace");
+        let told =
+            tracing::info_span!(target: "artel_trace", "told", otel.context = %trace, otel.name = "told as");
+        told.in_scope(|| {
+            // A service's own span within a handler, and what it logs.
+            let own = tracing::info_span!("taking-in", topic = "orders");
+            own.in_scope(|| tracing::info!("inside"));
+        });
+        tracing::info_span!("in-no-trace").in_scope(|| tracing::info!("elsewhere"));
+        let unsampled = trace.to_string().replace("-01", "-00");
+        drop(tracing::info_span!(target: "artel_trace", "unsampled", otel.context = unsampled));
     });
     telemetry.flush();
     let (head, body) = collector.join().unwrap();
     assert!(head.starts_with("POST /v1/traces HTTP/1.1"), "{head}");
     let holds = |part: &[u8]| body.windows(part.len()).any(|window| window == part);
     assert!(holds(&trace.trace.to_be_bytes()), "the trace's id is in the body");
-    assert!(holds(b"taking-in") && holds(b"orders") && holds(b"artel"));
+    assert!(holds(&trace.span.to_be_bytes()), "and its span's");
+    for part in ["told as", "taking-in", "orders", "inside", "artel", "1.2.3", "n1"] {
+        assert!(holds(part.as_bytes()), "{part}");
+    }
+    for part in ["in-no-trace", "elsewhere", "unsampled"] {
+        assert!(!holds(part.as_bytes()), "{part}");
+    }
+    assert!(!lines.text().contains("told as"), "a collector's spans are not in the lines: {}", lines.text());
 }

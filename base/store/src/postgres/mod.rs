@@ -18,7 +18,7 @@ pub(crate) use cell::cell;
 pub(crate) use session::Session;
 
 use crate::gate::{Gate, Permit, Refused, Slots};
-use crate::store::StoreSettings;
+use crate::store::{Connections, StoreSettings};
 use crate::wake::Wakes;
 use crate::{Lane, StoreError, Woken};
 use error::Origin;
@@ -118,6 +118,18 @@ impl Server {
 
     fn origin<'a>(&'a self, database: &'a str, writer: bool) -> Origin<'a> {
         Origin { server: self, database, writer }
+    }
+
+    /// The pools' connections.
+    pub fn connections(&self) -> Connections {
+        let mut now =
+            Connections { open: 0, used: 0, max: self.writer_pool.slots() + self.reader_pool.slots() };
+        for pool in [&self.writer_pool, &self.reader_pool] {
+            let (open, idle) = pool.counts();
+            now.open += open;
+            now.used += open.saturating_sub(idle);
+        }
+        now
     }
 
     fn pool(&self, writer: bool) -> &Pool {

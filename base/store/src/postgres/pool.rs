@@ -53,6 +53,18 @@ impl Pool {
         self.idle().push(link);
     }
 
+    /// As many as may be open.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// How many connections exist, and how many of those nobody uses.
+    pub fn counts(&self) -> (usize, usize) {
+        // Looked at first: one that is taken meanwhile counts as used.
+        let idle = self.idle().len();
+        (self.open.load(Ordering::Relaxed), idle)
+    }
+
     /// Those of a schema, or all.
     pub fn drain(&self, schema: Option<&str>) -> Vec<Link> {
         let of = |link: &mut Link| schema.is_none_or(|schema| &*link.schema == schema);

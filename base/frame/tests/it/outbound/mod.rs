@@ -174,7 +174,7 @@ async fn metrics_name_hosts_and_outcomes() {
     out.send(Call::get(server.url("/"))).await.unwrap();
     out.send(Call::get(server.url("/"))).await.unwrap();
     let _ = out.send(Call::get(server.url("/")).from_user()).await;
-    let text = metrics.encode().unwrap();
+    let text = metrics.encode(artel_frame::telemetry::Exposition::OpenMetrics).unwrap();
     let host = server.host();
     for line in [
         format!("artel_outbound_requests_total{{host=\"{host}\",outcome=\"4xx\"}} 1"),

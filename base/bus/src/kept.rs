@@ -1,14 +1,15 @@
-//! A log that several nodes of one process share: the end of one closes it for no other.
+//! A log that several nodes of one process share, in tests: the end of one closes it for no other.
 
-use artel_bus::{
-    Appended, Bounds, Bus, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Record, Topic,
-    TopicSpec, Topics,
+use crate::BusError;
+use crate::port::{
+    Appended, Bounds, Bus, Fetch, Fetched, From, GroupOffset, Groups, Log, Record, Topic, TopicSpec, Topics,
 };
 use artel_message::Time;
 use async_trait::async_trait;
 use std::sync::Arc;
 
-pub(super) struct Kept(Arc<dyn Bus>);
+/// A log that closing leaves open.
+pub struct Kept(Arc<dyn Bus>);
 
 impl Kept {
     pub fn of(log: Arc<dyn Bus>) -> Arc<dyn Bus> {
@@ -18,6 +19,9 @@ impl Kept {
 
 #[async_trait]
 impl Log for Kept {
+    fn system(&self) -> &'static str {
+        self.0.system()
+    }
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
         self.0.append(topic, partition, batch).await
     }
