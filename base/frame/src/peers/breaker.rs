@@ -159,8 +159,7 @@ mod tests {
     #[tokio::test]
     async fn calls_go_to_who_has_the_fewest_and_in_turn() {
         let (nodes, members, now) = (Nodes::default(), [member(1), member(2), member(3)], Instant::now());
-        let held: Vec<Choice> =
-            (0..6).map(|_| nodes.choose(&members, None, now).expect("one")).collect();
+        let held: Vec<Choice> = (0..6).map(|_| nodes.choose(&members, None, now).expect("one")).collect();
         let mut of: Vec<&str> = held.iter().map(|choice| choice.name.as_str()).collect();
         of.sort_unstable();
         assert_eq!(of, ["n1", "n1", "n2", "n2", "n3", "n3"]);
