@@ -21,6 +21,7 @@ use artel_bus::Bus;
 use artel_flow::Runtime;
 use artel_message::Fault;
 use artel_store::{Cache, Store};
+use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -46,32 +47,35 @@ fn limit_of<N: Copy + PartialOrd + From<u8> + std::fmt::Display>(
 #[derive(Clone)]
 pub(crate) struct Admin(Arc<Inner>);
 
-struct Inner {
-    runtime: Arc<Runtime>,
-    bus: Arc<dyn Bus>,
-    store: Store,
-    cache: Arc<dyn Cache>,
-    facts: Facts,
-    readiness: Readiness,
+/// What the administration is made of.
+pub(crate) struct AdminParts {
+    pub runtime: Arc<Runtime>,
+    pub bus: Arc<dyn Bus>,
+    pub store: Store,
+    pub cache: Arc<dyn Cache>,
+    pub facts: Facts,
+    pub readiness: Readiness,
     /// The way to the other nodes, if there is one.
-    peers: Option<Arc<PeerClient>>,
+    pub peers: Option<Arc<PeerClient>>,
     /// Ends the streams when the node stops.
-    closing: CancellationToken,
+    pub closing: CancellationToken,
+}
+
+struct Inner {
+    parts: AdminParts,
     live: Arc<Semaphore>,
 }
 
+impl Deref for Inner {
+    type Target = AdminParts;
+    fn deref(&self) -> &AdminParts {
+        &self.parts
+    }
+}
+
 impl Admin {
-    pub(crate) fn new(
-        runtime: Arc<Runtime>,
-        bus: Arc<dyn Bus>,
-        store: Store,
-        cache: Arc<dyn Cache>,
-        (facts, readiness): (Facts, Readiness),
-        peers: Option<Arc<PeerClient>>,
-        closing: CancellationToken,
-    ) -> Admin {
-        let live = Arc::new(Semaphore::new(LIVE_STREAMS));
-        Admin(Arc::new(Inner { runtime, bus, store, cache, facts, readiness, peers, closing, live }))
+    pub(crate) fn new(parts: AdminParts) -> Admin {
+        Admin(Arc::new(Inner { parts, live: Arc::new(Semaphore::new(LIVE_STREAMS)) }))
     }
 
     /// What this node says of itself to the others.

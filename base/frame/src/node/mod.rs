@@ -17,7 +17,7 @@ pub use failure::StartFailure;
 pub use folder::TOKEN_FILE;
 pub use settings::check_services;
 
-use crate::admin::{Admin, Facts};
+use crate::admin::{Admin, AdminParts, Facts};
 use crate::config::{Config, Secret};
 use crate::edge::{Access, Door, Edge, Info, Readiness, Routes, operator_token, serve};
 use crate::peers::{Inside, PeerClient, PeerSide};
@@ -155,9 +155,16 @@ impl Node {
         let runtime = Arc::new(Runtime::start(parts).await?);
         ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
         measure::show(&metrics, &flow_metrics, &store);
-        let (others, ready, close) = (peers, readiness.clone(), closing.clone());
-        let admin =
-            Admin::new(runtime.clone(), bus.clone(), store.clone(), cache, (facts, ready), others, close);
+        let admin = Admin::new(AdminParts {
+            runtime: runtime.clone(),
+            bus: bus.clone(),
+            store: store.clone(),
+            cache,
+            facts,
+            readiness: readiness.clone(),
+            peers,
+            closing: closing.clone(),
+        });
         let inside =
             Inside { mediator: runtime.mediator().clone(), view: admin.view(), clock: clock.clone() };
         let peer_address = side.address();

@@ -123,7 +123,16 @@ async fn an_answer_lost_midway_is_asked_for_again_and_the_command_runs_once() {
     way.lose(2);
     assert_eq!(ctx.ask_as(put("tea", 10), asked()).await.unwrap_err().code, Code::Unavailable);
     way.lose(0);
-    let reply = ctx.ask_as(put("tea", 10), asked()).await;
+    // After so many failures the node is left alone for a while, and whoever asks is told for how long.
+    let mut look_again = tokio::time::interval(Duration::from_millis(50));
+    let mut reply = ctx.ask_as(put("tea", 10), asked()).await;
+    for _ in 0..600 {
+        let Err(fault) = &reply else { break };
+        let pause = fault.detail.as_ref().and_then(|detail| detail["retry_after"].as_u64());
+        assert!(pause.is_some_and(|seconds| (1..=10).contains(&seconds)), "{fault}");
+        look_again.tick().await;
+        reply = ctx.ask_as(put("tea", 10), asked()).await;
+    }
     assert_eq!((reply.clone(), ctx.query(Sum {}).await), (Ok(14), Ok(14)));
     assert_eq!(ctx.ask_as(put("tea", 10), asked()).await, reply);
     front.stop().await;
