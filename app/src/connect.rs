@@ -46,6 +46,11 @@ pub fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T> {
     answer.json().context("the answer is not what was expected; is the node of this program's version?")
 }
 
+/// The node is busy, full or going away: the same request can succeed later.
+pub fn is_for_now(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..=599)
+}
+
 /// Fails unless the answer is a success.
 pub fn check(answer: &Answer) -> Result<()> {
     if answer.is_success() {

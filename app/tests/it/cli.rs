@@ -5,6 +5,7 @@ use crate::system::{System, artel, consumed, post, program, stderr, stdout};
 use crate::until::until;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Output, Stdio};
 
 fn ok(output: Output) -> String {
@@ -94,6 +95,38 @@ async fn tail_goes_on_over_a_restart_of_the_node() {
     assert_eq!(next(), "{\"n\":3}");
     let ended = until("the end of tail", async || tail.try_wait().unwrap()).await;
     assert!(ended.success());
+}
+
+/// Answers each connection with the next of these, and ends.
+fn answers(listener: TcpListener, answers: Vec<String>) {
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+            while head.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+}
+
+/// A node on its way up takes connections before its new token lies in the folder, and may be busy.
+#[tokio::test]
+async fn tail_goes_on_when_a_node_that_comes_back_refuses_at_first() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let stream = |n: u32| {
+        let shown = json!({ "partition": 0, "offset": n, "time": "T", "key": null, "value": n });
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\nid: 0:{n}\ndata: {shown}\n\n"
+        )
+    };
+    let refusal =
+        |status: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    let (unknown, busy) = (refusal("401 Unauthorized"), refusal("503 Service Unavailable"));
+    answers(listener, vec![stream(1), unknown, busy, stream(2)]);
+    let tail = move || program().args(["tail", "t", "-n", "2", "--url", &url]).output().unwrap();
+    let shown = ok(tokio::task::spawn_blocking(tail).await.unwrap());
+    assert_eq!(shown, "T 0/1 - 1\nT 0/2 - 2\n");
 }
 
 #[tokio::test]

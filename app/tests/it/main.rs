@@ -22,3 +22,5 @@ mod system;
 #[cfg(feature = "otlp")]
 mod traces;
 mod until;
+#[cfg(feature = "grown")]
+mod waits;

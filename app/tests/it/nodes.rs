@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-const TOKEN: &str = "the operator of these tests";
+pub const TOKEN: &str = "the operator of these tests";
 
 /// Three nodes with everything of their own on servers that other tests use too.
 pub struct Nodes {

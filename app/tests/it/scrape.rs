@@ -3,7 +3,7 @@
 use crate::process::Process;
 use crate::system::{System, consumed, post};
 use crate::until::until;
-use artel_frame::client::{Client, Outgoing};
+use artel_frame::client::{Client, Outgoing, query};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
@@ -62,17 +62,12 @@ impl Prometheus {
 
     /// The one value of an expression, as soon as it is that.
     async fn gives(&self, expression: &str, value: &str) {
-        let name = format!("{expression} = {value}; {}", self.log());
-        let path = format!("/api/v1/query?query={}", expression.replace('+', "%2B").replace(' ', "%20"));
-        until(&name, async || {
+        let path = format!("/api/v1/query{}", query(&[("query", Some(expression))]));
+        until(&format!("{expression} = {value}"), async || {
             let found = self.get(&path).await?;
             (found["result"][0]["value"][1] == *value).then_some(())
         })
         .await;
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
@@ -80,6 +75,9 @@ impl Drop for Prometheus {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            println!("{}", std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default());
+        }
     }
 }
 

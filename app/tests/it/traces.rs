@@ -136,19 +136,21 @@ async fn one_trace_goes_from_the_request_through_outbox_and_log_to_the_last_hand
 async fn a_trace_that_begins_here_is_sent_by_the_ratio_and_a_refusal_names_its_kind() {
     let (collector, folder) = (Collector::start(), TempDir::new().unwrap());
     let mut process = node(&folder, &collector.url(), "1.0").await;
-    assert_eq!(send(&process, "bridge.commands", None).await, 403);
+    let nobody = format!("/api/bridge/consumers/{}", uuid::Uuid::now_v7());
+    let asked = Outgoing::new("DELETE".parse().unwrap(), nobody);
+    assert_eq!(process.client().send(asked).await.unwrap().status, 404);
     let probe = process.client().get("/readyz").await.unwrap();
     assert_eq!(probe.status, 200);
     assert!(process.stop().await.success());
     let spans = collector.spans();
-    let request = one(&spans, "POST /api/bridge/messages");
+    let request = one(&spans, "DELETE /api/bridge/consumers/{id}");
     assert!(request.parent_span_id.is_empty(), "it begins here");
-    let attributes = has(request, &[("http.response.status_code", "403")]);
+    let attributes = has(request, &[("http.response.status_code", "404")]);
     assert!(!attributes.contains_key("error.type"), "what the caller did wrong is no error of the server");
-    let command = one(&spans, "command bridge.produce-message");
+    let command = one(&spans, "command bridge.stop-consumer");
     assert_eq!(command.trace_id, request.trace_id);
     assert_eq!(command.status.as_ref().map(|status| status.code()), Some(StatusCode::Error));
-    has(command, &[("error.type", "forbidden")]);
+    has(command, &[("error.type", "not_found")]);
     assert!(spans.iter().all(|span| !span.name.contains("readyz")), "probes are no traces");
 }
 

@@ -3,7 +3,7 @@
 use crate::BusError;
 
 /// Kafka's limit: with `-<partition>` a folder name stays below 256 bytes.
-const MAX: usize = 249;
+pub(crate) const MAX: usize = 249;
 
 /// Refuses what Kafka would refuse as a topic name.
 pub(crate) fn check(name: &str) -> Result<(), BusError> {

@@ -3,7 +3,7 @@
 use super::lines::Chunk;
 use super::{Counts, Report};
 use crate::cli::Target;
-use crate::connect;
+use crate::connect::{self, is_for_now};
 use anyhow::{Context, Result, bail};
 use artel_frame::client::{Answer, Client, Outgoing};
 use http::Method;
@@ -93,11 +93,6 @@ impl Sender<'_> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
-
-/// The node is busy, full or going away: the same request can succeed later.
-fn is_for_now(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..=599)
 }
 
 fn retry_after(answer: &Answer) -> Option<Duration> {

@@ -33,6 +33,8 @@ pub struct Features {
     pub large_batch_bytes: usize,
     /// A value of this many bytes is refused as too large.
     pub too_large_bytes: usize,
+    /// The longest name of a topic, in bytes.
+    pub name_bytes: usize,
 }
 
 type Opened = Pin<Box<dyn Future<Output = Arc<dyn Bus>> + Send>>;

@@ -11,6 +11,7 @@ const FEATURES: Features = Features {
     persistent_groups: true,
     large_batch_bytes: 3 << 20,
     too_large_bytes: 2 << 20,
+    name_bytes: 249,
 };
 
 fn harness(config: SegmentsConfig) -> Harness {
@@ -63,7 +64,8 @@ mod prefixed {
     fn over() -> Harness {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("log");
-        Harness::new(FEATURES, folder, move || {
+        let features = Features { name_bytes: 249 - "one.".len(), ..FEATURES };
+        Harness::new(features, folder, move || {
             let opened = Segments::open(&path, SegmentsConfig::default());
             async move { Prefixed::over(opened.expect("the log opens"), "one.") }
         })

@@ -42,6 +42,7 @@ impl Waiting {
         is_away: impl Fn(&E) -> bool,
     ) -> Result<T, E> {
         let (mut pause, began) = (PAUSE, Time::from_system(std::time::SystemTime::now()));
+        self.say(Some(format!("connecting to {what}")));
         loop {
             match attempt().await {
                 Err(error) if is_away(&error) => {

@@ -230,7 +230,6 @@ async fn a_dependency_that_hangs_is_not_ready() {
 /// The value of a metric, checking the format of every line on the way.
 fn metric(answer: &Answer, name: &str) -> Option<f64> {
     let text = answer.text();
-    assert!(text.ends_with("# EOF\n"));
     let mut value = None;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (series, number) = line.rsplit_once(' ').unwrap();

@@ -14,6 +14,7 @@ const FEATURES: Features = Features {
     persistent_groups: true,
     large_batch_bytes: 3 << 20,
     too_large_bytes: 2 << 20,
+    name_bytes: 249,
 };
 
 fn harness(config: KafkaConfig) -> Harness {

@@ -77,9 +77,10 @@ async fn kafkas_group_command_shows_our_groups_with_their_lag() {
     };
     // Another process finds there what was committed.
     let other = open(quick);
-    until("the advice is committed", async || {
+    until("the advice and the other topic's start are committed", async || {
         let all = other.offsets().await.expect("listed");
-        all.iter().any(|offset| offset.topic == name && offset.next == 7)
+        let is_there = |topic: &str, next| all.iter().any(|o| o.topic == topic && o.next == next);
+        is_there(&name, 7) && is_there(&kept, 0)
     })
     .await;
     let told = describe();
