@@ -140,20 +140,23 @@ fn put_record(
     // The length stands before the body whose size is known after it. Its own size is nearly always clear beforehand.
     let start = out.len();
     let room = varint::size(length(least));
-    out.resize(start + room, 0);
-    put_body(out, record, base_timestamp, length(index));
-    let body = out.len() - start - room;
+    out.resize(start + room + at_most(record, least), 0);
+    let mut space = Space { bytes: out, at: start + room };
+    put_body(&mut space, record, base_timestamp, length(index));
+    let end = space.at;
+    let body = end - start - room;
     if body > limits.record_bytes {
         return Err(too_large(body));
     }
-    let end = out.len();
-    varint::put(out, length(body));
-    if out.len() - end == room {
-        out.copy_within(end.., start);
-        out.truncate(end);
+    out.truncate(end);
+    let mut prefix = [0; varint::MOST];
+    let mut space = Space { bytes: &mut prefix, at: 0 };
+    space.number(length(body));
+    let size = space.at;
+    if size != room {
+        out.splice(start..start + room, prefix[..size].iter().copied());
     } else {
-        let prefix = out.split_off(end);
-        out.splice(start..start + room, prefix);
+        out[start..start + room].copy_from_slice(&prefix[..size]);
     }
     if out.len() > limits.batch_bytes {
         return Err(EncodeError::BatchBytes { size: out.len(), limit: limits.batch_bytes });
@@ -161,25 +164,77 @@ fn put_record(
     Ok(())
 }
 
-fn put_field(out: &mut Vec<u8>, field: Option<&[u8]>) {
-    match field {
-        Some(bytes) => {
-            varint::put(out, length(bytes.len()));
-            out.extend_from_slice(bytes);
-        }
-        None => varint::put(out, -1),
+/// Copies `from` over `to`, of the same length. Most fields are short: two copies of a fixed size that may overlap cost less
+/// than a call.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match from.len() {
+        8..=16 => ends::<8>(from, to),
+        17..=32 => ends::<16>(from, to),
+        4..=7 => ends::<4>(from, to),
+        _ => to.copy_from_slice(from),
     }
 }
 
-fn put_body(out: &mut Vec<u8>, record: &Record<'_>, base_timestamp: i64, offset_delta: i64) {
-    out.push(0); // attributes: none are defined
-    varint::put(out, record.time.millis() - base_timestamp);
-    varint::put(out, offset_delta);
-    put_field(out, record.key);
-    put_field(out, record.value);
-    varint::put(out, length(record.headers.len()));
+#[inline(always)]
+fn ends<const N: usize>(from: &[u8], to: &mut [u8]) {
+    if let (Some(first), Some(place)) = (from.first_chunk::<N>(), to.first_chunk_mut::<N>()) {
+        *place = *first;
+    }
+    if let (Some(last), Some(place)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
+        *place = *last;
+    }
+}
+
+/// The most bytes that the body of a record takes whose payload is `least`.
+fn at_most(record: &Record<'_>, least: usize) -> usize {
+    // Attributes, two deltas, key, value and the count of headers.
+    1 + 5 * varint::MOST + least + record.headers.len() * 2 * varint::MOST
+}
+
+/// Bytes to be filled. A growing buffer would ask before each of the many small fields whether it is large enough.
+struct Space<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+}
+
+impl Space<'_> {
+    #[inline(always)]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.at] = byte;
+        self.at += 1;
+    }
+
+    #[inline(always)]
+    fn number(&mut self, v: i64) {
+        let mut rest = varint::zigzag(v);
+        while rest >= 0x80 {
+            // The low seven bits with the continuation bit.
+            self.byte((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.byte(rest as u8);
+    }
+
+    #[inline(always)]
+    fn field(&mut self, field: Option<&[u8]>) {
+        let Some(field) = field else { return self.number(-1) };
+        self.number(length(field.len()));
+        let end = self.at + field.len();
+        copy(field, &mut self.bytes[self.at..end]);
+        self.at = end;
+    }
+}
+
+fn put_body(space: &mut Space<'_>, record: &Record<'_>, base_timestamp: i64, offset_delta: i64) {
+    space.byte(0); // attributes: none are defined
+    space.number(record.time.millis() - base_timestamp);
+    space.number(offset_delta);
+    space.field(record.key);
+    space.field(record.value);
+    space.number(length(record.headers.len()));
     for (name, value) in record.headers {
-        put_field(out, Some(name.as_bytes()));
-        put_field(out, *value);
+        space.field(Some(name.as_bytes()));
+        space.field(*value);
     }
 }

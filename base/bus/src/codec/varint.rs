@@ -3,7 +3,11 @@
 use super::CodecError;
 use std::ops::Range;
 
-fn zigzag(v: i64) -> u64 {
+/// The most bytes a number takes.
+pub(super) const MOST: usize = 10;
+
+#[inline]
+pub(super) fn zigzag(v: i64) -> u64 {
     ((v << 1) ^ (v >> 63)).cast_unsigned()
 }
 
@@ -14,7 +18,7 @@ pub(super) fn size(v: i64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-#[inline]
+#[cfg(test)]
 pub(super) fn put(out: &mut Vec<u8>, v: i64) {
     let mut rest = zigzag(v);
     while rest >= 0x80 {

@@ -21,6 +21,7 @@ mod damage;
 mod disk;
 mod files;
 mod groups;
+mod incoming;
 mod index;
 mod meta;
 mod open;
@@ -50,7 +51,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, mpsc};
 use tokio::sync::{Semaphore, oneshot, watch};
-use writer::{Command, Reply, Writer};
+use writer::{Answer, Command, Reply, Writer};
 
 /// The embedded log. It needs a tokio runtime when it is used, not when it is opened.
 ///
@@ -106,9 +107,17 @@ impl Segments {
 
     /// Sends a command to the writer and waits for its answer.
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, BusError> {
+        self.answer(self.send(command)?).await
+    }
+
+    fn send<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<Answer<T>, BusError> {
         self.shared.check_open()?;
         let (reply, answer) = oneshot::channel();
         self.queue.send(command(reply)).map_err(|_| self.gone())?;
+        Ok(answer)
+    }
+
+    async fn answer<T>(&self, answer: Answer<T>) -> Result<T, BusError> {
         answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 

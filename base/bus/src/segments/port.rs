@@ -28,11 +28,23 @@ impl Log for Segments {
             return Ok(Appended::whole(partition.with_view(|view| view.bounds().end), 0));
         }
         let limits = codec_limits(&self.shared.config);
+        let encoding = self.shared.incoming.begin(&self.queue);
         let batch = encode(batch, self.shared.config.compression, &limits).map_err(refusal)?;
         // A batch larger than the whole queue may still pass, alone.
         let bytes = u32::try_from(batch.size()).unwrap_or(u32::MAX).min(self.shared.config.queue_bytes);
-        let permit = self.budget.clone().acquire_many_owned(bytes).await.map_err(|_| BusError::Closed)?;
-        self.ask(|reply| Command::Append(Append { partition, batch, reply, permit })).await
+        let permit = match self.budget.clone().try_acquire_many_owned(bytes) {
+            Ok(permit) => permit,
+            Err(_) => {
+                // The queue is full: others are written first.
+                drop(encoding);
+                let permit = self.budget.clone().acquire_many_owned(bytes).await;
+                let permit = permit.map_err(|_| BusError::Closed)?;
+                return self.ask(|reply| Command::Append(Append { partition, batch, reply, permit })).await;
+            }
+        };
+        let answer = self.send(|reply| Command::Append(Append { partition, batch, reply, permit }));
+        drop(encoding);
+        self.answer(answer?).await
     }
 
     async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {

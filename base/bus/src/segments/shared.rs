@@ -4,6 +4,7 @@ use super::config::SegmentsConfig;
 use super::disk::Disk;
 use super::files::OpenFiles;
 use super::groups::GroupTable;
+use super::incoming::Incoming;
 use super::meta::TopicMeta;
 use super::partition::Partition;
 use super::sync::{read, write};
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub groups: Mutex<GroupTable>,
     /// The number of the next partition that is opened or made.
     pub partition_ids: AtomicU64,
+    pub incoming: Incoming,
     /// Set by the first `close`: nothing new is taken in.
     closing: AtomicBool,
 }
@@ -62,6 +64,7 @@ impl Shared {
             topics: RwLock::new(topics),
             groups: Mutex::new(groups),
             partition_ids,
+            incoming: Incoming::default(),
             closing: AtomicBool::new(false),
         }
     }

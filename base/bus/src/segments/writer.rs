@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 const STORE_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, BusError>>;
+pub(super) type Answer<T> = oneshot::Receiver<Result<T, BusError>>;
 
 /// A batch that waits to be written.
 pub(super) struct Append {
@@ -50,6 +51,8 @@ pub(super) enum Command {
         topic: String,
         reply: Reply<()>,
     },
+    /// A batch is being encoded.
+    LookOut,
     /// Advised offsets are ahead of the file.
     StoreGroups,
     /// Runs retention at once.
@@ -105,7 +108,15 @@ impl Writer {
     fn next(&mut self) -> Option<Command> {
         loop {
             let due = self.store_groups_at.map_or(self.retain_at, |at| at.min(self.retain_at));
-            match self.queue.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            let incoming = &self.shared.incoming;
+            if let Some(command) = incoming.look_out(&self.queue) {
+                return Some(command);
+            }
+            incoming.set_asleep(true);
+            let command = self.queue.recv_timeout(due.saturating_duration_since(Instant::now()));
+            incoming.set_asleep(false);
+            match command {
+                Ok(Command::LookOut) => {}
                 Ok(command) => return Some(command),
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => self.housekeeping(),
@@ -160,6 +171,7 @@ impl Writer {
                 self.retain();
                 answer(reply, Ok(()));
             }
+            Command::LookOut => {}
             Command::Close => return false,
         }
         true
@@ -176,6 +188,7 @@ impl Writer {
                     bytes += append.batch.size();
                     round.push(append);
                 }
+                Ok(Command::LookOut) => {}
                 Ok(command) => {
                     other = Some(command);
                     break;
@@ -218,7 +231,7 @@ fn refuse(command: Command) {
         | Command::Register(_, reply)
         | Command::Forget { reply, .. }
         | Command::Retain(reply) => answer(reply, Err(BusError::Closed)),
-        Command::StoreGroups | Command::Close => {}
+        Command::LookOut | Command::StoreGroups | Command::Close => {}
     }
 }
 
