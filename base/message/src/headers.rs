@@ -40,6 +40,12 @@ impl Headers {
         Ok(Headers { bytes, count })
     }
 
+    /// Writes one header behind `out` in the form that [`Headers::from_record`] takes.
+    pub fn write_one(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+        put(out, Some(name.as_bytes()));
+        put(out, value);
+    }
+
     pub fn len(&self) -> usize {
         self.count as usize
     }
@@ -78,8 +84,7 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> Extend<(N, Option<V>)> for Headers {
         // Without a copy where nobody else has these bytes.
         let mut out = Vec::from(std::mem::take(&mut self.bytes));
         for (name, value) in headers {
-            put(&mut out, Some(name.as_ref().as_bytes()));
-            put(&mut out, value.as_ref().map(AsRef::as_ref));
+            Headers::write_one(&mut out, name.as_ref(), value.as_ref().map(AsRef::as_ref));
             self.count += 1;
         }
         self.bytes = Bytes::from(out);

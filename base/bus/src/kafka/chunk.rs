@@ -1,10 +1,10 @@
-//! Records as the poll thread takes them out of librdkafka: copied once into one piece of memory, made into [`Received`]
-//! by whoever reads them.
+//! Records as the poll thread takes them out of librdkafka: copied once into one piece of memory, of which every key, value
+//! and list of headers is a slice; made into [`Received`] by whoever reads them.
 
 use crate::Received;
-use artel_message::Time;
+use artel_message::{Headers, Time};
 use bytes::Bytes;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// From and to, in the chunk's bytes.
@@ -15,15 +15,17 @@ struct Entry {
     millis: i64,
     key: Option<Span>,
     value: Option<Span>,
-    /// Which of the chunk's headers.
+    /// Its headers in the form that [`Headers`] takes.
     headers: Span,
+    header_count: u32,
+    /// Bytes of key, value, and the headers' names and values.
+    payload: u32,
 }
 
 /// Records of one partition in offset order.
 pub(super) struct Chunk {
     bytes: Bytes,
     entries: Vec<Entry>,
-    headers: Vec<(Span, Option<Span>)>,
 }
 
 /// What a record costs beside its bytes.
@@ -36,9 +38,7 @@ impl Chunk {
     }
 
     pub fn size(&self) -> usize {
-        self.bytes.len()
-            + self.entries.len() * OVERHEAD
-            + self.headers.len() * size_of::<(Span, Option<Span>)>()
+        self.bytes.len() + self.entries.len() * OVERHEAD
     }
 
     /// About how much of the chunk lies at or above an offset.
@@ -51,8 +51,9 @@ impl Chunk {
     /// Appends records from `from` on to `out`, as many as `limits` allow. True when none is left behind.
     pub fn read(&self, from: i64, limits: &mut Room, out: &mut Vec<Received>) -> bool {
         let start = self.entries.partition_point(|entry| entry.offset < from);
+        out.reserve((self.entries.len() - start).min(limits.records));
         for entry in &self.entries[start..] {
-            if !limits.take(self.payload(entry), out.is_empty()) {
+            if !limits.take(entry.payload as usize, out.is_empty()) {
                 return false;
             }
             out.push(self.received(entry));
@@ -60,29 +61,19 @@ impl Chunk {
         true
     }
 
-    fn payload(&self, entry: &Entry) -> usize {
-        let length = |span: Option<Span>| span.map_or(0, |(from, to)| (to - from) as usize);
-        let headers: usize =
-            self.headers_of(entry).iter().map(|(name, value)| length(Some(*name)) + length(*value)).sum();
-        length(entry.key) + length(entry.value) + headers
-    }
-
-    fn headers_of(&self, entry: &Entry) -> &[(Span, Option<Span>)] {
-        &self.headers[entry.headers.0 as usize..entry.headers.1 as usize]
-    }
-
     fn received(&self, entry: &Entry) -> Received {
         let slice = |(from, to): Span| self.bytes.slice(from as usize..to as usize);
-        let bytes = |(from, to): Span| &self.bytes[from as usize..to as usize];
-        // The names were strings when they were copied.
-        let name = |span: Span| String::from_utf8_lossy(bytes(span));
-        let headers = self.headers_of(entry).iter();
+        // They were written by this module: there is nothing to be wrong with them.
+        let headers = match entry.header_count {
+            0 => Headers::new(),
+            count => Headers::from_record(slice(entry.headers), count as usize).unwrap_or_default(),
+        };
         Received {
             offset: entry.offset,
             time: Time::from_millis(entry.millis),
             key: entry.key.map(slice),
             value: entry.value.map(slice),
-            headers: headers.map(|(key, value)| (name(*key), value.map(bytes))).collect(),
+            headers,
         }
     }
 }
@@ -110,7 +101,13 @@ impl Room {
 pub(super) struct Builder {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
-    headers: Vec<(Span, Option<Span>)>,
+}
+
+/// The headers of one record while they are written.
+#[derive(Default)]
+struct Written {
+    count: u32,
+    payload: usize,
 }
 
 impl Builder {
@@ -129,30 +126,42 @@ impl Builder {
     pub fn push(&mut self, message: &BorrowedMessage<'_>) {
         let key = message.key().map(|key| self.put(key));
         let value = message.payload().map(|value| self.put(value));
-        let first = self.headers.len();
+        let first = self.bytes.len();
+        let mut written = Written::default();
         if message.headers().is_some()
-            && catch_unwind(AssertUnwindSafe(|| self.put_headers(message))).is_err()
+            && catch_unwind(AssertUnwindSafe(|| self.put_headers(message, &mut written))).is_err()
         {
             // rdkafka panics on a name that is not UTF-8: another program's message, which must not stop the partition.
-            self.headers.truncate(first);
-            self.put_good_headers(message);
+            self.bytes.truncate(first);
+            written = Written::default();
+            self.put_good_headers(message, &mut written);
         }
-        let headers = (index(first), index(self.headers.len()));
-        let millis = message.timestamp().to_millis().unwrap_or(0);
-        self.entries.push(Entry { offset: message.offset(), millis, key, value, headers });
+        self.entries.push(Entry {
+            offset: message.offset(),
+            millis: message.timestamp().to_millis().unwrap_or(0),
+            key,
+            value,
+            headers: (index(first), index(self.bytes.len())),
+            header_count: written.count,
+            payload: index(message.key().map_or(0, <[u8]>::len) + message.payload_len() + written.payload),
+        });
     }
 
-    fn put_headers(&mut self, message: &BorrowedMessage<'_>) {
+    fn put_header(&mut self, header: &Header<'_, &[u8]>, written: &mut Written) {
+        Headers::write_one(&mut self.bytes, header.key, header.value);
+        written.count += 1;
+        written.payload += header.key.len() + header.value.map_or(0, <[u8]>::len);
+    }
+
+    fn put_headers(&mut self, message: &BorrowedMessage<'_>, written: &mut Written) {
         let Some(headers) = message.headers() else { return };
         for header in headers.iter() {
-            let name = self.put(header.key.as_bytes());
-            let value = header.value.map(|value| self.put(value));
-            self.headers.push((name, value));
+            self.put_header(&header, written);
         }
     }
 
     /// Those whose names can be read.
-    fn put_good_headers(&mut self, message: &BorrowedMessage<'_>) {
+    fn put_good_headers(&mut self, message: &BorrowedMessage<'_>, written: &mut Written) {
         let Some(headers) = message.headers() else { return };
         for at in 0..headers.count() {
             let Ok(Some(header)) = catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) else {
@@ -163,9 +172,7 @@ impl Builder {
                 );
                 continue;
             };
-            let name = self.put(header.key.as_bytes());
-            let value = header.value.map(|value| self.put(value));
-            self.headers.push((name, value));
+            self.put_header(&header, written);
         }
     }
 
@@ -180,10 +187,9 @@ impl Builder {
         let next = Builder {
             bytes: Vec::with_capacity(self.bytes.len()),
             entries: Vec::with_capacity(self.entries.len()),
-            headers: Vec::with_capacity(self.headers.len()),
         };
         let full = std::mem::replace(self, next);
-        Chunk { bytes: Bytes::from(full.bytes), entries: full.entries, headers: full.headers }
+        Chunk { bytes: Bytes::from(full.bytes), entries: full.entries }
     }
 }
 
