@@ -1,12 +1,13 @@
-//! A second service, so that roles can be split: it reads topics on its own account and counts what stands in them.
+//! A second service, so that roles can be split: it reads topics on its own account and counts what stands in them. What the
+//! bridge writes there is another service's: a record is known by its place, and a message that a crash had published twice
+//! by its id.
 
 use artel_bus::From as Begin;
 use artel_flow::{Raw, Read, Service, Tx};
-use artel_message::{Command, Described, Fault, Query};
+use artel_message::{Command, Described, Envelope, Fault, Query};
 use artel_store::Migrations;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Messages per answer of [`Seen`].
@@ -16,7 +17,9 @@ const TABLES: Migrations = Migrations {
     component: "tally",
     files: &[(
         "0001_tally.sql",
-        "CREATE TABLE tally_seen (id UUID PRIMARY KEY, topic TEXT NOT NULL, times BIGINT NOT NULL);",
+        "CREATE TABLE tally_seen (topic TEXT, partition BIGINT, position BIGINT, message UUID NOT NULL, times BIGINT NOT NULL,
+             PRIMARY KEY (topic, partition, position));
+         CREATE INDEX tally_seen_message ON tally_seen (message);",
     )],
 };
 
@@ -27,14 +30,23 @@ pub struct Follow {
     pub topics: Vec<String>,
 }
 
-/// How many messages were seen.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
-#[query(name = "tally.count", reply = i64)]
+#[query(name = "tally.count", reply = Counted)]
 pub struct Count {}
 
-/// How often each message was seen, by id; a page of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Counted {
+    /// Different ones.
+    pub messages: i64,
+    /// Places of the log.
+    pub records: i64,
+    /// How often a record was taken in that had been taken in before.
+    pub again: i64,
+}
+
+/// The ids of the messages seen, in order; a page of them.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
-#[query(name = "tally.seen", reply = BTreeMap<Uuid, i64>)]
+#[query(name = "tally.seen", reply = Vec<Uuid>)]
 pub struct Seen {
     pub after: Uuid,
 }
@@ -55,23 +67,24 @@ async fn follow(tx: &mut Tx, follow: Follow) -> Result<usize, Fault> {
 }
 
 async fn see(tx: &mut Tx, raw: Raw) -> Result<(), Fault> {
+    let message = Envelope::from_headers(&raw.headers).map_or(raw.id, |envelope| envelope.id);
     tx.exec(
-        "INSERT INTO tally_seen (id, topic, times) VALUES ($1, $2, 1)
-         ON CONFLICT (id) DO UPDATE SET times = tally_seen.times + 1",
-        (raw.id, &*raw.topic),
+        "INSERT INTO tally_seen (topic, partition, position, message, times) VALUES ($1, $2, $3, $4, 1)
+         ON CONFLICT (topic, partition, position) DO UPDATE SET times = tally_seen.times + 1",
+        (&*raw.topic, raw.partition, raw.offset, message),
     )
     .await?;
     Ok(())
 }
 
-async fn count(read: &Read, _: Count) -> Result<i64, Fault> {
-    let (count,): (i64,) = read.one("SELECT count(*) FROM tally_seen", ()).await?;
-    Ok(count)
+async fn count(read: &Read, _: Count) -> Result<Counted, Fault> {
+    let sql = "SELECT count(DISTINCT message), count(*), CAST(coalesce(sum(times - 1), 0) AS BIGINT) FROM tally_seen";
+    let (messages, records, again) = read.one(sql, ()).await?;
+    Ok(Counted { messages, records, again })
 }
 
-async fn seen(read: &Read, seen: Seen) -> Result<BTreeMap<Uuid, i64>, Fault> {
-    let rows: Vec<(Uuid, i64)> = read
-        .all("SELECT id, times FROM tally_seen WHERE id > $1 ORDER BY id LIMIT $2", (seen.after, PAGE))
-        .await?;
-    Ok(rows.into_iter().collect())
+async fn seen(read: &Read, seen: Seen) -> Result<Vec<Uuid>, Fault> {
+    let sql = "SELECT DISTINCT message FROM tally_seen WHERE message > $1 ORDER BY message LIMIT $2";
+    let ids: Vec<(Uuid,)> = read.all(sql, (seen.after, PAGE)).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
 }
