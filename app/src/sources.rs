@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The settings of a process: defaults, file, environment, arguments.
 pub fn of(settings: &Settings) -> Sources {
-    let sources = Sources::of_process(settings.config.clone()).compiled(compiled());
+    let sources = Sources::of_process(settings.config.clone()).compiled(Compiled::of_this_build());
     match &settings.data_dir {
         Some(folder) => sources.set("--data-dir", "node.data_dir", folder.display().to_string()),
         None => sources,
@@ -33,16 +33,6 @@ fn with(mut sources: Sources, listen: Option<&String>, roles: Option<&Vec<String
     sources
 }
 
-/// What this binary was built with.
-fn compiled() -> Compiled {
-    Compiled {
-        kafka: cfg!(feature = "kafka"),
-        postgres: cfg!(feature = "postgres"),
-        redis: cfg!(feature = "redis"),
-        otlp: cfg!(feature = "otlp"),
-    }
-}
-
 /// Reads and checks everything, the services' sections too.
 pub fn load(sources: Sources) -> Result<Config, Vec<Problem>> {
     let services = services::all();
@@ -51,7 +41,8 @@ pub fn load(sources: Sources) -> Result<Config, Vec<Problem>> {
 
 /// Where a node on this machine keeps what it knows: as given, or as configured.
 pub fn data_dir(given: Option<&Path>) -> PathBuf {
-    let configured = || Config::load(Sources::of_process(None).compiled(compiled())).ok();
+    let sources = || Sources::of_process(None).compiled(Compiled::of_this_build());
+    let configured = || Config::load(sources()).ok();
     match given {
         Some(folder) => folder.to_owned(),
         None => configured().map_or_else(|| PathBuf::from("data"), |config| config.node.data_dir),

@@ -4,14 +4,14 @@ use crate::nodes::Nodes;
 use crate::scenarios::crashes::{agree, numbered, reached, sending};
 use crate::system::{System, consumed, post, stderr};
 use crate::until::until;
+use artel_frame::client::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Waits until every lease is a living node's and these nodes have shares; returns how long that took.
-async fn shared_by(nodes: &Nodes, asked: usize, names: &[&str]) -> std::time::Duration {
+pub async fn shared_by(client: &Client, names: &[&str]) -> std::time::Duration {
     let began = Instant::now();
-    let client = nodes.client_of(asked);
     until(&format!("leases shared by {names:?}"), async || {
         let answer = client.get("/api/admin/status").await.ok()?;
         let status: Value = answer.json().ok()?;
@@ -30,15 +30,15 @@ async fn work_is_taken_over_after_a_kill_and_after_a_clean_stop() {
     let Some(mut nodes) = Nodes::of(2).await else { return };
     let hello = json!({ "topic": "greetings", "value": 1 });
     assert_eq!(post(&nodes, "/api/bridge/messages", &hello).await.status, 202);
-    shared_by(&nodes, 0, &["node-1", "node-2"]).await;
+    shared_by(&nodes.client(), &["node-1", "node-2"]).await;
     nodes.processes[1].kill();
-    let killed = shared_by(&nodes, 0, &["node-1"]).await;
+    let killed = shared_by(&nodes.client(), &["node-1"]).await;
     assert_eq!(post(&nodes, "/api/bridge/messages", &hello).await.status, 202);
     consumed(&nodes, 2).await;
     nodes.processes[1].begin();
-    shared_by(&nodes, 0, &["node-1", "node-2"]).await;
+    shared_by(&nodes.client(), &["node-1", "node-2"]).await;
     nodes.processes[1].signal(Signal::TERM);
-    let left = shared_by(&nodes, 0, &["node-1"]).await;
+    let left = shared_by(&nodes.client(), &["node-1"]).await;
     let status = nodes.processes[1].ended().await;
     assert!(status.success(), "{status}");
     println!("taken over {killed:?} after kill -9, {left:?} after SIGTERM");
@@ -56,13 +56,13 @@ async fn a_node_that_froze_does_no_harm_when_it_comes_back() {
     let mut producer = sending(&nodes, "freezing", &file);
     assert!(reached(&nodes, &mut producer, LINES / 4).await, "it was sent before the freeze");
     nodes.processes[1].signal(Signal::STOP);
-    let taken = shared_by(&nodes, 0, &["node-1"]).await;
+    let taken = shared_by(&nodes.client(), &["node-1"]).await;
     nodes.processes[1].signal(Signal::CONT);
     let sent = tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
     assert!(sent.status.success(), "{}", stderr(&sent));
     let totals = consumed(&nodes, LINES).await;
     println!("taken over {taken:?} after the freeze: {totals}");
     agree(&nodes, "freezing", LINES).await;
-    shared_by(&nodes, 0, &["node-1", "node-2"]).await;
+    shared_by(&nodes.client(), &["node-1", "node-2"]).await;
     nodes.restart().await;
 }

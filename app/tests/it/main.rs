@@ -1,7 +1,8 @@
 //! The whole program, end to end. What any system of nodes must do stands in `scenarios`, over the trait `System`; how a
-//! system is run stands beside it: `process` is the real binary as one process.
+//! system is run stands beside it: `process` is the real binary as one process, `nodes` are several, `sandboxes` are nodes in the process of the test.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod address;
 mod bad_input;
 mod cli;
 #[cfg(feature = "grown")]
@@ -14,11 +15,17 @@ mod losses;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
+#[cfg(feature = "grown")]
+mod roles;
+#[cfg(feature = "grown")]
+mod sandboxes;
 mod scenarios;
 mod scrape;
 mod size;
 mod stops;
 mod system;
+#[cfg(feature = "grown")]
+mod tally;
 #[cfg(feature = "otlp")]
 mod traces;
 mod until;

@@ -1,5 +1,6 @@
 //! The real binary as one process with a data folder of its own.
 
+use crate::address;
 use crate::system::{System, program};
 use crate::until::until;
 use artel_frame::client::Client;
@@ -7,7 +8,6 @@ use artel_frame::config::Secret;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ impl Process {
     pub async fn with(data: Option<&Path>, arguments: &[&str]) -> Process {
         let place = TempDir::new().unwrap();
         let data = data.map_or_else(|| place.path().join("data"), Path::to_owned);
-        // The port stays the same over restarts; this one was free a moment ago.
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        // It stays the same over restarts.
+        let listen = address::free().to_string();
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let mut process =
             Process { place, data, listen, arguments, child: None, ready_after: Duration::ZERO };

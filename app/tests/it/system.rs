@@ -17,6 +17,8 @@ pub trait System {
     async fn restart(&mut self);
     /// Ends without a warning and starts again.
     async fn crash(&mut self);
+    /// What else holds of a system that is run this way; looked at after each scenario.
+    async fn holds(&self) {}
 }
 
 /// The command line, pointed at the system.

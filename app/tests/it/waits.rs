@@ -1,10 +1,11 @@
 //! Servers that are away when a node starts, or go away later: it waits, says for whom, and goes on by itself.
 
+use crate::address::free;
 use crate::nodes::Servers;
 use crate::system::program;
 use crate::until::until;
 use artel_frame::client::Client;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use tokio::task::JoinSet;
 
@@ -35,10 +36,6 @@ fn way(from: SocketAddr, to: String) -> JoinSet<()> {
         }
     });
     way
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Until `/readyz` answers so, with this in its report.

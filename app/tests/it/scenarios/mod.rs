@@ -7,6 +7,9 @@ mod life;
 #[cfg(feature = "grown")]
 use crate::nodes::Nodes;
 use crate::process::Process;
+#[cfg(feature = "grown")]
+use crate::sandboxes::Sandboxes;
+use crate::system::System;
 
 /// Each scenario as a test of this way to run a system.
 macro_rules! on {
@@ -15,6 +18,7 @@ macro_rules! on {
         async fn $scenario() {
             let mut system = $start;
             $module::$scenario(&mut system).await;
+            system.holds().await;
         }
     )+};
 }
@@ -40,8 +44,23 @@ macro_rules! on_servers {
         async fn $scenario() {
             let Some(mut system) = $start else { return };
             $module::$scenario(&mut system).await;
+            system.holds().await;
         }
     )+};
+}
+
+#[cfg(feature = "grown")]
+mod three_nodes_in_one_process {
+    use super::*;
+
+    on_servers! { Sandboxes::start().await =>
+        life::a_message_is_followed_from_accepted_to_consumed,
+        life::a_repeat_is_answered_alike_and_another_body_refused,
+        life::consumers_and_totals_stay_over_a_restart,
+        file::every_line_of_a_file_ends_as_consumed,
+        file::bad_lines_are_named_and_the_others_go_on,
+        crashes::what_was_answered_is_consumed_once_through_ten_kills,
+    }
 }
 
 #[cfg(feature = "grown")]

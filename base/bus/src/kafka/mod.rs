@@ -69,6 +69,9 @@ struct Clients {
 }
 
 /// The log on Kafka. It needs a tokio runtime when it is used, not when it is opened.
+///
+/// Dropping it without [`Bus::close`](crate::Bus::close) ends it as a crash would: what is on its way is taken back as far as it
+/// has not left, and nothing more is told to the brokers. Its threads end behind it.
 pub struct Kafka {
     config: Arc<KafkaConfig>,
     health: Arc<Health>,
@@ -90,8 +93,16 @@ pub struct Kafka {
 /// Wakes the thread that does what has to be done now and then.
 #[derive(Default)]
 struct Housekeeper {
-    ends: Mutex<bool>,
+    end: Mutex<Option<End>>,
     wake: std::sync::Condvar,
+}
+
+/// How the clients end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// What has begun is finished first.
+    InOrder,
+    AtOnce,
 }
 
 impl Kafka {
@@ -137,7 +148,10 @@ impl Kafka {
         let work = move || {
             let (mut told, mut refreshed) = (Instant::now(), Instant::now());
             let pause = HOUSEKEEPING.min(config.advise_interval);
-            while !keeper.pause(pause) {
+            let end = loop {
+                if let Some(end) = keeper.pause(pause) {
+                    break end;
+                }
                 clients.asker.poll();
                 if refreshed.elapsed() >= config.advise_refresh {
                     refreshed = Instant::now();
@@ -147,8 +161,10 @@ impl Kafka {
                     told = Instant::now();
                     groups.flush();
                 }
+            };
+            if end == End::InOrder {
+                groups.flush();
             }
-            groups.flush();
             // The last to hold these: leaving takes a moment.
             drop((groups, clients, alive));
         };
@@ -206,25 +222,29 @@ impl Kafka {
     }
 
     /// Tells every thread to end.
-    fn begin_end(&self) {
+    fn begin_end(&self, end: End) {
         // Under the lock nobody starts a lane that would not hear of it.
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if self.closed.send_replace(true) {
             return;
         }
-        let deadline = Instant::now() + self.config.close_deadline;
+        let patience = match end {
+            End::InOrder => self.config.close_deadline,
+            End::AtOnce => Duration::ZERO,
+        };
+        let deadline = Instant::now() + patience;
         lanes.values().for_each(|lane| lane.close(deadline));
         drop(lanes);
         self.room.close();
         self.readers.close();
         // The housekeeper's are the last.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.housekeeper.end();
+        self.housekeeper.end(end);
         self.alive.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     async fn end(&self) {
-        self.begin_end();
+        self.begin_end(End::InOrder);
         if tokio::time::timeout(self.config.close_deadline, self.threads.closed()).await.is_err() {
             tracing::warn!(
                 target: "artel_bus::kafka",
@@ -236,20 +256,20 @@ impl Kafka {
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        self.begin_end();
+        self.begin_end(End::AtOnce);
     }
 }
 
 impl Housekeeper {
-    /// True when it is time to end.
-    fn pause(&self, pause: Duration) -> bool {
-        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(ends, pause, |ends| !*ends);
+    /// Says how, when it is time to end.
+    fn pause(&self, pause: Duration) -> Option<End> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(end, pause, |end| end.is_none());
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn end(&self) {
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    fn end(&self, end: End) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         self.wake.notify_all();
     }
 }

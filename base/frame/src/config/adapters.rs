@@ -4,13 +4,25 @@ use super::Config;
 use super::secret::Url;
 use std::path::PathBuf;
 
-/// Which heavy parts the binary was built with. The binary says so, the base does not know.
+/// Which heavy parts there are. Whoever loads a configuration says so; without a word there are none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Compiled {
     pub kafka: bool,
     pub postgres: bool,
     pub redis: bool,
     pub otlp: bool,
+}
+
+impl Compiled {
+    /// What this build has, by the cargo features of this crate.
+    pub fn of_this_build() -> Compiled {
+        Compiled {
+            kafka: cfg!(feature = "kafka"),
+            postgres: cfg!(feature = "postgres"),
+            redis: cfg!(feature = "redis"),
+            otlp: cfg!(feature = "otlp"),
+        }
+    }
 }
 
 /// The log that `bus.url` names.

@@ -1,5 +1,8 @@
 //! Real nodes inside of a test: real HTTP on a port of their own, real files in a temporary folder, a clock that can be
 //! moved by hand. Each node runs on a tokio runtime of its own, so that a crash takes all of its tasks at once.
+//!
+//! A node is embedded unless its settings say otherwise: URLs of real servers open the real adapters, as far as they are
+//! compiled in. Several nodes with the same servers are one system.
 
 use crate::client::Client;
 use crate::config::{Compiled, Config, Sources};
@@ -9,7 +12,7 @@ use artel_bus::{Bus, Fetch};
 use artel_flow::{Clock, Ctx, Ids, Service};
 use artel_message::{Described, Envelope, Event, Time};
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -26,6 +29,7 @@ type Make<T> = Arc<dyn Fn() -> Vec<T> + Send + Sync>;
 pub struct SandboxOptions {
     services: Make<Service>,
     catalogue: Make<Described>,
+    file: Option<PathBuf>,
     settings: Vec<(String, String)>,
     clock: Clock,
     ids: Ids,
@@ -33,6 +37,12 @@ pub struct SandboxOptions {
 }
 
 impl SandboxOptions {
+    /// A file of settings, as `--config` names one. It is read at each start; a [`setting`](SandboxOptions::setting) is stronger.
+    pub fn file(mut self, path: impl Into<PathBuf>) -> SandboxOptions {
+        self.file = Some(path.into());
+        self
+    }
+
     /// One setting, such as `("flow.tries", "2")` or `("bridge.consume", "false")`: the text is read as the type of its key.
     pub fn setting(mut self, path: &str, value: impl Into<String>) -> SandboxOptions {
         self.settings.push((path.to_owned(), value.into()));
@@ -92,6 +102,7 @@ impl Sandbox {
         SandboxOptions {
             services: Arc::new(services),
             catalogue: Arc::new(catalogue),
+            file: None,
             settings: Vec::new(),
             clock: Clock::system(),
             ids: Ids::system(),
@@ -116,7 +127,7 @@ impl Sandbox {
         &self.running.as_ref().expect("the node is down").node
     }
 
-    /// Where it listens; another port after each start.
+    /// Where it listens: another port after each start, unless the settings name one by `http.listen`.
     pub fn url(&self) -> String {
         self.node().url()
     }
@@ -193,6 +204,13 @@ impl Sandbox {
 
     /// Drops every task where it stands, keeps the folder, and starts again on it.
     pub async fn crash(&mut self) -> Result<(), StartFailure> {
+        self.kill().await;
+        self.begin().await
+    }
+
+    /// Drops every task where it stands: nothing is finished, told or closed, as in a process that is killed. The folder is
+    /// kept. Until [`begin`](Sandbox::begin) the node is down.
+    pub async fn kill(&mut self) {
         if let Some(Running { node, tokio }) = self.running.take() {
             // Dropping tasks may wait for threads, which an async context must not.
             let ended = tokio::task::spawn_blocking(move || {
@@ -201,6 +219,14 @@ impl Sandbox {
             });
             let _ = ended.await;
         }
+    }
+
+    /// Starts what is down, on the folder it had.
+    ///
+    /// # Panics
+    /// When it runs.
+    pub async fn begin(&mut self) -> Result<(), StartFailure> {
+        assert!(self.running.is_none(), "the node runs");
         self.running = Some(run_when_free(&self.options, self.folder.path()).await?);
         Ok(())
     }
@@ -225,11 +251,10 @@ impl Drop for Sandbox {
 }
 
 async fn run(options: &SandboxOptions, folder: &Path) -> Result<Running, StartFailure> {
-    let mut sources = Sources::new().set("sandbox", "node.data_dir", folder.display().to_string()).set(
-        "sandbox",
-        "http.listen",
-        "127.0.0.1:0",
-    );
+    let mut sources = Sources::new()
+        .file(options.file.as_ref())
+        .set("sandbox", "node.data_dir", folder.display().to_string())
+        .set("sandbox", "http.listen", "127.0.0.1:0");
     // The services under test have sections of their own, which the defaults need not know.
     for service in (options.services)() {
         sources = sources.defaults("sandbox", &format!("[{}]\n", service.name()));
@@ -237,8 +262,9 @@ async fn run(options: &SandboxOptions, folder: &Path) -> Result<Running, StartFa
     for (path, value) in &options.settings {
         sources = sources.setting("sandbox", path, value);
     }
-    let several = options.log.is_some();
-    let compiled = Compiled { postgres: several, kafka: several, ..Compiled::default() };
+    let built = Compiled::of_this_build();
+    // A log that was handed over stands where Kafka would.
+    let compiled = Compiled { kafka: built.kafka || options.log.is_some(), ..built };
     let config = Config::load(sources.compiled(compiled)).map_err(StartFailure::Config)?;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let tokio = tokio.map_err(|error| StartFailure::Folder {
