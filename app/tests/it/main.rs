@@ -2,6 +2,8 @@
 //! system is run stands beside it: `process` is the real binary as one process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#[cfg(feature = "grown")]
+mod backends;
 mod bad_input;
 mod cli;
 #[cfg(feature = "grown")]
@@ -10,10 +12,16 @@ mod cluster;
 mod collector;
 mod disks;
 #[cfg(feature = "grown")]
+mod foreign;
+#[cfg(feature = "grown")]
+mod java;
+#[cfg(feature = "grown")]
 mod losses;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
+#[cfg(feature = "grown")]
+mod refusals;
 mod scenarios;
 mod scrape;
 mod size;

@@ -1,9 +1,10 @@
-//! What `/readyz` asks: the log, each database, the groups, and room on the disk.
+//! What `/readyz` asks: the log, each database, the cache, the groups, and room on the disk.
 
 use crate::admin::Facts;
 use crate::edge::Readiness;
 use artel_bus::{Bus, BusError};
 use artel_flow::Runtime;
+use artel_store::Cache;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub(super) fn register(
     readiness: &Readiness,
     runtime: &Arc<Runtime>,
     bus: &Arc<dyn Bus>,
+    cache: &Arc<dyn Cache>,
     facts: &Facts,
     data_dir: &Path,
 ) {
@@ -26,6 +28,8 @@ pub(super) fn register(
             Arc::new(move || database(check.clone(), service.clone())),
         );
     }
+    let cache = cache.clone();
+    readiness.register_dispensable("cache", Arc::new(move || self::cache(cache.clone())));
     let groups = runtime.clone();
     readiness.register("groups", Arc::new(move || self::groups(groups.clone())));
     let folder: Arc<Path> = Arc::from(data_dir);
@@ -50,6 +54,11 @@ async fn log(bus: Arc<dyn Bus>) -> Result<(), String> {
 async fn database(runtime: Arc<Runtime>, service: String) -> Result<(), String> {
     let Some(ctx) = runtime.ctx(&service) else { return Ok(()) };
     ctx.read().await.map(drop).map_err(|fault| fault.reason)
+}
+
+/// Without it work goes on, slower: it takes nobody's readiness.
+async fn cache(cache: Arc<dyn Cache>) -> Result<(), String> {
+    cache.trouble().map_or(Ok(()), |reason| Err(format!("{reason}; work goes on without it, slower")))
 }
 
 async fn groups(runtime: Arc<Runtime>) -> Result<(), String> {
