@@ -54,6 +54,38 @@ fn a_scheme_that_is_none_is_refused_before_anything_begins() {
     ));
 }
 
+#[test]
+fn settings_that_do_not_fit_together_are_refused() {
+    for (text, said) in [
+        (
+            "[node]\nroles = [\"billing\"]\n",
+            "my.toml:2: node.roles: no service is called 'billing'; there are bridge\n",
+        ),
+        (
+            "[kafka]\nsecurity = \"sasl_ssl\"\n",
+            "kafka.password: missing; kafka.security asks for a password\n",
+        ),
+        (
+            "[kafka]\nca_file = \"ca.pem\"\n",
+            "my.toml:2: kafka.ca_file: kafka.security uses no TLS; make it ssl",
+        ),
+        (
+            "[peers]\nlisten = \"127.0.0.1:7001\"\n",
+            "my.toml:2: peers.listen: other nodes prove by peers.secret",
+        ),
+        (
+            "[http]\nlisten = \"0.0.0.0:8080\"\n",
+            "my.toml:2: http.listen: 0.0.0.0:8080 can be reached from other machines",
+        ),
+    ] {
+        for command in ["run", "check"] {
+            let (output, told) = with_settings(command, text);
+            assert_eq!(output.status.code(), Some(2), "{told}");
+            assert!(told.contains(said), "{said} is missing in:\n{told}");
+        }
+    }
+}
+
 /// The sentence of a problem document with this status.
 async fn refusal(process: &Process, status: u16, body: Value) -> String {
     let answer = post(process, "/api/bridge/messages", &body).await;

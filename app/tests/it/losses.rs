@@ -1,76 +1,16 @@
 //! Everything falls over while messages are under way: nodes, brokers, the database, the cache. Servers of its own, which
 //! `cargo xtask backends` starts; nothing of what was accepted is lost or done twice, and keys keep their order.
 
-use crate::nodes::{Nodes, Servers};
+use crate::backends::Backends;
+use crate::nodes::Nodes;
 use crate::scenarios::crashes::{agree, numbered, sending};
 use crate::system::{System, consumed, messages, stderr};
 use crate::until::until;
-use artel_store::conformance::database_on;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 const LINES: u64 = 50_000;
-
-/// A set of real servers of this test's own.
-struct Backends {
-    instance: String,
-}
-
-impl Backends {
-    /// `None`, said on the standard output, where servers are not asked for.
-    fn start() -> Option<Backends> {
-        if std::env::var("ARTEL_TEST_KAFKA").is_err() {
-            let thread = std::thread::current();
-            println!("skipped: {}: ARTEL_TEST_KAFKA is not set", thread.name().unwrap_or("a test"));
-            return None;
-        }
-        let backends = Backends { instance: format!("losses-{}", std::process::id()) };
-        backends.run(&["up", "kafka", "postgres", "redis", "--brokers", "3", "--durable"]);
-        Some(backends)
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.call(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Starts what was killed. What a killed server left behind may need a moment to go.
-    async fn up(&self) {
-        until("the servers to be up again", async || self.call(&["up"]).status.success().then_some(())).await;
-    }
-
-    fn call(&self, arguments: &[&str]) -> Output {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        Command::new("cargo")
-            .args(["xtask", "backends"])
-            .args(arguments)
-            .args(["--instance", &self.instance])
-            .current_dir(root)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    async fn servers(&self) -> Servers {
-        let lines = self.run(&["up"]);
-        let of = |name: &str| {
-            let value = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            value.unwrap_or_else(|| panic!("{name} in {lines}")).to_owned()
-        };
-        let database = database_on(&of("ARTEL_TEST_POSTGRES")).await;
-        Servers { kafka: of("ARTEL_TEST_KAFKA"), redis: of("ARTEL_TEST_REDIS"), database }
-    }
-}
-
-impl Drop for Backends {
-    fn drop(&mut self) {
-        self.run(&["down", "--wipe"]);
-    }
-}
 
 /// What happens when so many of a hundred lines are consumed.
 const EVENTS: [(u64, &str); 9] = [
@@ -91,12 +31,12 @@ async fn happen(event: &str, backends: &Backends, nodes: &mut Nodes) {
         "node 2" => nodes.processes[1].crash().await,
         "broker 1" | "broker 2" => {
             let broker = event.replace("broker ", "kafka-");
-            backends.run(&["signal", &broker, "kill"]);
+            backends.kill(&broker);
             backends.up().await;
         }
         "database" | "cache" => {
             let server = if event == "database" { "postgres" } else { "redis" };
-            backends.run(&["signal", server, "kill"]);
+            backends.kill(server);
             backends.up().await;
         }
         other => panic!("no such event: {other}"),
@@ -120,7 +60,8 @@ fn check_order(messages: &[Value]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_whatever_falls_over() {
-    let Some(backends) = Backends::start() else { return };
+    let which = ["kafka", "postgres", "redis"];
+    let Some(backends) = Backends::start("losses", &which, &["--brokers", "3", "--durable"]) else { return };
     let mut nodes = Nodes::on(backends.servers().await, 2).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("lines.ndjson");

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod address;
+#[cfg(feature = "grown")]
+mod backends;
 mod bad_input;
 mod cli;
 #[cfg(feature = "grown")]
@@ -11,10 +13,16 @@ mod cluster;
 mod collector;
 mod disks;
 #[cfg(feature = "grown")]
+mod foreign;
+#[cfg(feature = "grown")]
+mod java;
+#[cfg(feature = "grown")]
 mod losses;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
+#[cfg(feature = "grown")]
+mod refusals;
 #[cfg(feature = "grown")]
 mod roles;
 #[cfg(feature = "grown")]

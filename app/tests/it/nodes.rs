@@ -2,6 +2,7 @@
 
 use crate::process::Process;
 use crate::system::System;
+use crate::until::until;
 use artel_frame::client::Client;
 use artel_frame::config::Secret;
 use artel_store::conformance::{TestDatabase, database};
@@ -78,6 +79,40 @@ impl Nodes {
             processes.push(Process::with(None, &["--config", config.to_str().unwrap()]).await);
         }
         Nodes { processes, place, next: 0, _database: servers.database }
+    }
+
+    /// One node with these settings, started and not waited for; `servers` says whose database it is.
+    pub fn unready(servers: Servers, settings: &str) -> Nodes {
+        let mut nodes = Nodes {
+            processes: Vec::new(),
+            place: TempDir::new().unwrap(),
+            next: 0,
+            _database: servers.database,
+        };
+        std::fs::write(nodes.place.path().join("operator-token"), TOKEN).unwrap();
+        let config = nodes.set(settings);
+        let mut process = Process::prepared(None, &["--config", config.to_str().unwrap()]);
+        process.begin_unready();
+        nodes.processes.push(process);
+        nodes
+    }
+
+    /// Writes the settings that the node has from its next start on.
+    pub fn set(&self, settings: &str) -> PathBuf {
+        let config = self.place.path().join("node-1.toml");
+        std::fs::write(&config, settings).unwrap();
+        config
+    }
+
+    /// Until `/readyz` answers so, with all of this in its report.
+    pub async fn report(&self, status: u16, says: &[&str]) -> String {
+        let client = self.client_of(0);
+        until(&format!("/readyz with {status} and {says:?}"), async || {
+            let answer = client.get("/readyz").await.ok()?;
+            let text = answer.text();
+            (answer.status == status && says.iter().all(|part| text.contains(part))).then_some(text)
+        })
+        .await
     }
 
     /// A client of one of the nodes, with the operator's token.

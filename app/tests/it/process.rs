@@ -7,9 +7,9 @@ use artel_frame::client::Client;
 use artel_frame::config::Secret;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -32,21 +32,41 @@ impl Process {
 
     /// Starts it on this data folder, with further arguments.
     pub async fn with(data: Option<&Path>, arguments: &[&str]) -> Process {
+        let mut process = Process::prepared(data, arguments);
+        process.begin();
+        process
+    }
+
+    /// The same, not started.
+    pub fn prepared(data: Option<&Path>, arguments: &[&str]) -> Process {
         let place = TempDir::new().unwrap();
         let data = data.map_or_else(|| place.path().join("data"), Path::to_owned);
         // It stays the same over restarts.
         let listen = address::free().to_string();
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut process =
-            Process { place, data, listen, arguments, child: None, ready_after: Duration::ZERO };
-        process.begin();
-        process
+        Process { place, data, listen, arguments, child: None, ready_after: Duration::ZERO }
     }
 
     /// Starts the process and returns when it says that it is ready.
     pub fn begin(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let began = Instant::now();
+        let mut lines = self.spawn();
+        let ready = lines.next().and_then(Result::ok).unwrap_or_default();
+        self.ready_after = began.elapsed();
+        assert!(ready.contains(&format!("is ready at {}", self.url())), "no start: {ready}\n{}", self.log());
+        // What else it says is read away, so that it never waits for us.
+        std::thread::spawn(move || lines.for_each(drop));
+    }
+
+    /// Starts the process, which may wait for its servers, or end.
+    pub fn begin_unready(&mut self) {
+        let lines = self.spawn();
+        std::thread::spawn(move || lines.for_each(drop));
+    }
+
+    /// Starts the process; gives the lines that it says.
+    fn spawn(&mut self) -> Lines<BufReader<ChildStdout>> {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut child = program()
             .args(["run", "--listen", &self.listen, "--data-dir"])
             .arg(&self.data)
@@ -55,13 +75,9 @@ impl Process {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.next().and_then(Result::ok).unwrap_or_default();
-        self.ready_after = began.elapsed();
-        assert!(ready.contains(&format!("is ready at {}", self.url())), "no start: {ready}\n{}", self.log());
-        // What else it says is read away, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         self.child = Some(child);
+        lines
     }
 
     fn log_path(&self) -> PathBuf {

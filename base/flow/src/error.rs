@@ -23,6 +23,13 @@ pub enum StartError {
     )]
     Partitions { topic: String, recorded: u32, actual: u32 },
     #[error(
+        "the database of service '{service}' belongs to another log: its places in topic '{topic}' are of log {stored}, and \
+         this one is {found}; point bus.url and kafka.topic_prefix at the log that this database was used with, or take an \
+         empty database for this one (an embedded log, segments:, is of one process alone: nodes that share a database share \
+         a log on kafka: as well)"
+    )]
+    OtherLog { service: String, topic: String, stored: uuid::Uuid, found: uuid::Uuid },
+    #[error(
         "service '{service}' has given numbers that lie more than a day ahead of this machine's clock; set the clock right"
     )]
     Clock { service: String },

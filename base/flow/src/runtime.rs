@@ -391,6 +391,7 @@ impl Opening {
             .map_err(|bad| StartError::Settings { service: name.to_owned(), problems: bad.sentences() })?;
         let db = self.store.db(name).await?;
         db.migrate(&service.migration_sets()).await?;
+        self.check_log(name, &db).await?;
         let node = self.members.me().id;
         let alone = !self.members.shared();
         if alone {
@@ -442,6 +443,24 @@ impl Opening {
         });
         schedules::begin(&shared).await.map_err(StartError::Flow)?;
         Ok(shared)
+    }
+}
+
+impl Opening {
+    /// Refuses a log that none of the places in the service's own topics belongs to: what waits in the outbox would be published
+    /// there. One topic of several that was made anew stops alone, when its group reads it.
+    async fn check_log(&self, service: &str, db: &artel_store::Db) -> Result<(), StartError> {
+        let stored = storage::offsets::logs(&mut db.read().await?).await?;
+        let mut known = stored.into_iter().filter_map(|(topic, stored)| {
+            // Those of the table were made or found just now.
+            let found = self.topics.known(&topic).filter(|_| self.topics.owner(&topic) == Some(service))?;
+            Some((topic, stored, found.id))
+        });
+        let Some((topic, stored, found)) = known.next() else { return Ok(()) };
+        if stored == found || known.any(|(_, stored, found)| stored == found) {
+            return Ok(());
+        }
+        Err(StartError::OtherLog { service: service.to_owned(), topic, stored, found })
     }
 }
 

@@ -97,7 +97,8 @@ fn broker(instance: &mut Instance, id: u8, running: &[String]) -> Result<Broker>
     Ok(Broker { id, port, controller, folder: instance.folder(&name)?, name })
 }
 
-/// The text of `server.properties`. What was asked for comes last and wins.
+/// The text of `server.properties`. What was asked for comes last and wins; `{port}` and `{controller}` in it are the ports of
+/// the broker, for who gives it one more listener.
 fn properties(broker: &Broker, all: &[Broker], settings: &[String]) -> String {
     let Broker { id, port, controller, folder, .. } = broker;
     let voters: Vec<_> = all.iter().map(|b| format!("{}@127.0.0.1:{}", b.id, b.controller)).collect();
@@ -137,7 +138,8 @@ controller.quorum.election.timeout.ms=500
         folder.join("data").display()
     );
     for setting in settings {
-        text.push_str(setting);
+        let own = setting.replace("{port}", &port.to_string());
+        text.push_str(&own.replace("{controller}", &controller.to_string()));
         text.push('\n');
     }
     text
@@ -307,7 +309,8 @@ mod tests {
     #[test]
     fn a_single_broker_needs_nobody() {
         let all = brokers(1);
-        let text = properties(&all[0], &all, &[]);
+        let text = properties(&all[0], &all, &["listeners=A://:{port},B://:{controller}".to_owned()]);
+        assert_eq!(text.lines().last(), Some("listeners=A://:20001,B://:21001"));
         let replicas = text.lines().filter(|line| line.contains("replication.factor"));
         assert!(replicas.into_iter().all(|line| line.ends_with("=1")), "{text}");
         assert!(text.lines().any(|line| line == "min.insync.replicas=1"), "{text}");

@@ -111,7 +111,7 @@ impl Partition {
         {
             self.stopped = Some(format!(
                 "{}/{} at offset {}: messages between seq {high} and {prev} are missing; nothing is skipped. \
-                 Look at the log, then move the group with 'artel group skip' or restore the missing part",
+                 Restore the missing part of the log; a consumer of your own may be forgotten and started behind it",
                 self.topic, self.offset.partition, record.offset
             ));
         }
@@ -159,7 +159,8 @@ pub(crate) async fn mismatch(
     let (topic, partition) = (offset.topic.as_str(), offset.partition);
     let say = |what: String| {
         Some(format!(
-            "{topic}/{partition}: {what}; forget the group to start anew, or bring back the log that belongs to this data"
+            "{topic}/{partition}: {what}; bring back the log that belongs to this database (does bus.url name another one?), \
+             or begin anew: forget the consumer, or for a service's own group take an empty database"
         ))
     };
     if offset.log != log {

@@ -42,6 +42,11 @@ pub(crate) async fn of_group(read: &mut Read, grp: &str) -> Result<Vec<Offset>, 
     .await
 }
 
+/// Which log the places in each topic were stored for.
+pub(crate) async fn logs(read: &mut Read) -> Result<Vec<(String, Uuid)>, StoreError> {
+    read.all("SELECT DISTINCT topic, log FROM flow_offset ORDER BY topic, log", ()).await
+}
+
 /// Makes the row of a partition that the group has not read before.
 pub(crate) async fn begin(write: &mut Write, grp: &str, offset: &Offset) -> Result<(), StoreError> {
     write

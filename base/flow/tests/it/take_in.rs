@@ -2,7 +2,8 @@
 
 use crate::kit::Node;
 use crate::shop::{Journal, Sell, Tally, catalogue, desk, shop};
-use artel_bus::Record;
+use artel_bus::{Record, TopicSpec};
+use artel_flow::StartError;
 use artel_message::Headers;
 
 async fn sell(node: &Node, item: &str, count: u32) {
@@ -170,10 +171,31 @@ async fn another_log_under_the_same_data_is_refused() {
     node.settle().await;
     node.stop().await;
     std::fs::remove_dir_all(place.dir.path().join("log")).expect("the log goes away");
+    match place.start(vec![shop(), desk()], catalogue()).await.map(drop) {
+        Err(StartError::OtherLog { stored, found, .. }) => assert_ne!(stored, found),
+        other => panic!("it should not start: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn one_topic_made_anew_stops_alone() {
+    let Some(place) = super::place().await else { return };
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, "tea", 1).await;
+    node.settle().await;
+    let before = node.log.describe("shop.sale").await.expect("there");
+    node.log.delete("shop.sale").await.expect("deleted");
+    let (retention_ms, retention_bytes) = (before.retention_ms, before.retention_bytes);
+    let spec = TopicSpec { name: before.name, partitions: before.partitions, retention_ms, retention_bytes };
+    node.log.make(spec).await.expect("made");
+    node.stop().await;
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     node.settle().await;
     let troubles = node.runtime.troubles();
-    assert!(troubles.iter().any(|t| t.contains("the place was stored for log")), "{troubles:?}");
+    assert!(
+        troubles.iter().any(|t| t.contains("shop.sale/") && t.contains("stored for log")),
+        "{troubles:?}"
+    );
     node.stop().await;
 }
 

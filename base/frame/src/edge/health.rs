@@ -56,10 +56,12 @@ pub struct Finding {
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     Ready,
+    /// It does not work, and the node goes on without it.
+    Degraded,
     Failed,
 }
 
-/// Every dependency by name; ready when all are.
+/// Every dependency by name; ready when all are, or are only degraded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub status: Status,
@@ -68,6 +70,8 @@ pub struct Report {
 
 struct Dependency {
     check: Arc<dyn Check>,
+    /// What it is found to be when it does not work.
+    without: Status,
     /// The last finding, and when it was made.
     last: Mutex<Option<(Instant, Finding)>>,
 }
@@ -98,7 +102,16 @@ impl Readiness {
 
     /// Adds a dependency, or replaces the one of this name.
     pub fn register(&self, name: &str, check: Arc<dyn Check>) {
-        let dependency = Arc::new(Dependency { check, last: Mutex::new(None) });
+        self.put(name, check, Status::Failed);
+    }
+
+    /// Adds what the node goes on without, such as a cache: what is wrong with it is shown, and the node stays ready.
+    pub fn register_dispensable(&self, name: &str, check: Arc<dyn Check>) {
+        self.put(name, check, Status::Degraded);
+    }
+
+    fn put(&self, name: &str, check: Arc<dyn Check>, without: Status) {
+        let dependency = Arc::new(Dependency { check, without, last: Mutex::new(None) });
         self.checks.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), dependency);
     }
 
@@ -115,7 +128,7 @@ impl Readiness {
             let gauge = self.gauges.get_or_create_owned(&Checked { check: check.clone() });
             gauge.set(i64::from(finding.status == Status::Ready));
         }
-        let ready = checks.values().all(|finding| finding.status == Status::Ready);
+        let ready = checks.values().all(|finding| finding.status != Status::Failed);
         Report { status: if ready { Status::Ready } else { Status::Failed }, checks }
     }
 
@@ -132,7 +145,7 @@ impl Readiness {
             Ok(Err(reason)) => Some(reason),
             Err(_) => Some(format!("no answer within {} s", CHECK_TIMEOUT.as_secs())),
         };
-        let status = if reason.is_none() { Status::Ready } else { Status::Failed };
+        let status = if reason.is_none() { Status::Ready } else { dependency.without };
         let since = match &*last {
             Some((_, before)) if before.status == status => before.since,
             _ => (self.now)(),
@@ -154,7 +167,7 @@ pub(crate) fn router(readiness: Readiness, metrics: Metrics) -> Router {
 async fn ready(State(readiness): State<Readiness>) -> Response {
     let report = readiness.report().await;
     let status = match report.status {
-        Status::Ready => StatusCode::OK,
+        Status::Ready | Status::Degraded => StatusCode::OK,
         Status::Failed => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, axum::Json(report)).into_response()

@@ -31,9 +31,9 @@ pub enum StartFailure {
     #[error("no randomness for the operator token: {0}; set auth.operator_token")]
     Random(String),
     // The cause is in the sentence: it is no source besides, or whoever prints the chain says it twice.
-    #[error("the log: {0}")]
+    #[error("the log (bus.url): {0}")]
     Log(BusError),
-    #[error("the database: {0}")]
+    #[error("the database (db.url): {0}")]
     Store(StoreError),
     #[error(transparent)]
     Flow(#[from] StartError),

@@ -15,8 +15,22 @@ pub(super) async fn open(
 ) -> Result<Arc<dyn Bus>, StartFailure> {
     let kafka = Kafka::open(settings(config, brokers))?;
     let is_away = |error: &BusError| matches!(error, BusError::Unavailable(_));
-    waiting.until("Kafka (bus.url)", || kafka.check(), is_away).await?;
+    let reached = waiting.until("Kafka (bus.url)", || kafka.check(), is_away).await;
+    reached.map_err(|error| with_settings(error, config))?;
     Ok(Prefixed::over(kafka, &config.kafka.topic_prefix))
+}
+
+/// Where to correct what the brokers refuse.
+fn with_settings(error: BusError, config: &Config) -> BusError {
+    match error {
+        BusError::Denied(reason) if config.kafka.security.has_sasl() => BusError::Denied(format!(
+            "{reason}; the settings are kafka.user, kafka.password and kafka.mechanism"
+        )),
+        BusError::Denied(reason) => {
+            BusError::Denied(format!("{reason}; the settings are kafka.security and kafka.ca_file"))
+        }
+        other => other,
+    }
 }
 
 fn settings(config: &Config, brokers: &str) -> KafkaConfig {

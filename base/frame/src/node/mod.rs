@@ -153,7 +153,7 @@ impl Node {
             peers: peers.clone().map(PeerClient::port),
         };
         let runtime = Arc::new(Runtime::start(parts).await?);
-        ready::register(&readiness, &runtime, &bus, &facts, &data_dir);
+        ready::register(&readiness, &runtime, &bus, &cache, &facts, &data_dir);
         measure::show(&metrics, &flow_metrics, &store);
         let admin = Admin::new(AdminParts {
             runtime: runtime.clone(),

@@ -1,19 +1,25 @@
-//! What `/readyz` asks: the log, each database, the groups, and room on the disk.
+//! What `/readyz` asks: the log, each database, the cache, the groups, and room on the disk.
 
 use crate::admin::Facts;
 use crate::edge::Readiness;
 use artel_bus::{Bus, BusError};
 use artel_flow::Runtime;
+use artel_store::Cache;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Less room than this is reported before writes fail.
 const LEAST_ROOM: u64 = 16 << 20;
+const LOG_ANSWERS: Duration = Duration::from_millis(1500);
+/// A key that is never set.
+const PROBE: &str = "node:probe";
 
 pub(super) fn register(
     readiness: &Readiness,
     runtime: &Arc<Runtime>,
     bus: &Arc<dyn Bus>,
+    cache: &Arc<dyn Cache>,
     facts: &Facts,
     data_dir: &Path,
 ) {
@@ -26,14 +32,25 @@ pub(super) fn register(
             Arc::new(move || database(check.clone(), service.clone())),
         );
     }
+    let cache = cache.clone();
+    readiness.register_dispensable("cache", Arc::new(move || self::cache(cache.clone())));
     let groups = runtime.clone();
     readiness.register("groups", Arc::new(move || self::groups(groups.clone())));
     let folder: Arc<Path> = Arc::from(data_dir);
     readiness.register("disk", Arc::new(move || disk(folder.clone())));
 }
 
-/// Every partition can be read and written, as far as the log knows.
+/// Within less than any check may take, so that it is said for whom one waits.
 async fn log(bus: Arc<dyn Bus>) -> Result<(), String> {
+    tokio::time::timeout(LOG_ANSWERS, partitions(bus)).await.unwrap_or_else(|_| {
+        Err("the log (bus.url) gives no answer; where it is Kafka, see whether its brokers run: what is accepted is saved, and \
+             goes on by itself when they are back"
+            .to_owned())
+    })
+}
+
+/// Every partition can be read and written, as far as the log knows.
+async fn partitions(bus: Arc<dyn Bus>) -> Result<(), String> {
     let mut stopped = Vec::new();
     for topic in bus.list().await.map_err(|error| error.to_string())? {
         for partition in 0..topic.partitions {
@@ -50,6 +67,13 @@ async fn log(bus: Arc<dyn Bus>) -> Result<(), String> {
 async fn database(runtime: Arc<Runtime>, service: String) -> Result<(), String> {
     let Some(ctx) = runtime.ctx(&service) else { return Ok(()) };
     ctx.read().await.map(drop).map_err(|fault| fault.reason)
+}
+
+/// Without it work goes on, slower: it takes nobody's readiness. A node that is idle finds out by asking.
+async fn cache(cache: Arc<dyn Cache>) -> Result<(), String> {
+    let Err(error) = cache.get(PROBE).await else { return Ok(()) };
+    let reason = cache.trouble().unwrap_or_else(|| error.to_string());
+    Err(format!("{reason}; work goes on without it, slower"))
 }
 
 async fn groups(runtime: Arc<Runtime>) -> Result<(), String> {

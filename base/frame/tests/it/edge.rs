@@ -219,6 +219,20 @@ async fn readiness_names_each_dependency() {
     assert_eq!(node.get("/readyz").await.status, 200);
 }
 
+#[tokio::test]
+async fn what_a_node_goes_on_without_is_named_and_leaves_it_ready() {
+    let node = start(&[]).await;
+    node.readiness.register("bus", Arc::new(|| async { Ok(()) }));
+    node.readiness.register_dispensable("cache", Arc::new(|| async { Err("redis is away".to_owned()) }));
+    let answer = node.get("/readyz").await;
+    let report = answer.json();
+    assert_eq!((answer.status, &report["status"]), (200, &serde_json::json!("ready")), "{report}");
+    let found = &report["checks"]["cache"];
+    assert_eq!((&found["status"], &found["reason"]), (&"degraded".into(), &"redis is away".into()));
+    node.readiness.register("db", Arc::new(|| async { Err("gone".to_owned()) }));
+    assert_eq!(node.get("/readyz").await.status, 503, "it covers nothing else");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dependency_that_hangs_is_not_ready() {
     let readiness = artel_frame::edge::Readiness::new(Arc::new(artel_message::Time::default));

@@ -47,6 +47,12 @@ pub trait Cache: Send + Sync + 'static {
     /// Up to `limit` keys that begin with `prefix`, from `cursor` (`None`: the beginning) on. A key that is there during
     /// the whole scan is given at least once; order and repeats are the adapter's. `limit` is taken as 1 to 10,000.
     async fn scan(&self, prefix: &str, cursor: Option<&str>, limit: usize) -> Result<KeyPage, CacheError>;
+
+    /// Why it can't be used now, as a sentence without secrets; `None` while it can. Asks nobody: it is what the last calls
+    /// learnt.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A page of [`Cache::scan`].

@@ -77,6 +77,9 @@ struct NodeRow {
     /// What it needs and does not have, or why it is not known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// What it goes on without, such as its cache.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    without: Vec<String>,
 }
 
 /// A piece of work that one node at a time does.
@@ -171,8 +174,9 @@ fn row(member: Member, me: Uuid, view: &Result<NodeView, String>) -> NodeRow {
         Ok(view) => (Some(view.unready.is_empty()), view.unready.clone()),
         Err(reason) => (None, vec![reason.clone()]),
     };
+    let without = view.as_ref().map_or_else(|_| Vec::new(), |view| view.degraded.clone());
     let this = id == me;
-    NodeRow { id, name, roles, peer, version, started_at, seen_at, alive, this, ready, reasons }
+    NodeRow { id, name, roles, peer, version, started_at, seen_at, alive, this, ready, reasons, without }
 }
 
 /// Rows of several nodes, each once: nodes with the same service see the same.

@@ -23,6 +23,7 @@ pub(super) fn of<'a>(
                 problems.extend(reasons.map(|reason| format!("node {} can't be asked: {reason}", node.name)));
             }
         }
+        problems.extend(node.without.iter().map(|what| format!("node {} goes on without {what}", node.name)));
     }
     for service in services {
         let runs = |node: &&NodeRow| node.alive && node.roles.iter().any(|role| role == service);
@@ -95,6 +96,7 @@ mod tests {
             this: false,
             ready,
             reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+            without: Vec::new(),
         }
     }
 
@@ -137,7 +139,8 @@ mod tests {
     #[test]
     fn each_thing_is_said_once_in_words() {
         let reasons = ["disk: full", "groups: gap at 7\nother trouble"];
-        let nodes = [node("a", true, Some(false), &reasons), node("b", true, None, &["no connection"])];
+        let mut nodes = [node("a", true, Some(false), &reasons), node("b", true, None, &["no connection"])];
+        nodes[0].without = vec!["cache: redis: gone".to_owned()];
         let leases =
             [lease(Some(2), None, false), lease(Some(3), Some("c"), false), lease(None, Some("c"), false)];
         let said = of(["shop", "desk"].into_iter(), &nodes, &leases, &[group(Some("gap at 7"))]);
@@ -145,6 +148,7 @@ mod tests {
             said,
             [
                 "node a is not ready: disk: full",
+                "node a goes on without cache: redis: gone",
                 "node b can't be asked: no connection",
                 "service desk runs on no living node",
                 "group shop: shop.sale/2 is not leased: no node has it",

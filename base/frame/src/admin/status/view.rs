@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(super) struct NodeView {
     /// What it needs and does not have; empty = it is ready.
     pub unready: Vec<String>,
+    /// What it goes on without.
+    pub degraded: Vec<String>,
     /// Of the services that run there.
     pub leases: Vec<LeaseRow>,
     /// With the partitions that it takes in.
@@ -25,14 +27,18 @@ pub(super) struct NodeView {
 pub(super) async fn here(admin: &Admin) -> NodeView {
     let runtime = &admin.0.runtime;
     let report = admin.0.readiness.report().await;
-    let failed = report.checks.into_iter().filter(|(_, finding)| finding.status == Found::Failed);
-    let mut unready: Vec<String> = failed.map(|(name, finding)| in_words(&name, finding.reason)).collect();
+    let found = |status: Found| {
+        let all = report.checks.iter().filter(move |(_, finding)| finding.status == status);
+        all.map(|(name, finding)| in_words(name, finding.reason.as_deref())).collect::<Vec<_>>()
+    };
+    let (mut unready, degraded) = (found(Found::Failed), found(Found::Degraded));
     let outbox = |(service, rows): (&str, i64)| OutboxRow { service: service.to_owned(), rows };
     let leases = or_reason("leases", runtime.leases().await, &mut unready);
     let groups = or_reason("lag", groups::here(admin).await, &mut unready);
     let outboxes = or_reason("outboxes", runtime.outboxes().await, &mut unready);
     NodeView {
         unready,
+        degraded,
         leases: leases.into_iter().map(LeaseRow::from).collect(),
         groups,
         outboxes: outboxes.into_iter().map(outbox).collect(),
@@ -46,7 +52,7 @@ fn or_reason<T>(what: &str, rows: Result<Vec<T>, Fault>, unready: &mut Vec<Strin
     })
 }
 
-fn in_words(name: &str, reason: Option<String>) -> String {
+fn in_words(name: &str, reason: Option<&str>) -> String {
     match reason {
         Some(reason) => format!("{name}: {reason}"),
         None => name.to_owned(),

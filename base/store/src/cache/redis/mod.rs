@@ -63,11 +63,6 @@ impl RedisCache {
         Ok(RedisCache { shared, mender })
     }
 
-    /// Why it can't be used now; `None` while it can.
-    pub fn trouble(&self) -> Option<String> {
-        self.shared.trouble()
-    }
-
     /// Runs a read on the current link within the time-out.
     async fn read(&self, command: impl Fn(&str) -> Cmd + Send + Sync) -> Result<Value, CacheError> {
         let link = self.shared.link().await?;
@@ -240,5 +235,9 @@ impl Cache for RedisCache {
 
     async fn scan(&self, prefix: &str, cursor: Option<&str>, limit: usize) -> Result<KeyPage, CacheError> {
         scan::page(self, prefix, cursor, limit.clamp(1, 10_000)).await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared.trouble()
     }
 }
