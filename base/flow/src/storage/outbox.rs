@@ -173,10 +173,15 @@ pub(crate) async fn number(
         }
     }
     let numbers = rows.iter().map(|row| (row.id, row.seq, row.prev).values()).collect();
+    let oldest = rows.iter().map(|row| row.id).min();
+    let newest = rows.iter().map(|row| row.id).max();
+    // A queue is empty whenever statistics are taken of it, so that PostgreSQL expects a row or two where tens of thousands
+    // wait, and goes over all of them. The bounds keep it to these rows whatever it expects.
     write
         .exec_rows(
-            "UPDATE flow_outbox SET seq = v.column2, prev = v.column3 FROM (VALUES {rows}) AS v WHERE id = v.column1",
-            (),
+            "UPDATE flow_outbox SET seq = v.column2, prev = v.column3 FROM (VALUES {rows}) AS v
+             WHERE id = v.column1 AND id >= $1 AND id <= $2",
+            (oldest, newest),
             numbers,
         )
         .await?;
@@ -293,8 +298,10 @@ pub(crate) async fn confirm(
     ids: impl Iterator<Item = i64>,
 ) -> Result<Vec<i64>, StoreError> {
     let rows = ids.map(|id| (id,).values()).collect();
+    // A list of values, which PostgreSQL looks up one by one: a joined one it would compare with each row that waits, where
+    // its statistics are of an empty queue.
     let gone: Vec<(i64,)> =
-        write.all_rows("DELETE FROM flow_outbox WHERE id IN (VALUES {rows}) RETURNING id", (), rows).await?;
+        write.all_rows("DELETE FROM flow_outbox WHERE id IN ({rows}) RETURNING id", (), rows).await?;
     Ok(gone.into_iter().map(|(id,)| id).collect())
 }
 
@@ -324,7 +331,7 @@ pub(crate) async fn partitions(read: &mut Read) -> Result<Vec<(String, u32, i64)
 
 /// Whether any row waits for its number.
 pub(crate) async fn any_open(read: &mut Read) -> Result<bool, StoreError> {
-    let row: Option<(i64,)> = read.opt("SELECT id FROM flow_outbox WHERE seq IS NULL LIMIT 1", ()).await?;
+    let row: Option<(i64,)> = read.opt("SELECT id FROM flow_outbox WHERE seq IS NULL ORDER BY id LIMIT 1", ()).await?;
     Ok(row.is_some())
 }
 
