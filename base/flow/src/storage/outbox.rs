@@ -331,7 +331,8 @@ pub(crate) async fn partitions(read: &mut Read) -> Result<Vec<(String, u32, i64)
 
 /// Whether any row waits for its number.
 pub(crate) async fn any_open(read: &mut Read) -> Result<bool, StoreError> {
-    let row: Option<(i64,)> = read.opt("SELECT id FROM flow_outbox WHERE seq IS NULL ORDER BY id LIMIT 1", ()).await?;
+    let row: Option<(i64,)> =
+        read.opt("SELECT id FROM flow_outbox WHERE seq IS NULL ORDER BY id LIMIT 1", ()).await?;
     Ok(row.is_some())
 }
 
