@@ -8,6 +8,7 @@ use artel_message::{Fault, Time};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -51,11 +52,13 @@ pub struct Groups(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     running: Mutex<BTreeMap<String, Running>>,
+    /// Asks for a look at what the log still knows.
+    look_for_gone: Notify,
 }
 
 impl Groups {
     pub(crate) fn new(shared: Arc<Shared>) -> Groups {
-        Groups(Arc::new(Inner { shared, running: Mutex::default() }))
+        Groups(Arc::new(Inner { shared, running: Mutex::default(), look_for_gone: Notify::new() }))
     }
 
     /// Keeps what runs equal to what is stored, until stopped.
@@ -63,6 +66,7 @@ impl Groups {
         if self.0.shared.service.raw.is_none() {
             return;
         }
+        tasks.spawn(self.clone().forget_all_gone(stop.clone()));
         while !stop.is_cancelled() {
             if let Err(failure) = self.reconcile(&tasks, &stop).await {
                 tracing::warn!(service = self.0.shared.name(), error = %failure, "groups wait for the infrastructure");
@@ -78,9 +82,8 @@ impl Groups {
     async fn reconcile(&self, tasks: &TaskTracker, stop: &CancellationToken) -> Result<(), Failure> {
         let shared = &self.0.shared;
         let stored = storage::groups::list(&mut shared.db.read().await?).await?;
-        let names: Vec<String> = stored.iter().map(|s| s.name.clone()).collect();
         self.start_and_stop(stored, tasks, stop);
-        self.forget_gone(&names).await?;
+        self.0.look_for_gone.notify_one();
         shared.progressed();
         Ok(())
     }
@@ -99,14 +102,34 @@ impl Groups {
         }
     }
 
+    /// Keeps the log's list of groups equal to what is stored, until stopped. Beside the rest: brokers take their time over it.
+    async fn forget_all_gone(self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.0.look_for_gone.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            let forgotten = tokio::select! {
+                forgotten = self.forget_gone() => forgotten,
+                () = stop.cancelled() => return,
+            };
+            if let Err(failure) = forgotten {
+                tracing::warn!(service = self.0.shared.name(), error = %failure, "the log could not be told which groups are gone; it is tried again");
+            }
+        }
+    }
+
     /// Tells the log about groups that were forgotten, so that retention no longer waits for them.
-    async fn forget_gone(&self, names: &[String]) -> Result<(), Failure> {
+    async fn forget_gone(&self) -> Result<(), Failure> {
         let shared = &self.0.shared;
         let declared = shared.service.groups();
         let prefix = self.full_name("");
-        for offset in shared.topics.bus().offsets().await? {
+        let known = shared.topics.bus().offsets().await?;
+        // Read afterwards: what the log knows was stored before that.
+        let stored = storage::groups::list(&mut shared.db.read().await?).await?;
+        for offset in known {
             let Some(name) = offset.group.strip_prefix(&prefix) else { continue };
-            if !declared.contains_key(&offset.group) && !names.iter().any(|known| known == name) {
+            if !declared.contains_key(&offset.group) && !stored.iter().any(|stored| stored.name == name) {
                 shared.topics.bus().forget(&offset.group, &offset.topic).await?;
             }
         }

@@ -71,8 +71,11 @@ pub struct Runtime {
     intake: CancellationToken,
     /// The relays. Stopped when the intake has ended.
     carry: CancellationToken,
+    /// This node among the members. Ended last: the others hold the leases of who is gone for free.
+    presence: CancellationToken,
     intake_tasks: TaskTracker,
     carry_tasks: TaskTracker,
+    presence_tasks: TaskTracker,
     progress: watch::Receiver<u64>,
 }
 
@@ -150,11 +153,13 @@ impl Runtime {
             bus: parts.bus,
             intake: opening.intake,
             carry: CancellationToken::new(),
+            presence: CancellationToken::new(),
             intake_tasks: TaskTracker::new(),
             carry_tasks: TaskTracker::new(),
+            presence_tasks: TaskTracker::new(),
             progress: opening.progress.subscribe(),
         };
-        runtime.carry_tasks.spawn(runtime.members.clone().run(runtime.carry.clone()));
+        runtime.presence_tasks.spawn(runtime.members.clone().run(runtime.presence.clone()));
         for ctx in runtime.services.values().cloned().collect::<Vec<_>>() {
             runtime.spawn(&ctx);
         }
@@ -311,6 +316,7 @@ impl Runtime {
             tracing::warn!(?deadline, "some handlers did not end in time; they run again at the next start");
         }
         self.give_back(false).await;
+        self.members.withdraw();
         self.carry.cancel();
         self.carry_tasks.close();
         if tokio::time::timeout(deadline / 2, self.carry_tasks.wait()).await.is_err() {
@@ -320,6 +326,11 @@ impl Runtime {
             );
         }
         self.give_back(true).await;
+        self.presence.cancel();
+        self.presence_tasks.close();
+        if tokio::time::timeout(deadline / 10, self.presence_tasks.wait()).await.is_err() {
+            tracing::warn!("this node could not take leave in time; the others notice by its silence");
+        }
         self.bus.close().await;
         for ctx in self.services.values() {
             ctx.shared.db.close().await;
@@ -399,7 +410,8 @@ impl Opening {
                 .await
                 .map_err(|e| no_number(name, e))?;
         }
-        let mut write = db.begin(Lane::Interactive).await?;
+        // Other nodes may start at the same moment: nothing here is read that another one's row could make wrong.
+        let mut write = db.begin_plain(Lane::Interactive).await?;
         if alone {
             storage::leases::take_all(&mut write, node).await?;
         } else {

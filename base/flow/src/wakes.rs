@@ -11,7 +11,7 @@ pub(crate) const OUTBOX: &str = "outbox";
 pub(crate) const TIMERS: &str = "timers";
 /// Groups made at run time have changed.
 pub(crate) const GROUPS: &str = "groups";
-/// Leases were given back.
+/// Leases were given back, or there are new ones.
 pub(crate) const LEASES: &str = "leases";
 
 /// Passes on what other nodes say, until stopped.

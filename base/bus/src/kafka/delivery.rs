@@ -62,6 +62,14 @@ impl Delivery {
         (&self.topic, self.partition)
     }
 
+    /// The same report for all that have none yet.
+    pub fn report_rest(&self, result: Result<i64, Code>) {
+        let left = self.inner.lock().unwrap_or_else(PoisonError::into_inner).left;
+        if left > 0 {
+            self.report_many(result, left);
+        }
+    }
+
     pub fn is_done(&self) -> bool {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).left == 0
     }
@@ -75,6 +83,11 @@ impl Delivery {
     pub fn report_many(&self, result: Result<i64, Code>, count: u32) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
+            // Stored by an earlier attempt, at an offset that the broker doesn't know any more.
+            Ok(offset) if offset < 0 => {
+                inner.open = true;
+                inner.failed.get_or_insert(Code::DuplicateSequenceNumber);
+            }
             Ok(offset) => {
                 let index = inner.reported;
                 let follows = |piece: &Piece| piece.offset + i64::from(index - piece.index) == offset;
@@ -88,7 +101,7 @@ impl Delivery {
                 inner.failed.get_or_insert(code);
             }
         }
-        inner.reported += count;
+        inner.reported = inner.reported.saturating_add(count);
         inner.left = inner.left.saturating_sub(count);
         if inner.left > 0 {
             return;
@@ -165,6 +178,24 @@ mod tests {
         assert_eq!(offsets, [5, 6, 9, 10]);
         let whole = outcome(&[Ok(5), Ok(6)]).unwrap();
         assert_eq!((whole.base, whole.count, whole.offset(1)), (5, 2, 6));
+    }
+
+    #[test]
+    fn what_is_left_of_a_batch_is_given_back_at_once() {
+        let (delivery, mut answer) = Delivery::new("t", 0, 3, None);
+        delivery.report(Ok(5));
+        delivery.report_rest(Err(Code::PurgeInflight));
+        assert_eq!(answer.try_recv().unwrap(), Err(Lost::Perhaps(Code::PurgeInflight)));
+        delivery.report_rest(Err(Code::PurgeInflight));
+        delivery.report_many(Err(Code::PurgeInflight), u32::MAX);
+        assert!(delivery.is_done());
+    }
+
+    #[test]
+    fn a_record_that_is_stored_nobody_knows_where_leaves_the_batch_open() {
+        let lost = Err(Lost::Perhaps(Code::DuplicateSequenceNumber));
+        assert_eq!(outcome(&[Ok(-1)]), lost);
+        assert_eq!(outcome(&[Ok(5), Ok(-1), Ok(-1)]), lost);
     }
 
     #[test]

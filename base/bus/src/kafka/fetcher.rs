@@ -52,6 +52,8 @@ pub(super) struct Fetcher {
     wake: Condvar,
     /// The thread has stopped, or paused a partition, because of a stream that is full.
     is_full: AtomicBool,
+    /// It came upon something that can't be read.
+    is_torn: AtomicBool,
 }
 
 /// Notices that the topic is another one than before.
@@ -97,6 +99,7 @@ impl Fetcher {
             mail: Mutex::default(),
             wake: Condvar::new(),
             is_full: AtomicBool::new(false),
+            is_torn: AtomicBool::new(false),
         });
         let waker = Arc::downgrade(&fetcher);
         consumer.set_nonempty_callback(move || {
@@ -126,6 +129,15 @@ impl Fetcher {
 
     pub fn set_full(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// It came upon something that can't be read: it ends, and takes no partition any more.
+    pub fn tear(&self) {
+        self.is_torn.store(true, Ordering::Release);
+    }
+
+    pub fn is_torn(&self) -> bool {
+        self.is_torn.load(Ordering::Acquire)
     }
 
     fn mail(&self) -> MutexGuard<'_, Mail> {

@@ -65,6 +65,16 @@ fn mark(broken: &Mutex<Option<Code>>, code: Code) {
 
 type Producer = BaseProducer<Reports>;
 
+/// Held by the thread. However that ends, nobody waits for it any more, and the next append starts another lane.
+struct Runner(Arc<Lane>);
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.0.set(State::Closed);
+        self.0.give_up();
+    }
+}
+
 /// A running producer, or why there is none.
 enum State {
     Ready(Arc<Producer>),
@@ -113,9 +123,10 @@ impl Lane {
         });
         let first = lane.producer()?;
         lane.set(State::Ready(first));
-        let runner = lane.clone();
+        let runner = Runner(lane.clone());
         let work = move || {
-            runner.run();
+            runner.0.run();
+            drop(runner);
             drop(alive);
         };
         std::thread::Builder::new().name("artel-kafka-out".to_owned()).spawn(work).map_err(|error| {
@@ -191,7 +202,12 @@ impl Lane {
         }
     }
 
-    fn run(self: Arc<Lane>) {
+    /// Whether its thread has ended, or is about to.
+    pub fn is_closed(&self) -> bool {
+        matches!(&*self.state.read().unwrap_or_else(PoisonError::into_inner), State::Closed)
+    }
+
+    fn run(&self) {
         loop {
             let producer = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
                 State::Ready(producer) => producer.clone(),
@@ -212,7 +228,6 @@ impl Lane {
                 break;
             }
         }
-        self.set(State::Closed);
     }
 
     /// Whether the oldest append takes too long.
@@ -256,10 +271,13 @@ impl Lane {
             producer.poll(Duration::from_millis(1));
         }
         drop(producer);
+        self.give_up();
+    }
+
+    /// Reports what was not reported: it may be stored or not.
+    fn give_up(&self) {
         for (_, delivery) in self.sent.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if !delivery.is_done() {
-                delivery.report_many(Err(Code::PurgeInflight), u32::MAX);
-            }
+            delivery.report_rest(Err(Code::PurgeInflight));
         }
     }
 

@@ -139,7 +139,7 @@ impl Kafka {
         let class = if max_message_bytes >= most { most } else { power_below(max_message_bytes) };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_open()?;
-        if let Some(lane) = lanes.get(&class) {
+        if let Some(lane) = lanes.get(&class).filter(|lane| !lane.is_closed()) {
             return Ok(lane.clone());
         }
         let lane = Lane::start(self.config.clone(), self.health.clone(), class, self.alive()?)?;
@@ -221,7 +221,14 @@ impl Kafka {
                 Some(fetched) if self.readers.end(topic, partition) <= from => return Ok(fetched),
                 Some(_) => {
                     let left = self.config.request_deadline.saturating_sub(begin.elapsed());
-                    self.await_more(topic, partition, from, &fed, left).await?;
+                    let more = self.await_more(topic, partition, from, &fed, left).await;
+                    if matches!(more, Err(BusError::Stopped { .. }))
+                        && let Some(rest) = fed.stream.read(from, fetch, self.readers.budget())
+                        && !rest.records.is_empty()
+                    {
+                        return Ok(rest);
+                    }
+                    more?;
                 }
                 // The window has moved on, or the stream has ended: another one will do.
                 None => {}

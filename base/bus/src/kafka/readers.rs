@@ -8,6 +8,7 @@ use crate::BusError;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 #[derive(Default)]
@@ -15,6 +16,28 @@ struct OfTopic {
     fetchers: Vec<Arc<Fetcher>>,
     /// The highest end that was told to anybody, by partition: below it there is something to read.
     ends: HashMap<u32, i64>,
+    /// When something was last found that can't be read. For a while behind it each partition has a fetcher of its own, so that
+    /// only the one that is damaged ends.
+    torn: Option<Instant>,
+}
+
+/// How long that is. Whoever tries the partition again begins it anew.
+const APART: Duration = Duration::from_secs(600);
+
+impl OfTopic {
+    /// A fetcher that takes this partition.
+    fn free(&mut self, partition: u32) -> Option<Arc<Fetcher>> {
+        if self.fetchers.iter().any(|fetcher| fetcher.is_torn()) {
+            self.torn = Some(Instant::now());
+        }
+        let is_apart = self.torn.is_some_and(|at| at.elapsed() < APART);
+        let takes = |fetcher: &&Arc<Fetcher>| {
+            let streams = fetcher.streams();
+            !fetcher.is_torn()
+                && if is_apart { streams.is_empty() } else { !streams.contains_key(&partition) }
+        };
+        self.fetchers.iter().find(takes).cloned()
+    }
 }
 
 pub(super) struct Readers {
@@ -97,8 +120,7 @@ impl Readers {
             return Err(BusError::Closed);
         }
         let of = topics.entry(topic.to_owned()).or_default();
-        let free = of.fetchers.iter().find(|fetcher| !fetcher.streams().contains_key(&partition)).cloned();
-        let fetcher = match free {
+        let fetcher = match of.free(partition) {
             Some(fetcher) => fetcher,
             None => {
                 let registry: Weak<Readers> = Arc::downgrade(self);
@@ -145,6 +167,9 @@ impl Readers {
         let mut topics = self.topics();
         if let Some(of) = topics.get_mut(&fetcher.topic) {
             of.fetchers.retain(|other| !Arc::ptr_eq(other, fetcher));
+            if fetcher.is_torn() {
+                of.torn = Some(Instant::now());
+            }
         }
         drop(topics);
         fetcher.bury(&BusError::Unavailable("this partition is not read ahead any more".to_owned()));

@@ -92,14 +92,16 @@ impl Stream {
         signal.dead.is_none() && signal.last >= from
     }
 
-    /// Reads what is here; `None` when the window has moved past `from`.
+    /// Reads what is here, also before damage that ended the stream; `None` when the window has moved past `from`.
     pub fn read(&self, from: i64, fetch: Fetch, budget: usize) -> Option<Fetched> {
         let mut room = Room { records: fetch.max_records, bytes: fetch.max_bytes };
         let (chunks, next) = {
             let mut window = self.window();
             window.used = Instant::now();
             let signal = self.signal.borrow();
-            if signal.dead.is_some() || from < window.low || from > signal.next {
+            let is_gone =
+                signal.dead.as_ref().is_some_and(|error| !matches!(error, BusError::Stopped { .. }));
+            if is_gone || from < window.low || from > signal.next {
                 return None;
             }
             let first = window.chunks.partition_point(|chunk| chunk.last() < from);

@@ -244,6 +244,8 @@ impl<'a> Turn<'a> {
             Code::GroupAuthorizationFailed => {}
             Code::AutoOffsetReset => self.find_lost(),
             code if error::is_unknown(code) => self.check_topic(),
+            // librdkafka would go on behind it.
+            Code::BadMessage | Code::BadCompression | Code::MessageSizeTooLarge => self.damaged(&reason),
             code if error::is_denied(code) => {
                 self.kill_all(&error::denied(&format!("reading '{topic}'"), code));
             }
@@ -254,6 +256,24 @@ impl<'a> Turn<'a> {
             // librdkafka goes on by itself.
             _ => {}
         }
+    }
+
+    /// What lies next in some partition can't be read. In which one is not said: where it is the only one here, it ends; else
+    /// all are begun anew, each with a fetcher of its own, and it is found so.
+    fn damaged(&mut self, reason: &str) {
+        self.fetcher.tear();
+        let streams: Vec<Arc<Stream>> = self.state.assigned.values().cloned().collect();
+        if let [stream] = &streams[..] {
+            let (topic, partition) = (self.fetcher.topic.clone(), stream.partition);
+            // What lies before the damage is good.
+            self.flush(partition);
+            let offset = stream.next();
+            let reason = format!("what the brokers hold behind offset {offset} can't be read: {reason}");
+            tracing::error!(target: "artel_bus::kafka", "{topic}/{partition} is stopped: {reason}");
+            self.kill(stream, BusError::Stopped { topic, partition, reason });
+        }
+        self.kill_all(&no_longer());
+        self.fetcher.end(no_longer());
     }
 
     /// A position is outside of what its partition holds; which one was not said.

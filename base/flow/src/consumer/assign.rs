@@ -5,6 +5,7 @@ use super::{GroupKind, GroupTask};
 use crate::Failure;
 use crate::storage::{groups, offsets, offsets::Offset};
 use crate::topics::Known;
+use crate::wakes::LEASES;
 use artel_bus::{BusError, From as StartAt};
 use artel_store::Lane;
 use std::sync::{Arc, PoisonError};
@@ -43,17 +44,12 @@ impl GroupTask {
                 Err(error) if is_lost(&error) => Some(error.to_string()),
                 Err(error) => return Err(error.into()),
             };
-            partitions.push(Partition::load(self, topic, offset, stopped).await?);
+            let mut partition = Partition::load(self, topic, offset, stopped).await?;
+            self.partitions.iter().for_each(|before| partition.doubts(before));
+            partitions.push(partition);
         }
         self.partitions = partitions;
-        for topic in &self.topics {
-            match self.shared.topics.bus().register(&self.grp, topic, self.from).await {
-                Err(error) if !is_lost(&error) => return Err(error.into()),
-                _ => {}
-            }
-        }
-        let going = (0..self.partitions.len()).filter(|index| self.partitions[*index].stopped.is_none());
-        self.advise(&going.map(|index| (index, 1)).collect()).await;
+        self.register();
         self.forget_others();
         self.report();
         Ok(())
@@ -110,7 +106,7 @@ impl GroupTask {
         if new.is_empty() {
             return Ok(false);
         }
-        let mut write = self.shared.db.begin(Lane::Background).await?;
+        let mut write = self.shared.begin_own(Lane::Background).await?;
         // Looked at again in this transaction: rows of a group that is forgotten at this moment would stay for ever.
         if let GroupKind::RunTime { name, id } = &self.kind
             && !groups::is_still_wanted(&mut write, name, *id).await?
@@ -124,6 +120,7 @@ impl GroupTask {
         }
         write.commit().await?;
         self.shared.held.look.notify_one();
+        self.shared.wake_others(LEASES);
         Ok(true)
     }
 
@@ -158,13 +155,15 @@ impl GroupTask {
         }
         for p in &self.partitions {
             let place = (p.topic.to_string(), p.number());
-            if status.partitions.get(&place).is_none_or(|(_, stopped)| *stopped != p.stopped) {
-                self.shared.metrics.stopped(&self.grp, &place.0, place.1, p.stopped.is_some());
-                if let Some(reason) = &p.stopped {
+            let trouble = p.trouble();
+            if status.partitions.get(&place).is_none_or(|(_, shown)| shown.as_deref() != trouble) {
+                self.shared.metrics.stopped(&self.grp, &place.0, place.1, trouble.is_some());
+                if let Some(reason) = trouble {
                     tracing::error!(group = %self.grp, reason, "partition stopped");
                 }
             }
-            status.partitions.insert(place, (p.offset.next, p.stopped.clone()));
+            let shown = (p.offset.next, trouble.map(str::to_owned));
+            status.partitions.insert(place, shown);
         }
     }
 }

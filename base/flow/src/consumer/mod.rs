@@ -5,6 +5,7 @@ mod attempt;
 mod failing;
 mod giveup;
 mod partition;
+mod registering;
 mod sort;
 
 use crate::Failure;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::select_all;
 use partition::Partition;
+use registering::Registering;
 use sort::Sorted;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -69,6 +71,8 @@ pub(crate) struct GroupTask {
     recheck_at: Instant,
     /// Changes when this node gained or lost partitions.
     leased: watch::Receiver<u64>,
+    /// The log is being told of the group.
+    registering: Option<Registering>,
 }
 
 /// How many messages a plan takes in.
@@ -89,6 +93,7 @@ impl GroupTask {
         let leased = shared.held.partitions.subscribe();
         GroupTask {
             leased,
+            registering: None,
             shared,
             grp,
             topics,
@@ -237,24 +242,9 @@ impl GroupTask {
         self.shared.progressed();
     }
 
-    /// Tells the log how far the group is, after the commit and never ahead of it.
-    async fn advise(&self, done: &Done) {
-        for (index, count) in done.iter().filter(|(_, count)| *count > 0) {
-            let partition = &self.partitions[*index];
-            let told = self
-                .shared
-                .topics
-                .bus()
-                .advise(&self.grp, &partition.topic, partition.number(), partition.offset.next)
-                .await;
-            if let Err(error) = told {
-                tracing::debug!(group = %self.grp, %error, count, "the log was not told how far the group is");
-            }
-        }
-    }
-
     /// Waits for more; false when the places should be read again.
     async fn wait(&mut self) -> bool {
+        self.advise_all().await;
         let bus = self.shared.topics.bus();
         let waits: Vec<_> = self
             .partitions
@@ -282,6 +272,7 @@ impl GroupTask {
             woken = more => woken.is_ok(),
             _ = self.leased.changed() => false,
             () = recheck => false,
+            () = registering::registered(&self.registering) => true,
             () = self.stop.cancelled() => true,
         }
     }

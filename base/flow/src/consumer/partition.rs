@@ -25,6 +25,8 @@ pub(crate) struct Partition {
     ahead: HashMap<String, i64>,
     /// Why nothing is taken in any more, for a person.
     pub stopped: Option<String>,
+    /// Why it stopped before it was looked at again; shown until it is known to go on.
+    pub doubt: Option<String>,
 }
 
 impl Partition {
@@ -46,8 +48,22 @@ impl Partition {
             high,
             buffer: VecDeque::new(),
             stopped,
+            doubt: None,
             offset,
         })
+    }
+
+    /// At the same place as when `before` stopped, it most likely stops again for the same reason.
+    pub fn doubts(&mut self, before: &Partition) {
+        let place = |p: &Partition| (p.topic.clone(), p.number(), p.offset.next, p.offset.epoch);
+        if place(self) == place(before) {
+            self.doubt = before.trouble().map(str::to_owned);
+        }
+    }
+
+    /// What is shown: why it is stopped, or was a moment ago.
+    pub fn trouble(&self) -> Option<&str> {
+        self.stopped.as_deref().or(self.doubt.as_deref())
     }
 
     pub fn number(&self) -> u32 {
@@ -84,6 +100,9 @@ impl Partition {
         self.ahead = ahead;
         self.buffer.extend(sorted);
         self.fetch_from = fetched.next;
+        if self.buffer.is_empty() {
+            self.doubt = None;
+        }
         Ok(!self.buffer.is_empty())
     }
 
@@ -114,6 +133,8 @@ impl Partition {
                  Restore the missing part of the log; a consumer of your own may be forgotten and started behind it",
                 self.topic, self.offset.partition, record.offset
             ));
+        } else {
+            self.doubt = None;
         }
         gap.unwrap_or_else(|| self.buffer.len().min(most))
     }

@@ -14,7 +14,7 @@ use artel_store::Lane;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,6 +26,8 @@ pub(crate) const KEEPER: &str = "keeper";
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_secs(2);
+/// When what is not a locked row is the reason of a failure.
+const OUTAGE: Duration = Duration::from_secs(2);
 
 /// What this node has of a service, as far as it knows.
 pub(crate) struct Held {
@@ -95,13 +97,15 @@ async fn round(
     members: &Members,
     mine: &mut BTreeSet<(Subject, i64)>,
 ) -> Result<(), Failure> {
-    let living = members.living(shared.name());
+    let (living, holding) = (members.living(shared.name()), members.holding(shared.name()));
     let seen = leases::all(&mut shared.db.read().await?).await?;
-    let share::Moves { take, give } = share::moves(shared.node, &living, &seen);
-    let (taken, given) = (take.len(), give.len());
-    for (lease, owner) in take.iter().map(|l| (l, Some(shared.node))).chain(give.iter().map(|l| (l, None))) {
-        change(shared, lease, owner).await?;
+    let share::Moves { take, give } = share::moves(shared.node, &living, &holding, &seen);
+    let taken = move_each(shared, &take, Some(shared.node)).await;
+    if !take.is_empty() {
+        // What was taken is worked with while others are still waited for.
+        learn(shared, mine).await?;
     }
+    let given = move_each(shared, &give, None).await;
     if taken + given > 0 {
         tracing::info!(service = shared.name(), taken, given, nodes = living.len(), "leases moved");
         shared.metrics.leases_moved(shared.name(), taken, given);
@@ -113,12 +117,37 @@ async fn round(
     Ok(())
 }
 
-/// A partition whose row somebody holds (its owner is in the middle of a batch) is waited for by the next one only.
-async fn change(shared: &Shared, lease: &Lease, owner: Option<Uuid>) -> Result<(), Failure> {
-    let mut write = shared.begin_own(Lane::Background).await?;
-    leases::change(&mut write, lease, owner).await?;
+/// Moves what can be moved, and says how many that were. One that fails, such as a partition in the middle of whose batch its
+/// owner has frozen, holds up no other; the next round tries it again.
+async fn move_each(shared: &Shared, leases: &[Lease], owner: Option<Uuid>) -> usize {
+    let mut moved = 0;
+    for lease in leases {
+        let begun = Instant::now();
+        match change(shared, lease, owner).await {
+            Ok(true) => moved += 1,
+            Ok(false) => {}
+            Err(failure) => {
+                tracing::warn!(
+                    service = shared.name(), lease = ?lease.subject, error = %failure,
+                    "a lease does not move yet; it is tried again"
+                );
+                // No lock takes so long: it is the database, which the others would wait for as well.
+                if begun.elapsed() > OUTAGE {
+                    break;
+                }
+            }
+        }
+    }
+    moved
+}
+
+/// Waits a moment only where somebody holds the row.
+async fn change(shared: &Shared, lease: &Lease, owner: Option<Uuid>) -> Result<bool, Failure> {
+    let mut write = shared.begin_own(Lane::Interactive).await?;
+    leases::wait_shortly(&mut write).await?;
+    let changed = leases::change(&mut write, lease, owner).await?;
     write.commit().await?;
-    Ok(())
+    Ok(changed)
 }
 
 /// Reads what this node has now, and tells those who work with it.
@@ -147,9 +176,8 @@ async fn learn(shared: &Shared, mine: &mut BTreeSet<(Subject, i64)>) -> Result<(
 pub(crate) async fn give_back(shared: &Shared, relay: bool) -> Result<(), Failure> {
     let seen = leases::all(&mut shared.db.read().await?).await?;
     let is_relay = |l: &Lease| matches!(&l.subject, Subject::Work(name) if name == RELAY);
-    for lease in seen.iter().filter(|l| l.owner == Some(shared.node) && is_relay(l) == relay) {
-        change(shared, lease, None).await?;
-    }
+    let mine = seen.into_iter().filter(|l| l.owner == Some(shared.node) && is_relay(l) == relay);
+    move_each(shared, &mine.collect::<Vec<_>>(), None).await;
     shared.wake_others(LEASES);
     Ok(())
 }

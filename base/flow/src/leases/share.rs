@@ -11,10 +11,11 @@ pub(super) struct Moves {
     pub give: Vec<Lease>,
 }
 
-/// Compares what is with fair shares among `living` (in order; with `me`). Within a group everybody has the same number of
-/// partitions, give or take one. Who has more gives back, who has fewer takes what nobody living has. Nothing is taken from
+/// Compares what is with fair shares among `living` (in order; with `me`). What one of `holding` has is not free: the living,
+/// and those that are leaving but still work. Within a group everybody has the same number of
+/// partitions, give or take one. Who has more gives back, who has fewer takes what is free. Nothing is taken from
 /// a living node: it gives.
-pub(super) fn moves(me: Uuid, living: &[Uuid], leases: &[Lease]) -> Moves {
+pub(super) fn moves(me: Uuid, living: &[Uuid], holding: &[Uuid], leases: &[Lease]) -> Moves {
     let mut all = Moves::default();
     let mut groups: BTreeMap<&str, Vec<&Lease>> = BTreeMap::new();
     for lease in leases {
@@ -30,10 +31,12 @@ pub(super) fn moves(me: Uuid, living: &[Uuid], leases: &[Lease]) -> Moves {
         if mine.len() > quota {
             all.give.extend(mine[quota..].iter().map(|l| (**l).clone()));
         } else {
-            let free = leases.iter().filter(|l| l.owner.is_none_or(|owner| !living.contains(&owner)));
+            let free = leases.iter().filter(|l| l.owner.is_none_or(|owner| !holding.contains(&owner)));
             all.take.extend(free.take(quota - mine.len()).map(|l| (*l).clone()));
         }
     }
+    // A whole service waits for its relay.
+    all.take.sort_by_key(|lease| !matches!(lease.subject, Subject::Work(_)));
     all
 }
 
@@ -74,7 +77,7 @@ mod tests {
         for _ in 0..50 {
             let before = moved;
             for me in living {
-                let Moves { take, give } = moves(*me, living, leases);
+                let Moves { take, give } = moves(*me, living, living, leases);
                 for (seen, owner) in take.iter().map(|l| (l, Some(*me))).chain(give.iter().map(|l| (l, None)))
                 {
                     let lease = leases.iter_mut().find(|l| l.subject == seen.subject).expect("known");
@@ -116,7 +119,14 @@ mod tests {
 
     #[test]
     fn who_does_not_run_the_service_takes_nothing() {
-        assert_eq!(moves(Uuid::from_u128(7), &ids(2), &leases(&[None, Some(1)])), Moves::default());
+        assert_eq!(moves(Uuid::from_u128(7), &ids(2), &ids(2), &leases(&[None, Some(1)])), Moves::default());
+    }
+
+    #[test]
+    fn what_a_leaving_node_still_has_is_not_taken_and_what_it_gave_back_is() {
+        let (me, leases) = (Uuid::from_u128(1), leases(&[Some(2), None, Some(9), Some(1)]));
+        let taken = moves(me, &[me], &ids(2), &leases).take;
+        assert_eq!(taken, [leases[1].clone(), leases[2].clone()]);
     }
 
     #[test]

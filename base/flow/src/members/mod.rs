@@ -7,9 +7,10 @@ mod watch;
 use crate::Failure;
 use artel_message::Time;
 use artel_store::{Db, Lane, Migrations};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch as channel;
+use tokio::sync::{Notify, watch as channel};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -17,6 +18,12 @@ use watch::Watch;
 
 /// The name of the database (on PostgreSQL: the schema) that the members are kept in.
 pub(crate) const DATABASE: &str = "nodes";
+
+/// Saying that one lives must not wait for handlers, or a busy node is taken for dead.
+const BEAT: Lane = Lane::Interactive;
+
+/// Stands before the roles of a node that is leaving: it takes nothing any more, and keeps what it has until it gives it back.
+const LEAVING: &str = "leaving:";
 
 /// The wake-up of a node that comes or goes.
 const CAME_OR_WENT: &str = "members";
@@ -78,6 +85,8 @@ struct Inner {
     watch: Mutex<Watch>,
     /// Counts changes of who lives.
     changes: channel::Sender<u64>,
+    withdrawn: AtomicBool,
+    withdraws: Notify,
 }
 
 /// The table of members.
@@ -105,6 +114,8 @@ impl Members {
             seen: Mutex::new(vec![myself]),
             watch: Mutex::default(),
             changes: channel::Sender::new(0),
+            withdrawn: AtomicBool::new(false),
+            withdraws: Notify::new(),
         }))
     }
 
@@ -143,6 +154,18 @@ impl Members {
         self.list().iter().filter(runs).map(|m| m.id).collect()
     }
 
+    /// The ids of those that may still work with what they have leased of a service: the living, and those about to leave.
+    pub(crate) fn holding(&self, service: &str) -> Vec<Uuid> {
+        let holds = |role: &String| role.strip_prefix(LEAVING).unwrap_or(role) == service;
+        self.list().iter().filter(|m| m.alive && m.roles.iter().any(holds)).map(|m| m.id).collect()
+    }
+
+    /// Tells the others that this node takes nothing any more; what it still has stays its own until it gives it back.
+    pub(crate) fn withdraw(&self) {
+        self.0.withdrawn.store(true, Ordering::Relaxed);
+        self.0.withdraws.notify_one();
+    }
+
     /// Changes whenever somebody comes, goes, or falls silent.
     pub(crate) fn changes(&self) -> channel::Receiver<u64> {
         self.0.changes.subscribe()
@@ -153,13 +176,19 @@ impl Members {
         let Some(mut woken) = self.0.db.as_ref().map(|db| db.woken(CAME_OR_WENT)) else { return };
         let mut failures = 0u32;
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(self.0.pulse.beat) => {}
-                () = woken.wait() => {}
+            let withdraws = tokio::select! {
+                () = tokio::time::sleep(self.0.pulse.beat) => false,
+                () = woken.wait() => false,
+                () = self.0.withdraws.notified() => true,
                 () = stop.cancelled() => break,
-            }
+            };
             match self.beat().await {
-                Ok(()) => failures = 0,
+                Ok(()) => {
+                    failures = 0;
+                    if withdraws && let Some(db) = &self.0.db {
+                        db.wake(CAME_OR_WENT);
+                    }
+                }
                 Err(failure) => {
                     failures = failures.saturating_add(1);
                     if failures.is_power_of_two() {
@@ -176,8 +205,11 @@ impl Members {
     async fn beat(&self) -> Result<(), Failure> {
         let Some(db) = &self.0.db else { return Ok(()) };
         let now = self.0.clock.now();
-        let mut write = db.begin_plain(Lane::Background).await?;
-        let me = member_of(&self.0.me, &self.0.roles, self.0.started_at);
+        let mut write = db.begin_plain(BEAT).await?;
+        let mut me = member_of(&self.0.me, &self.0.roles, self.0.started_at);
+        if self.0.withdrawn.load(Ordering::Relaxed) {
+            me.roles.iter_mut().for_each(|role| role.insert_str(0, LEAVING));
+        }
         store::beat(&mut write, &me, now).await?;
         let rows = store::all(&mut write).await?;
         write.commit().await?;
@@ -187,7 +219,7 @@ impl Members {
         };
         self.learn(found.members);
         for id in found.long_gone {
-            let mut write = db.begin_plain(Lane::Background).await?;
+            let mut write = db.begin_plain(BEAT).await?;
             store::remove(&mut write, id).await?;
             write.commit().await?;
         }
@@ -209,7 +241,7 @@ impl Members {
 
     async fn leave(&self) -> Result<(), Failure> {
         let Some(db) = &self.0.db else { return Ok(()) };
-        let mut write = db.begin_plain(Lane::Background).await?;
+        let mut write = db.begin_plain(BEAT).await?;
         store::remove(&mut write, self.0.me.id).await?;
         write.commit().await?;
         db.wake(CAME_OR_WENT);

@@ -34,6 +34,8 @@ const STUCK_PAUSE: Duration = Duration::from_millis(500);
 const ROUND_BYTES: usize = 8 << 20;
 /// Rows of a partition that refused, tried at once.
 const STUCK_ROWS: usize = 200;
+/// How long a take-over that is under way may still take when the node stops.
+const GRACE: Duration = Duration::from_secs(1);
 /// How often the service's own handler of reports may fail before messages are confirmed without it.
 const REPORTS: u32 = 10;
 
@@ -100,6 +102,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             if ended {
                 return;
             }
+        } else if relay.stop.is_cancelled() {
+            // Nobody tells this node any more that the lease is another one's: what waits leaves from there, or at the next start.
+            return;
         }
     }
 }
@@ -122,12 +127,20 @@ impl Relay {
         *self.lease.borrow() != Some(self.state.epoch)
     }
 
-    /// Makes sure that no number is given twice. False when the lease was lost meanwhile.
+    /// Makes sure that no number is given twice. False when the lease was lost meanwhile, or the node stops before it is sure.
     async fn take_over(&mut self) -> bool {
         let shared = &self.shared;
         while shared.members.shared() && !self.lost() {
             let lease = Some((shared.node, self.state.epoch));
-            let jumped = jump(&shared.db, shared.topics.bus(), shared.name(), &shared.clock, lease).await;
+            let jump = jump(&shared.db, shared.topics.bus(), shared.name(), &shared.clock, lease);
+            let stopped = async {
+                self.stop.cancelled().await;
+                tokio::time::sleep(GRACE).await;
+            };
+            let jumped = tokio::select! {
+                jumped = jump => jumped,
+                () = stopped => return false,
+            };
             let reason = match jumped {
                 Ok(()) => {
                     shared.say_relay(None);
@@ -168,6 +181,9 @@ impl Relay {
                 Ok(false) if stopping => return true,
                 Ok(false) => self.idle().await,
                 Err(Failure::Fenced { .. }) => {
+                    if stopping {
+                        return true;
+                    }
                     self.shared.held.look.notify_one();
                     self.pause(self.shared.limits.outage_pause).await;
                 }

@@ -102,8 +102,13 @@ pub(crate) async fn is_wanted(read: &mut Read, name: &str, id: Uuid) -> Result<b
     Ok(row.is_some())
 }
 
-/// The same within a transaction that writes for the group.
+/// The same within a transaction that writes for the group: until it ends nobody stops or forgets the group.
 pub(crate) async fn is_still_wanted(write: &mut Write, name: &str, id: Uuid) -> Result<bool, StoreError> {
-    let row: Option<(String,)> = write.opt(WANTED, (name, id)).await?;
-    Ok(row.is_some())
+    let rows = write
+        .exec(
+            "UPDATE flow_group SET wanted = wanted WHERE name = $1 AND id = $2 AND wanted = 'running'",
+            (name, id),
+        )
+        .await?;
+    Ok(rows == 1)
 }

@@ -42,6 +42,12 @@ pub(crate) async fn all(read: &mut Read) -> Result<Vec<Lease>, StoreError> {
     Ok(leases)
 }
 
+/// Bounds how long this transaction waits for a row that another one holds. For PostgreSQL, where alone leases move.
+pub(crate) async fn wait_shortly(write: &mut Write) -> Result<(), StoreError> {
+    write.exec("SET LOCAL lock_timeout = '500ms'", ()).await?;
+    Ok(())
+}
+
 /// Gives a lease another owner, if it still stands as it was seen.
 pub(crate) async fn change(write: &mut Write, seen: &Lease, owner: Option<Uuid>) -> Result<bool, StoreError> {
     let rows = match &seen.subject {

@@ -108,6 +108,13 @@ impl Place {
         self.start_on(log, this, services, catalogue).await
     }
 
+    /// The databases of the nodes, for what a node does not do.
+    pub async fn store(&self) -> Store {
+        let folder = format!("sqlite:{}", self.dir.path().join("db").display());
+        let url = self.database.as_ref().map_or(folder, |database| database.url.clone());
+        Store::open(&url, StoreSettings::default()).await.expect("the database opens")
+    }
+
     fn open_log(&self) -> Arc<dyn Bus> {
         Segments::open(self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens")
     }
@@ -120,9 +127,7 @@ impl Place {
         catalogue: Vec<Described>,
     ) -> Result<Node, StartError> {
         let This { me, roles, peers } = this;
-        let folder = format!("sqlite:{}", self.dir.path().join("db").display());
-        let url = self.database.as_ref().map_or(folder, |database| database.url.clone());
-        let store = Store::open(&url, StoreSettings::default()).await?;
+        let store = self.store().await;
         let clock = self.clock.clone();
         let cache_clock = clock.clone();
         let runtime = Runtime::start(Parts {

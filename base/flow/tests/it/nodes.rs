@@ -4,6 +4,7 @@
 use crate::kit::{Node, Place};
 use crate::shop::{Journal, Sell, Total, catalogue, desk, shop};
 use artel_flow::Leased;
+use artel_store::Lane;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,4 +122,82 @@ async fn what_a_silent_node_had_is_taken_by_the_others() {
         "nothing is left over"
     );
     first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_start_at_the_same_moment_all_start() {
+    let Some(place) = Place::on_postgres().await else { return };
+    let (a, b, c) = tokio::join!(start(&place, "a"), start(&place, "b"), start(&place, "c"));
+    until(&a, "three nodes share", |l| is_fair(l, &["a", "b", "c"])).await;
+    sell(&b, 0, 10).await;
+    assert_eq!(journal(&c, 10).await.len(), 10);
+    tokio::join!(a.stop(), b.stop(), c.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_whose_row_is_locked_holds_up_no_other() {
+    let Some(place) = Place::on_postgres().await else { return };
+    let first = start(&place, "first").await;
+    until(&first, "one node has all", |l| is_fair(l, &["first"])).await;
+    first.stop().await;
+    let store = place.store().await;
+    let db = store.db("desk").await.expect("the database");
+    let mut frozen = db.begin_plain(Lane::Interactive).await.expect("begins");
+    frozen.exec("UPDATE flow_offset SET next = next WHERE partition = 0", ()).await.expect("locked");
+    let second = start(&place, "second").await;
+    let is_locked = |l: &Leased| l.service == "desk" && l.partition == Some(0);
+    until(&second, "the second has all that is not locked", |l| {
+        let mut rest = l.iter().filter(|l| !is_locked(l)).peekable();
+        rest.peek().is_some() && rest.all(|l| l.node.as_deref() == Some("second"))
+    })
+    .await;
+    assert!(
+        second
+            .runtime
+            .leases()
+            .await
+            .expect("leases")
+            .iter()
+            .filter(|l| is_locked(l))
+            .all(|l| l.owner.is_none())
+    );
+    frozen.rollback().await.expect("given free");
+    until(&second, "the second has all", |l| is_fair(l, &["second"])).await;
+    second.stop().await;
+    store.close().await;
+}
+
+/// The relay learns only while it stops that its lease is another node's: it must not go on asking for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_loses_its_lease_while_the_node_stops_ends() {
+    let Some(place) = Place::on_postgres().await else { return };
+    let node = start(&place, "first").await;
+    until(&node, "one node has all", |l| is_fair(l, &["first"])).await;
+    let store = place.store().await;
+    let db = store.db("shop").await.expect("the database");
+    let mut thief = db.begin_plain(Lane::Interactive).await.expect("begins");
+    let other = uuid::Uuid::now_v7();
+    thief
+        .exec("UPDATE flow_lease SET owner = $1, epoch = epoch + 1 WHERE name = 'relay'", (other,))
+        .await
+        .expect("stolen");
+    // What is sold waits in the outbox: the relay has to wait for the thief.
+    sell(&node, 0, 5).await;
+    let stop = node.runtime.stop(Duration::from_secs(240));
+    let steal = async {
+        let is_leaving = || {
+            node.runtime.members().list().iter().any(|m| m.roles.iter().any(|r| r.starts_with("leaving:")))
+        };
+        let mut look_again = tokio::time::interval(LOOK);
+        while !is_leaving() {
+            look_again.tick().await;
+        }
+        thief.commit().await.expect("stolen");
+    };
+    // Half of the deadline is the relay's: one that does not see the end takes all of it.
+    tokio::time::timeout(Duration::from_secs(60), async { tokio::join!(stop, steal) })
+        .await
+        .expect("the node stops");
+    store.close().await;
+    node.store.close().await;
 }

@@ -1,7 +1,7 @@
 //! Wake-ups between processes: one connection that listens and notifies for all schemas. Notifications are sent outside of the
 //! transactions that they tell of (within, PostgreSQL lets these commit one by one only), several in one.
 
-use super::Server;
+use super::{Server, within};
 use crate::wake::Wakes;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use std::collections::{BTreeSet, HashMap};
@@ -86,12 +86,14 @@ impl Hub {
         out
     }
 
-    async fn notify(&self, listener: &mut PgListener) -> Result<(), sqlx::Error> {
+    /// Sends what is pending. A server that says nothing for the length of `silence` is gone.
+    async fn notify(&self, listener: &mut PgListener, silence: Duration) -> Result<(), sqlx::Error> {
         let mut result = Ok(());
         for (payload, pairs) in self.payloads() {
             if result.is_ok() {
                 let query = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload);
-                result = query.execute(&mut *listener).await.map(|_| ());
+                let sent = within(Some(silence), query.execute(&mut *listener));
+                result = sent.await.map(|_| ());
             }
             if result.is_err() {
                 lock(&self.pending).extend(pairs); // sent once it is connected again
@@ -162,7 +164,7 @@ async fn serve(server: &Weak<Server>, mut listener: PgListener) -> Result<(), sq
     let (hub, silence) = (Arc::clone(&held.hub), held.settings.keepalive);
     drop(held);
     hub.wake_everybody();
-    hub.notify(&mut listener).await?;
+    hub.notify(&mut listener, silence).await?;
     loop {
         tokio::select! {
             notification = listener.try_recv() => match notification? {
@@ -170,7 +172,7 @@ async fn serve(server: &Weak<Server>, mut listener: PgListener) -> Result<(), sq
                 None => return Ok(()),
             },
             () = hub.sends.notified() => {
-                hub.notify(&mut listener).await?;
+                hub.notify(&mut listener, silence).await?;
                 tokio::time::sleep(SPACING).await;
             }
             // Silence may also mean that the other side is gone.

@@ -23,7 +23,7 @@ use crate::wake::Wakes;
 use crate::{Lane, StoreError, Woken};
 use error::Origin;
 use hub::Hub;
-use pool::{Link, Pool};
+use pool::{Link, Place, Pool};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use std::future::Future;
@@ -111,8 +111,11 @@ impl Server {
             runtime: tokio::runtime::Handle::current(),
             settings,
         });
-        let link = server.link(true, &Arc::from("pg_catalog"), server.origin("postgres", true)).await?;
-        server.end(link).await;
+        if let Err(place) = server.writer_pool.take("pg_catalog") {
+            let origin = server.origin("postgres", true);
+            let link = server.link(place, true, &Arc::from("pg_catalog"), origin).await?;
+            server.end(link).await;
+        }
         Ok(server)
     }
 
@@ -137,7 +140,13 @@ impl Server {
     }
 
     /// A new connection.
-    async fn link(&self, writer: bool, schema: &Arc<str>, origin: Origin<'_>) -> Result<Link, StoreError> {
+    async fn link(
+        &self,
+        place: Place,
+        writer: bool,
+        schema: &Arc<str>,
+        origin: Origin<'_>,
+    ) -> Result<Link, StoreError> {
         let connecting = self.connect_and_set(writer);
         let connection = match tokio::time::timeout(self.settings.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|error| unreachable(error, origin))?,
@@ -157,7 +166,7 @@ impl Server {
             );
             return Err(error::refused(origin, reason));
         }
-        let mut link = Link::new(connection, self.pool(writer));
+        let mut link = Link::new(connection, place);
         self.within(link.serve(schema)).await.map_err(|error| error::classify(error, origin).error)?;
         Ok(link)
     }

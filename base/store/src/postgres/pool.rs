@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct Pool {
     idle: Mutex<Vec<Link>>,
-    /// Connections that exist, idle or in use.
+    /// Connections that exist or are being opened. Raised under the lock of `idle` only.
     open: Arc<AtomicUsize>,
     slots: usize,
 }
@@ -19,12 +19,13 @@ pub(super) struct Link {
     schema: Arc<str>,
     /// By the hash of a text, the types of the parameters that it was first prepared with.
     types: HashMap<u64, u64>,
-    counted: Counted,
+    place: Place,
 }
 
-struct Counted(Arc<AtomicUsize>);
+/// The right to one connection, from before it is opened until it is closed.
+pub(super) struct Place(Arc<AtomicUsize>);
 
-impl Drop for Counted {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -39,13 +40,17 @@ impl Pool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one used last for that schema. Another one only where no more may be opened.
-    pub fn take(&self, schema: &str) -> Option<Link> {
+    /// The one used last for that schema. Another one only where no more may be opened; otherwise the place for a new one,
+    /// which counts from now on.
+    pub fn take(&self, schema: &str) -> Result<Link, Place> {
         let mut idle = self.idle();
         match idle.iter().rposition(|link| &*link.schema == schema) {
-            Some(at) => Some(idle.remove(at)),
-            None if self.open.load(Ordering::Relaxed) < self.slots || idle.is_empty() => None,
-            None => Some(idle.remove(0)),
+            Some(at) => Ok(idle.remove(at)),
+            None if self.open.load(Ordering::Relaxed) < self.slots || idle.is_empty() => {
+                self.open.fetch_add(1, Ordering::Relaxed);
+                Err(Place(Arc::clone(&self.open)))
+            }
+            None => Ok(idle.remove(0)),
         }
     }
 
@@ -73,10 +78,13 @@ impl Pool {
 }
 
 impl Link {
-    pub fn new(connection: PgConnection, pool: &Pool) -> Link {
-        pool.open.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(Arc::clone(&pool.open));
-        Link { connection, schema: "".into(), types: HashMap::new(), counted }
+    pub fn new(connection: PgConnection, place: Place) -> Link {
+        Link { connection, schema: "".into(), types: HashMap::new(), place }
+    }
+
+    /// Drops the connection, for another one in its place.
+    pub fn into_place(self) -> Place {
+        self.place
     }
 
     pub fn connection(&mut self) -> &mut PgConnection {
@@ -84,8 +92,8 @@ impl Link {
     }
 
     pub fn into_connection(self) -> PgConnection {
-        let Link { connection, counted, .. } = self;
-        drop(counted);
+        let Link { connection, place, .. } = self;
+        drop(place);
         connection
     }
 
@@ -105,5 +113,22 @@ impl Link {
     /// Whether the text, on this connection, is prepared for parameters of these types or not yet prepared.
     pub fn fits(&mut self, text: u64, types: u64) -> bool {
         *self.types.entry(text).or_insert(types) == types
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_counts_from_when_it_is_given_until_it_is_dropped() {
+        let pool = Pool::new(2);
+        let first = pool.take("a").err().expect("a place");
+        let second = pool.take("a").err().expect("a place");
+        assert_eq!(pool.counts(), (2, 0), "both count before anything is connected");
+        drop(first);
+        assert_eq!(pool.counts(), (1, 0), "given back when connecting failed");
+        drop(second);
+        assert_eq!(pool.counts(), (0, 0));
     }
 }

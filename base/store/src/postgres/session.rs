@@ -2,7 +2,7 @@
 //! does the next one get its turn.
 
 use super::error;
-use super::pool::Link;
+use super::pool::{Link, Place};
 use super::{Database, Turn, bind};
 use crate::db::Isolation;
 use crate::{Lane, StoreError, Value};
@@ -72,8 +72,12 @@ impl Session {
         begin: &'static str,
     ) -> Result<Session, StoreError> {
         let turn = database.enter(writer, lane).await?;
+        let (link, place) = match database.server.pool(writer).take(&database.schema) {
+            Ok(kept) => (Some(kept), None),
+            Err(place) => (None, Some(place)),
+        };
         let mut session = Session {
-            link: database.server.pool(writer).take(&database.schema),
+            link,
             database: Arc::clone(database),
             open: false,
             broken: false,
@@ -82,12 +86,12 @@ impl Session {
             writer,
             _turn: turn,
         };
-        session.start(begin).await?;
+        session.start(begin, place).await?;
         Ok(session)
     }
 
     /// A kept connection that fails is replaced once by a new one: the server may have ended it.
-    async fn start(&mut self, begin: &'static str) -> Result<(), StoreError> {
+    async fn start(&mut self, begin: &'static str, mut place: Option<Place>) -> Result<(), StoreError> {
         if self.link.is_some() {
             self.busy = true;
             let kept = self.start_kept(begin).await;
@@ -96,12 +100,14 @@ impl Session {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     tracing::debug!(database = %self.database.name, %error, "a kept connection is replaced");
-                    self.link = None;
+                    place = self.link.take().map(Link::into_place);
                 }
             }
         }
         let (database, writer) = (Arc::clone(&self.database), self.writer);
-        self.link = Some(database.server.link(writer, &database.schema, database.origin(writer)).await?);
+        let place = place.ok_or_else(|| database.closed())?;
+        self.link =
+            Some(database.server.link(place, writer, &database.schema, database.origin(writer)).await?);
         self.control(begin).await
     }
 

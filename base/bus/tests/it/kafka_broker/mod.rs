@@ -4,6 +4,7 @@
 //! tests that need brokers of their own. Without them the tests say that they are skipped; on CI they fail.
 
 mod conformance;
+mod damage;
 mod failover;
 mod foreign;
 mod own;

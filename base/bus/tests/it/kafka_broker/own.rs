@@ -165,6 +165,11 @@ controller.quorum.election.timeout.ms=500
         }
     }
 
+    /// The first file of a partition, at the first broker.
+    pub fn file_of(&self, topic: &str, partition: u32) -> PathBuf {
+        self.folder.path().join(format!("1/{topic}-{partition}/00000000000000000000.log"))
+    }
+
     /// Where nobody has to log in.
     pub fn address(&self) -> String {
         self.list(|broker| broker.port)
