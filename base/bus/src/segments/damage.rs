@@ -18,6 +18,15 @@ pub(super) enum Damage {
 }
 
 impl Damage {
+    /// Whether good records were found from `next` on, where another segment begins.
+    pub fn passes(&self, next: i64) -> bool {
+        match self {
+            Damage::Gap { end, .. } => *end > next,
+            Damage::Middle { offset, .. } => *offset >= next,
+            Damage::Io(_) => false,
+        }
+    }
+
     /// What is wrong and what to do.
     pub fn sentence(&self, folder: &Path) -> String {
         let folder = folder.display();

@@ -59,8 +59,15 @@ impl Recovery<'_> {
             bases.push(0);
         }
         let mut segments = Vec::with_capacity(bases.len());
-        for pair in bases.windows(2) {
-            segments.push(self.sealed(pair[0], pair[1])?);
+        while let Some(next) = bases.get(segments.len() + 1).copied() {
+            match self.sealed(bases[segments.len()], next) {
+                Ok(segment) => segments.push(segment),
+                Err(damage) if damage.passes(next) && self.is_empty(next)? => {
+                    self.remove_stray(next)?;
+                    bases.remove(segments.len() + 1);
+                }
+                Err(damage) => return Err(damage),
+            }
         }
         // `bases` is not empty.
         let base = bases.last().copied().unwrap_or(0);
@@ -90,6 +97,23 @@ impl Recovery<'_> {
     fn files(&self, base: i64) -> io::Result<Files> {
         let open = |kind: Kind| self.disk.open(&kind.path(self.folder, base), true);
         Ok(Files { log: open(Kind::Log)?, index: open(Kind::Index)?, times: open(Kind::TimeIndex)? })
+    }
+
+    fn is_empty(&self, base: i64) -> io::Result<bool> {
+        Ok(self.disk.open(&Kind::Log.path(self.folder, base), false)?.size()? == 0)
+    }
+
+    /// Removes an empty segment that begins within its predecessor: one whose making failed, and the log went on without it.
+    fn remove_stray(&self, base: i64) -> io::Result<()> {
+        tracing::warn!(folder = %self.folder.display(), segment = %Kind::Log.name(base),
+            "an empty segment that was never begun is removed");
+        for kind in Kind::SEGMENT {
+            match self.disk.remove(&kind.path(self.folder, base)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.disk.sync_dir(self.folder)
     }
 
     /// A segment that has a successor: it was synced before that was made, so it has to end right there.

@@ -64,6 +64,8 @@ pub(super) struct Appender {
     pub last_time: i64,
     /// Whether indexes and recovery point are synced, as closing leaves them.
     pub is_settled: bool,
+    /// The next segment was made in part: its name stands where this one ends, so that nothing may be added here.
+    pub must_roll: bool,
 }
 
 impl Appender {
@@ -76,6 +78,7 @@ impl Appender {
             times: Vec::new(),
             last_time: -1,
             is_settled: true,
+            must_roll: false,
         }
     }
 
@@ -126,6 +129,9 @@ impl Appender {
     /// Whether the next batch belongs in a new segment.
     pub fn is_full_for(&self, size: u64, count: u32, max_timestamp: i64, config: &SegmentsConfig) -> bool {
         let segment = &self.segment;
+        if self.must_roll {
+            return true;
+        }
         if segment.bytes == 0 {
             return false;
         }

@@ -1,6 +1,6 @@
 //! A disk that fails: full, broken on fsync, writing short.
 
-use crate::sim_disk::SimDisk;
+use crate::sim_disk::{Op, SimDisk};
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_bus::{BusError, Fetch, Log, Record, TopicSpec, Topics};
 use artel_message::{Code, Fault, Time};
@@ -74,7 +74,7 @@ async fn a_failed_fsync_stops_the_partition_until_a_restart_and_is_never_tried_a
         let bus = bus.clone();
         async move { bus.wait("t", 0, 1).await }
     });
-    disk.set(|faults| faults.failing_sync = Some("t-0/00000000000000000000.log"));
+    disk.set(|faults| faults.failing = vec![(Op::Sync, "t-0/00000000000000000000.log")]);
     let unknown = append(&bus, 0, b"doubtful").await.expect_err("the fsync fails");
     assert!(matches!(&unknown, BusError::Unavailable(why) if why.contains("fsync")), "{unknown}");
     let woken = waiter.await.expect("the waiter ends well").expect_err("there will never be more");
@@ -90,7 +90,7 @@ async fn a_failed_fsync_stops_the_partition_until_a_restart_and_is_never_tried_a
     bus.close().await;
     assert_eq!(disk.faults().failed_syncs, 1, "nor on closing");
 
-    disk.set(|faults| faults.failing_sync = None);
+    disk.set(|faults| faults.failing.clear());
     let bus = open(&disk, 2).await;
     let held = values(&bus, 0).await;
     assert_eq!(held[0], b"kept");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod broken_disk;
 mod conformance;
 mod crash;
 mod crash_admin;

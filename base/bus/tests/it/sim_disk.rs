@@ -1,11 +1,12 @@
 //! A file system in memory that forgets what was not synced: on a crash each unsynced page is kept, lost or torn by chance,
-//! so is each unsynced name. It can also run out of room, write short, fail an fsync, or lose power at a given operation.
+//! so is each unsynced name. It can also run out of room, write short, fail or hold any single operation, or lose power at a
+//! given one. A failed fsync drops the dirtiness, as Linux does: what was in the cache is read, and never written any more.
 
 use artel_bus::segments::{Disk, LogFile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 const PAGE: usize = 512;
 
@@ -37,6 +38,43 @@ struct Content {
     now: Vec<u8>,
     /// As of the last sync.
     synced: Vec<u8>,
+    /// Pages of a failed sync that were not written again: no later sync takes them along.
+    dropped: BTreeSet<usize>,
+}
+
+impl Content {
+    fn sync(&mut self) {
+        let before = std::mem::replace(&mut self.synced, self.now.clone());
+        for page in &self.dropped {
+            for i in page * PAGE..((page + 1) * PAGE).min(self.synced.len()) {
+                self.synced[i] = before.get(i).copied().unwrap_or(0);
+            }
+        }
+    }
+
+    fn fail_sync(&mut self) {
+        let differs = |page: &usize| {
+            let of = |bytes: &[u8]| {
+                let end = ((page + 1) * PAGE).min(bytes.len());
+                bytes.get(page * PAGE..end).unwrap_or_default().to_vec()
+            };
+            of(&self.now) != of(&self.synced)
+        };
+        self.dropped = (0..self.now.len().div_ceil(PAGE)).filter(differs).collect();
+    }
+}
+
+/// A kind of operation that can fail or wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Open,
+    Create,
+    SetLen,
+    Sync,
+    SyncDir,
+    Rename,
+    Remove,
+    RemoveDir,
 }
 
 #[derive(Default)]
@@ -52,6 +90,8 @@ struct State {
     life: u64,
     locked: bool,
     faults: Faults,
+    /// Whether an operation waits.
+    is_holding: bool,
 }
 
 /// What goes wrong.
@@ -63,8 +103,10 @@ pub struct Faults {
     pub room: Option<usize>,
     /// The most bytes one write takes.
     pub short_writes: Option<usize>,
-    /// Syncing a file whose path contains this fails.
-    pub failing_sync: Option<&'static str>,
+    /// Operations that fail without an effect, on paths that contain the text.
+    pub failing: Vec<(Op, &'static str)>,
+    /// An operation that waits until this is taken away.
+    pub holding: Option<(Op, &'static str)>,
     /// Syncing a file succeeds without doing anything.
     pub lying_sync: bool,
     /// How often a sync failed.
@@ -72,7 +114,7 @@ pub struct Faults {
 }
 
 #[derive(Clone)]
-pub struct SimDisk(Arc<Mutex<State>>);
+pub struct SimDisk(Arc<(Mutex<State>, Condvar)>);
 
 fn power() -> io::Error {
     io::Error::other("no power")
@@ -102,11 +144,35 @@ impl SimDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.0.lock().unwrap()
+    }
+
+    /// The state, once the operation is not held; an error when it is to fail.
+    fn begin(&self, op: Op, path: &Path) -> io::Result<MutexGuard<'_, State>> {
+        let is_it = |(of, part): &(Op, &str)| *of == op && path.to_str().unwrap().contains(part);
+        let mut state = self.state();
+        while state.faults.holding.as_ref().is_some_and(is_it) {
+            state.is_holding = true;
+            self.0.1.notify_all();
+            state = self.0.1.wait(state).unwrap();
+        }
+        if state.faults.failing.iter().any(is_it) {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        Ok(state)
     }
 
     pub fn set(&self, change: impl FnOnce(&mut Faults)) {
-        change(&mut self.state().faults);
+        let mut state = self.state();
+        change(&mut state.faults);
+        state.is_holding &= state.faults.holding.is_some();
+        self.0.1.notify_all();
+    }
+
+    /// Returns when an operation is held.
+    pub fn wait_held(&self) {
+        let state = self.state();
+        drop(self.0.1.wait_while(state, |state| !state.is_holding).unwrap());
     }
 
     pub fn faults(&self) -> Faults {
@@ -141,6 +207,7 @@ impl SimDisk {
         for content in state.files.values_mut() {
             content.now = after_crash(content, chance);
             content.synced = content.now.clone();
+            content.dropped.clear();
         }
         state.names = names.clone();
         state.synced_names = names;
@@ -165,6 +232,7 @@ impl SimDisk {
         let content = state.files.get_mut(&file).unwrap();
         change(&mut content.now);
         content.synced = content.now.clone();
+        content.dropped.clear();
     }
 
     pub fn content(&self, path: &Path) -> Vec<u8> {
@@ -187,6 +255,7 @@ fn after_crash(content: &Content, chance: &mut Chance) -> Vec<u8> {
     for page in 0..length.div_ceil(PAGE) {
         let range = page * PAGE..((page + 1) * PAGE).min(length);
         let new_bytes = match chance.below(3) {
+            _ if content.dropped.contains(&page) => 0,
             0 => 0,
             1 => PAGE,
             _ => chance.below(PAGE),
@@ -205,7 +274,7 @@ impl Disk for SimDisk {
         Ok(())
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.begin(Op::SyncDir, path)?;
         if !state.spend()? {
             return Err(power());
         }
@@ -229,7 +298,8 @@ impl Disk for SimDisk {
         Ok(inside.map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect())
     }
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn LogFile>> {
-        let mut state = self.state();
+        let is_new = create && !self.state().names.contains_key(path);
+        let mut state = self.begin(if is_new { Op::Create } else { Op::Open }, path)?;
         if state.faults.power_for == Some(0) {
             return Err(power());
         }
@@ -248,19 +318,19 @@ impl Disk for SimDisk {
         Ok(Arc::new(SimFile { disk: self.clone(), path: path.to_owned(), file, life: state.life }))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.begin(Op::Rename, to)?;
         state.spend()?;
         let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), file);
         Ok(())
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.begin(Op::Remove, path)?;
         state.spend()?;
         state.names.remove(path).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
     }
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.begin(Op::RemoveDir, path)?;
         state.spend()?;
         if state.names.keys().any(|p| p.parent() == Some(path)) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
@@ -303,6 +373,12 @@ impl SimFile {
         let state = self.disk.state();
         if state.life == self.life { Ok(state) } else { Err(power()) }
     }
+
+    /// For an operation that can fail or wait.
+    fn begin(&self, op: Op) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.begin(op, &self.path)?;
+        if state.life == self.life { Ok(state) } else { Err(power()) }
+    }
 }
 
 impl LogFile for SimFile {
@@ -323,9 +399,10 @@ impl LogFile for SimFile {
         if !is_whole {
             taken /= 2;
         }
-        let content = &mut state.files.get_mut(&self.file).unwrap().now;
-        content.resize(length.max(at + taken), 0);
-        content[at..at + taken].copy_from_slice(&bytes[..taken]);
+        let content = state.files.get_mut(&self.file).unwrap();
+        content.now.resize(length.max(at + taken), 0);
+        content.now[at..at + taken].copy_from_slice(&bytes[..taken]);
+        content.dropped.retain(|page| (page + 1) * PAGE <= at || page * PAGE >= at + taken);
         if is_whole { Ok(taken) } else { Err(power()) }
     }
     fn read_at(&self, into: &mut [u8], at: u64) -> io::Result<usize> {
@@ -337,22 +414,25 @@ impl LogFile for SimFile {
         Ok(count)
     }
     fn sync(&self) -> io::Result<()> {
-        let mut state = self.state()?;
+        let mut state = match self.begin(Op::Sync) {
+            Ok(state) => state,
+            Err(error) => {
+                let mut state = self.state()?;
+                state.faults.failed_syncs += 1;
+                state.files.get_mut(&self.file).unwrap().fail_sync();
+                return Err(error);
+            }
+        };
         if !state.spend()? {
             return Err(power());
         }
-        if state.faults.failing_sync.is_some_and(|part| self.path.to_str().unwrap().contains(part)) {
-            state.faults.failed_syncs += 1;
-            return Err(io::Error::other("the disk is broken"));
-        }
         if !state.faults.lying_sync {
-            let content = state.files.get_mut(&self.file).unwrap();
-            content.synced = content.now.clone();
+            state.files.get_mut(&self.file).unwrap().sync();
         }
         Ok(())
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.state()?;
+        let mut state = self.begin(Op::SetLen)?;
         state.spend()?;
         state.files.get_mut(&self.file).unwrap().now.resize(usize::try_from(len).unwrap(), 0);
         Ok(())

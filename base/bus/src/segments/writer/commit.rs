@@ -198,7 +198,8 @@ impl Writer {
         RecoveryPoint { base, position: appender.segment.bytes }.store(point.as_ref())
     }
 
-    /// Ends the present segment, which is durable, and begins the next; an empty one goes on.
+    /// Ends the present segment, which is durable, and begins the next; an empty one goes on. A next one that was made in
+    /// part is finished before anything else is appended: at a start its name says where this segment ends.
     pub(super) fn roll(&self, partition: &Partition) -> Result<(), BusError> {
         let mut appender = partition.appender();
         if appender.segment.bytes == 0 {
@@ -209,7 +210,10 @@ impl Writer {
         appender.add_time();
         self.store_due(partition, &mut appender)
             .and_then(|()| self.sync_indexes(partition, &appender))
-            .and_then(|()| create_segment(disk(&self.shared), &partition.folder, appender.segment.end))
+            .and_then(|()| {
+                appender.must_roll = true;
+                create_segment(disk(&self.shared), &partition.folder, appender.segment.end)
+            })
             .map_err(|e| io_error("ending the segment", &path, &e))?;
         let finished = appender.segment;
         *appender = Appender::new(finished.end);

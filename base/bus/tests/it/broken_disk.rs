@@ -1,0 +1,95 @@
+//! Single operations of the disk that fail, and what the next start makes of what they left.
+
+use crate::sim_disk::{Chance, Op, SimDisk};
+use artel_bus::segments::{Segments, SegmentsConfig};
+use artel_bus::{Bounds, BusError, Fetch, Log, Record, TopicSpec, Topics};
+use artel_message::Time;
+use std::sync::Arc;
+
+const ALL: Fetch = Fetch { max_records: usize::MAX, max_bytes: usize::MAX };
+
+/// Segments of ten records, with room left for a small one.
+fn open(disk: &SimDisk) -> Arc<Segments> {
+    let config = SegmentsConfig { segment_bytes: 1800, tail_cache_bytes: 0, ..SegmentsConfig::default() };
+    Segments::open_on(Arc::new(disk.clone()), "/log", config).expect("opens")
+}
+
+fn spec(retention_bytes: Option<u64>) -> TopicSpec {
+    TopicSpec { name: "t".into(), partitions: 1, retention_ms: None, retention_bytes }
+}
+
+/// A topic with the records 0..`count`.
+async fn filled(disk: &SimDisk, count: i64, retention_bytes: Option<u64>) -> Arc<Segments> {
+    let bus = open(disk);
+    bus.make(spec(retention_bytes)).await.expect("made");
+    for number in 0..count {
+        assert_eq!(append(&bus, number, 100).await.expect("stored"), number);
+    }
+    bus
+}
+
+async fn append(bus: &Segments, number: i64, width: usize) -> Result<i64, BusError> {
+    let value = format!("{number:0width$}");
+    let record =
+        Record { key: None, value: Some(value.as_bytes()), headers: &[], time: Time::from_millis(1) };
+    bus.append("t", 0, &[record]).await.map(|a| a.base)
+}
+
+async fn numbers(bus: &Segments) -> Vec<i64> {
+    let Bounds { begin, end } = bus.bounds("t", 0).await.expect("it serves");
+    let (mut at, mut all) = (begin, Vec::new());
+    while at < end {
+        let fetched = bus.read("t", 0, at, ALL).await.expect("readable");
+        let number = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap().parse::<i64>().unwrap();
+        all.extend(fetched.records.iter().map(|r| number(r.value.as_deref().unwrap())));
+        at = fetched.next;
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_segment_that_was_made_in_part_costs_no_later_record() {
+    let faults = [
+        (Op::Create, "00000000000000000010.index"),
+        (Op::Create, "00000000000000000010.timeindex"),
+        (Op::SetLen, "00000000000000000010.log"),
+        (Op::SyncDir, "/log/t-0"),
+    ];
+    for fault in faults {
+        let disk = SimDisk::new();
+        let bus = filled(&disk, 10, None).await;
+        disk.set(|faults| faults.failing.push(fault));
+        append(&bus, 10, 100).await.expect_err("the segment can't be begun");
+        // It would fit into the old one, behind whose end the new one's name already stands.
+        let mut next = 10 + i64::from(append(&bus, 10, 2).await.is_ok());
+        disk.set(|faults| faults.failing.clear());
+        for _ in 0..3 {
+            assert_eq!(append(&bus, next, 100).await.expect("it goes on"), next, "{fault:?}");
+            next += 1;
+        }
+        disk.kill();
+        let bus = open(&disk);
+        assert_eq!(numbers(&bus).await, (0..next).collect::<Vec<_>>(), "{fault:?}");
+        bus.close().await;
+    }
+}
+
+/// As an earlier version could leave it.
+#[tokio::test]
+async fn an_empty_segment_within_its_predecessor_is_removed_at_open() {
+    use artel_bus::segments::Disk;
+    use std::path::Path;
+    // In the last segment, and in one that has a successor.
+    for stray in [33, 17] {
+        let disk = SimDisk::new();
+        filled(&disk, 35, None).await.close().await;
+        let path = format!("/log/t-0/{stray:020}.log");
+        disk.open(Path::new(&path), true).unwrap();
+        disk.sync_dir(Path::new("/log/t-0")).unwrap();
+        let bus = open(&disk);
+        assert_eq!(numbers(&bus).await, (0..35).collect::<Vec<_>>());
+        assert_eq!(append(&bus, 35, 100).await.expect("it goes on"), 35);
+        bus.close().await;
+        assert!(!disk.list(Path::new("/log/t-0")).unwrap().iter().any(|n| n.starts_with(&path[9..29])));
+    }
+}
