@@ -1,8 +1,8 @@
 //! What a partition's folder holds when the log is opened: whole batches are kept, a round that a crash tore is cut off,
 //! damage anywhere else stops the partition.
 
-use super::damage::{Damage, search_batch};
-use super::disk::{Disk, LogFile, read_all};
+use super::damage::{Damage, may_follow};
+use super::disk::{Disk, LogFile, read_all, read_full, write_all};
 use super::files::Kind;
 use super::index::{Entry, OffsetEntry, TimeEntry, entry};
 use super::partition::Gate;
@@ -23,7 +23,8 @@ pub(super) struct Recovered {
     pub gate: Gate,
 }
 
-/// Reads a partition's folder; a folder without segments gets its first. What can't be served comes back as stopped.
+/// Reads a partition's folder. What can't be served comes back as stopped, a folder without segments as well: a topic is laid
+/// out with its first.
 pub(super) fn recover(disk: &dyn Disk, folder: &Path, index_interval: u64) -> Recovered {
     let recovery = Recovery { disk, folder, index_interval };
     match recovery.run() {
@@ -54,9 +55,11 @@ impl Recovery<'_> {
         let mut bases = self.bases()?;
         // A killed process may have made a file and not synced its name.
         self.disk.sync_dir(self.folder)?;
-        if bases.is_empty() {
-            create_segment(self.disk, self.folder, 0)?;
-            bases.push(0);
+        let point = self.disk.open(&Kind::RecoveryPoint.path(self.folder, 0), true)?;
+        let known = RecoveryPoint::load(point.as_ref())?;
+        let newest = known.map_or(0, |point| point.base);
+        if bases.last().is_none_or(|last| *last < newest) {
+            return Err(Damage::Missing { base: newest });
         }
         let mut segments = Vec::with_capacity(bases.len());
         while let Some(next) = bases.get(segments.len() + 1).copied() {
@@ -151,6 +154,7 @@ impl Recovery<'_> {
         let files = self.files(base)?;
         let length = files.log.size()?;
         let point = self.disk.open(&Kind::RecoveryPoint.path(self.folder, 0), true)?;
+        // A segment that was just begun has none yet.
         let known = RecoveryPoint::load(point.as_ref())?.filter(|p| p.base == base).map_or(0, |p| p.position);
 
         let indexed = from_indexes(&files, base, length)?;
@@ -172,6 +176,7 @@ impl Recovery<'_> {
             point.sync()?;
         }
         // What a killed process had written and not synced is taken in, so it has to be durable before anyone reads it.
+        rewrite(files.log.as_ref(), durable.min(position), position)?;
         files.log.sync()?;
         if !is_indexed {
             self.store_indexes(&files, &mut found)?;
@@ -179,12 +184,14 @@ impl Recovery<'_> {
         Ok(found)
     }
 
-    /// Cuts a torn tail off, or refuses where more than that is wrong.
+    /// Cuts a torn tail off, or refuses where more than that is wrong. The caller syncs.
     fn cut(&self, files: &Files, found: &Appender, tail: Tail) -> Result<(), Damage> {
         let Tail { name, length, position, durable, error } = tail;
         let offset = found.segment.end;
-        let later = search_batch(files.log.as_ref(), position + 1, length, offset)?;
-        if later.is_some() && position < durable {
+        // What was durable and is all there has been damaged since. Where it was cut short, records may follow the damage.
+        let is_damage = position < durable
+            && (length >= durable || may_follow(files.log.as_ref(), position + 1, length, offset)?);
+        if is_damage {
             return Err(Damage::Middle { file: name, position, offset, error });
         }
         let file = self.folder.join(&name);
@@ -193,7 +200,6 @@ impl Recovery<'_> {
             "the end of the log was torn; cut back to the last whole batch"
         );
         files.log.set_len(position)?;
-        files.log.sync()?;
         Ok(())
     }
 
@@ -246,6 +252,22 @@ struct Tail {
     /// Everything before was once synced.
     durable: u64,
     error: CodecError,
+}
+
+/// Writes the bytes of `from..to` once more: after an fsync that failed the kernel holds them for clean, and the next one would
+/// succeed without them. Usually they are one round's at most.
+fn rewrite(file: &dyn LogFile, mut from: u64, to: u64) -> io::Result<()> {
+    let mut chunk = vec![0; usize::try_from(to - from).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES))];
+    while from < to {
+        let want = usize::try_from(to - from).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        let have = read_full(file, &mut chunk[..want], from)?;
+        if have == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        write_all(file, &chunk[..have], from)?;
+        from += have as u64;
+    }
+    Ok(())
 }
 
 fn next_batch(scan: &mut Scan<'_>, expected: i64) -> Result<Option<Placed>, ScanError> {

@@ -93,3 +93,24 @@ async fn an_empty_segment_within_its_predecessor_is_removed_at_open() {
         assert!(!disk.list(Path::new("/log/t-0")).unwrap().iter().any(|n| n.starts_with(&path[9..29])));
     }
 }
+
+/// The kernel holds pages for clean whose fsync failed: an fsync at the next start is no proof that they were written.
+#[tokio::test]
+async fn what_a_failed_fsync_left_in_the_cache_is_written_before_it_is_served() {
+    for seed in 0..20 {
+        let disk = SimDisk::new();
+        let bus = filled(&disk, 3, None).await;
+        disk.set(|faults| faults.failing.push((Op::Sync, "t-0/00000000000000000000.log")));
+        let unknown = append(&bus, 3, 1000).await.expect_err("the fsync fails");
+        assert!(matches!(unknown, BusError::Unavailable(_)), "{unknown}");
+        bus.close().await;
+        disk.kill();
+        let bus = open(&disk);
+        let served = numbers(&bus).await;
+        bus.close().await;
+        disk.crash(&mut Chance::new(seed));
+        let bus = open(&disk);
+        assert_eq!(numbers(&bus).await, served, "seed {seed}: what was readable is gone");
+        bus.close().await;
+    }
+}

@@ -110,9 +110,20 @@ async fn a_whole_log_comes_back() {
 
 #[tokio::test]
 async fn a_torn_tail_is_cut_back_to_the_last_whole_batch() {
-    let tears: [fn(&mut Vec<u8>); 5] = [
-        |log| log.truncate(log.len() - 1),
-        |log| log.truncate(log.len() - 100),
+    let tears: [fn(&mut Vec<u8>); 2] =
+        [|log| log.truncate(log.len() - 1), |log| log.truncate(log.len() - 100)];
+    for tear in tears {
+        let disk = filled().await;
+        let last = segments(&disk).pop().unwrap();
+        disk.tamper(&last, tear);
+        serves(&disk, 49).await;
+    }
+}
+
+/// Everything before the recovery point was synced: what is wrong there is no torn round.
+#[tokio::test]
+async fn a_last_batch_that_was_durable_and_is_damaged_stops_the_partition() {
+    let harms: [fn(&mut Vec<u8>); 3] = [
         |log| {
             let end = log.len();
             log[end - 50..].fill(0);
@@ -126,11 +137,38 @@ async fn a_torn_tail_is_cut_back_to_the_last_whole_batch() {
             log[start..].fill(0);
         },
     ];
-    for tear in tears {
+    for harm in harms {
         let disk = filled().await;
         let last = segments(&disk).pop().unwrap();
-        disk.tamper(&last, tear);
-        serves(&disk, 49).await;
+        disk.tamper(&last, harm);
+        let bus = open(&disk);
+        is_stopped(&bus, &["offset 49", "backup", "recovery-point", "start again"]).await;
+        bus.close().await;
+    }
+}
+
+#[tokio::test]
+async fn segments_that_are_missing_at_the_end_stop_the_partition() {
+    use artel_bus::segments::Disk;
+    for all in [false, true] {
+        let disk = filled().await;
+        let logs = segments(&disk);
+        let gone = if all { &logs[..] } else { &logs[logs.len() - 1..] };
+        for log in gone {
+            disk.remove(log).unwrap();
+        }
+        let bus = open(&disk);
+        let begins = format!("begins at offset {}", base(&logs[logs.len() - 1]));
+        is_stopped(&bus, &[&begins, "backup", "recovery-point"]).await;
+        bus.close().await;
+        // What the sentence says to do helps.
+        if all {
+            disk.open(&logs[logs.len() - 1], true).unwrap();
+        }
+        disk.remove(Path::new("/log/t-0/recovery-point")).unwrap();
+        let bus = open(&disk);
+        assert_eq!(append(&bus, 0, 0).await.expect("it serves"), base(&logs[logs.len() - 1]));
+        bus.close().await;
     }
 }
 
@@ -242,6 +280,7 @@ async fn what_the_sentence_says_to_do_helps() {
     for log in &logs[2..] {
         disk.remove(log).unwrap();
     }
+    disk.remove(Path::new("/log/t-0/recovery-point")).unwrap();
     serves(&disk, offset).await;
 }
 

@@ -4,6 +4,7 @@ use super::{Start, Writer, disk};
 use crate::segments::meta::{TopicMeta, io_error, topics_folder};
 use crate::segments::open::{open_topic, remove_topic_folders};
 use crate::segments::partition::Gate;
+use crate::segments::recover::create_segment;
 use crate::segments::shared::TopicState;
 use crate::segments::sync::{lock, read};
 use crate::{BusError, Topic, TopicSpec};
@@ -50,6 +51,7 @@ impl Writer {
             let failed = |e: io::Error| io_error("making", &folder, &e);
             disk.create_dir(&folder).map_err(failed)?;
             refuse_leftovers(disk, &folder)?;
+            create_segment(disk, &folder, 0).map_err(failed)?;
         }
         disk.sync_dir(root).map_err(|e| io_error("making folders in", root, &e))?;
         let interval = self.shared.config.index_interval_bytes;
