@@ -190,8 +190,8 @@ pub trait Topics: Send + Sync + 'static {
 pub trait Groups: Send + Sync + 'static {
     /// Makes the group known on a topic with its start point, if it is not yet; durable on return.
     async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError>;
-    /// Says that the group has taken in everything below `next`; never ahead of its own commit. May be lost in a crash:
-    /// it then stands lower than the truth, never higher. Moves both ways. `UnknownGroup` when it is not registered.
+    /// Says that the group has taken in everything below `next`; never ahead of its own commit. A move on may be lost in a
+    /// crash, a move back (`segments`) is durable on return: the group stands lower than the truth, never higher. `UnknownGroup` when it is not registered.
     async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError>;
     async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError>;
     /// Every registered group, by name, topic and partition.

@@ -5,7 +5,7 @@ use super::meta::{io_error, unreadable};
 use super::sync::lock;
 use crate::{BusError, GroupOffset};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
@@ -33,8 +33,11 @@ pub(super) fn store(table: &Mutex<GroupTable>, disk: &dyn Disk, root: &Path) -> 
         table.encode()
     };
     let stored = content.and_then(|content| replace(disk, root, FILE, &content));
-    if stored.is_err() {
-        lock(table).is_dirty = true;
+    let mut table = lock(table);
+    match stored {
+        // Groups come and go in the thread that stores: none came meanwhile.
+        Ok(()) => table.unstored.clear(),
+        Err(_) => table.is_dirty = true,
     }
     stored
 }
@@ -45,6 +48,8 @@ pub(super) struct GroupTable {
     groups: BTreeMap<(String, String), Registered>,
     /// Whether memory is ahead of the file.
     is_dirty: bool,
+    /// Those that the file may not have yet.
+    unstored: BTreeSet<(String, String)>,
 }
 
 impl GroupTable {
@@ -65,7 +70,7 @@ impl GroupTable {
             serde_json::from_slice(&content).map_err(|e| unreadable(&path, &e.to_string()))?;
         let known = stored.into_iter().filter(|g| topic_id(&g.topic) == Some(g.topic_id));
         let groups = known.map(|g| ((g.topic.clone(), g.group.clone()), g)).collect();
-        Ok(GroupTable { groups, is_dirty: false })
+        Ok(GroupTable { groups, ..GroupTable::default() })
     }
 
     fn encode(&self) -> io::Result<Vec<u8>> {
@@ -81,12 +86,15 @@ impl GroupTable {
         self.groups.len()
     }
 
-    pub fn contains(&self, group: &str, topic: &str) -> bool {
-        self.groups.contains_key(&(topic.to_owned(), group.to_owned()))
+    /// Whether the group is registered, durably.
+    pub fn is_stored(&self, group: &str, topic: &str) -> bool {
+        let key = (topic.to_owned(), group.to_owned());
+        self.groups.contains_key(&key) && !self.unstored.contains(&key)
     }
 
     pub fn insert(&mut self, group: &str, topic: &str, topic_id: Uuid, next: Vec<i64>) {
         let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.unstored.insert((topic.clone(), group.clone()));
         self.groups.insert((topic.clone(), group.clone()), Registered { group, topic, topic_id, next });
         self.is_dirty = true;
     }
@@ -103,6 +111,13 @@ impl GroupTable {
         let before = self.groups.len();
         self.groups.retain(|(of, _), _| of != topic);
         self.is_dirty |= self.groups.len() != before;
+    }
+
+    /// Whether `next` lies below where the group stands.
+    pub fn is_back(&self, group: &str, topic: &str, partition: u32, next: i64) -> bool {
+        let registered = self.groups.get(&(topic.to_owned(), group.to_owned()));
+        let at = usize::try_from(partition).ok().and_then(|i| registered?.next.get(i));
+        at.is_some_and(|at| next < *at)
     }
 
     /// Moves a group; whether memory just became ahead of the file, or `None` when the group is not registered.

@@ -46,6 +46,17 @@ impl TopicMeta {
         root.join(format!("{}-{partition}", self.name))
     }
 
+    /// Whether the file says what `self` says.
+    fn is_stored(&self, disk: &dyn Disk, root: &Path) -> io::Result<bool> {
+        let file = disk.open(&topics_folder(root).join(&self.name), false)?;
+        Ok(serde_json::from_slice::<TopicMeta>(&read_all(file.as_ref())?).is_ok_and(|stored| stored == *self))
+    }
+
+    /// After another state could not be stored: makes sure that this one still is.
+    pub fn restore(&self, disk: &dyn Disk, root: &Path) -> io::Result<()> {
+        if self.is_stored(disk, root)? { Ok(()) } else { self.store(disk, root) }
+    }
+
     /// Durable on return.
     pub fn store(&self, disk: &dyn Disk, root: &Path) -> io::Result<()> {
         replace(disk, &topics_folder(root), &self.name, &serde_json::to_vec_pretty(self)?)

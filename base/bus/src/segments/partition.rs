@@ -6,6 +6,7 @@ use super::segment::{Appender, Segment};
 use super::sync::{lock, read, write};
 use super::tail::Tail;
 use crate::{Bounds, BusError};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -57,6 +58,8 @@ pub(super) struct Partition {
     signal: watch::Sender<Signal>,
     /// Locked by the writer thread alone.
     appender: Mutex<Appender>,
+    /// Segments out of sight whose files are still to be removed, oldest first. Locked by the writer thread alone.
+    removals: Mutex<VecDeque<Segment>>,
 }
 
 impl Partition {
@@ -72,11 +75,16 @@ impl Partition {
             view: RwLock::new(view),
             signal: watch::Sender::new(signal),
             appender: Mutex::new(appender),
+            removals: Mutex::default(),
         }
     }
 
     pub fn appender(&self) -> MutexGuard<'_, Appender> {
         lock(&self.appender)
+    }
+
+    pub fn removals(&self) -> MutexGuard<'_, VecDeque<Segment>> {
+        lock(&self.removals)
     }
 
     pub fn with_view<T>(&self, look: impl FnOnce(&View) -> T) -> T {

@@ -154,7 +154,7 @@ impl Topics for Segments {
 impl Groups for Segments {
     async fn register(&self, group: &str, topic: &str, from: StartAt) -> Result<(), BusError> {
         let state = self.shared.topic(topic)?;
-        if lock(&self.shared.groups).contains(group, topic) {
+        if lock(&self.shared.groups).is_stored(group, topic) {
             return Ok(());
         }
         let mut next = Vec::with_capacity(state.partitions.len());
@@ -169,13 +169,28 @@ impl Groups for Segments {
                 }
             });
         }
-        let start = Start { group: group.to_owned(), topic: topic.to_owned(), next };
+        let start = Start {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            topic_id: state.meta.id,
+            next,
+            is_within: !matches!(from, StartAt::Offset(_)),
+        };
         self.ask(|reply| Command::Register(start, reply)).await
     }
 
     async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
         self.shared.partition(topic, partition)?;
-        let advised = lock(&self.shared.groups).advise(group, topic, partition, next);
+        let advised = {
+            let mut groups = lock(&self.shared.groups);
+            let is_back = groups.is_back(group, topic, partition, next);
+            if is_back { None } else { Some(groups.advise(group, topic, partition, next)) }
+        };
+        let Some(advised) = advised else {
+            // In memory alone, a move back would be undone by a crash.
+            let to = GroupOffset { group: group.to_owned(), topic: topic.to_owned(), partition, next };
+            return self.ask(|reply| Command::MoveBack(to, reply)).await;
+        };
         match advised {
             None => Err(BusError::UnknownGroup { group: group.to_owned(), topic: topic.to_owned() }),
             Some(false) => Ok(()),

@@ -12,12 +12,13 @@ use super::partition::{Gate, Partition};
 use super::shared::Shared;
 use super::sync::lock;
 use crate::codec::Batch;
-use crate::{Appended, BusError, Topic, TopicSpec};
+use crate::{Appended, BusError, GroupOffset, Topic, TopicSpec};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use uuid::Uuid;
 
 /// How soon a failed store of the groups is tried again, at the earliest.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
@@ -38,7 +39,11 @@ pub(super) struct Append {
 pub(super) struct Start {
     pub group: String,
     pub topic: String,
+    /// The topic it was resolved on.
+    pub topic_id: Uuid,
     pub next: Vec<i64>,
+    /// Whether it means records that are there, and not an offset whatever it holds.
+    pub is_within: bool,
 }
 
 pub(super) enum Command {
@@ -46,6 +51,7 @@ pub(super) enum Command {
     Make(TopicSpec, Reply<Topic>),
     Delete(String, Reply<()>),
     Register(Start, Reply<()>),
+    MoveBack(GroupOffset, Reply<()>),
     Forget {
         group: String,
         topic: String,
@@ -162,6 +168,7 @@ impl Writer {
             Command::Make(spec, reply) => answer(reply, self.make(&spec)),
             Command::Delete(topic, reply) => answer(reply, self.delete(&topic)),
             Command::Register(start, reply) => answer(reply, self.register(start)),
+            Command::MoveBack(to, reply) => answer(reply, self.move_back(&to)),
             Command::Forget { group, topic, reply } => answer(reply, self.forget(&group, &topic)),
             Command::StoreGroups => {
                 let at = Instant::now() + self.shared.config.advise_interval;
@@ -229,6 +236,7 @@ fn refuse(command: Command) {
         Command::Make(_, reply) => answer(reply, Err(BusError::Closed)),
         Command::Delete(_, reply)
         | Command::Register(_, reply)
+        | Command::MoveBack(_, reply)
         | Command::Forget { reply, .. }
         | Command::Retain(reply) => answer(reply, Err(BusError::Closed)),
         Command::LookOut | Command::StoreGroups | Command::Close => {}

@@ -114,3 +114,49 @@ async fn what_a_failed_fsync_left_in_the_cache_is_written_before_it_is_served() 
         bus.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_removal_that_failed_is_finished_before_the_next_and_leaves_no_gap() {
+    let disk = SimDisk::new();
+    let bus = filled(&disk, 25, Some(1)).await;
+    disk.set(|faults| faults.failing.push((Op::Remove, "00000000000000000000.log")));
+    bus.retain().await.expect("retention runs");
+    for number in 25..45 {
+        append(&bus, number, 100).await.expect("stored");
+    }
+    bus.retain().await.expect("retention runs");
+    disk.kill();
+    let bus = open(&disk);
+    assert_eq!(
+        numbers(&bus).await,
+        (0..45).collect::<Vec<_>>(),
+        "what was not removed is back, without a gap"
+    );
+    disk.set(|faults| faults.failing.push((Op::Remove, "00000000000000000010.log")));
+    bus.retain().await.expect("retention runs");
+    disk.set(|faults| faults.failing.clear());
+    bus.retain().await.expect("retention runs");
+    disk.kill();
+    let bus = open(&disk);
+    assert_eq!(numbers(&bus).await, (40..45).collect::<Vec<_>>(), "it was tried again");
+    bus.close().await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_failed_deletes_nothing_later() {
+    let disk = SimDisk::new();
+    let bus = filled(&disk, 1, None).await;
+    disk.set(|faults| faults.failing.push((Op::Rename, "/log/topics")));
+    bus.delete("t").await.expect_err("the mark can't be put in place");
+    disk.set(|faults| faults.failing.clear());
+    assert_eq!(append(&bus, 1, 100).await.expect("the topic is there"), 1);
+    disk.set(|faults| faults.failing.push((Op::SyncDir, "/log/topics")));
+    bus.delete("t").await.expect_err("the mark can't be made durable");
+    disk.set(|faults| faults.failing.clear());
+    let stopped = append(&bus, 2, 100).await.expect_err("nobody knows whether the topic will be there");
+    assert!(matches!(stopped, BusError::Stopped { .. }), "{stopped}");
+    disk.kill();
+    let bus = open(&disk);
+    assert_eq!(numbers(&bus).await, [0, 1], "what was acknowledged is there");
+    bus.close().await;
+}

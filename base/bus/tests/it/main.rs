@@ -8,6 +8,7 @@ mod crash;
 mod crash_admin;
 mod faults;
 mod folder;
+mod groups;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_broker;

@@ -7,7 +7,7 @@ use crate::segments::partition::Gate;
 use crate::segments::recover::create_segment;
 use crate::segments::shared::TopicState;
 use crate::segments::sync::{lock, read};
-use crate::{BusError, Topic, TopicSpec};
+use crate::{BusError, GroupOffset, Topic, TopicSpec};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,7 +68,9 @@ impl Writer {
         let shared = self.shared.clone();
         let (disk, root) = (disk(&shared), shared.root.as_path());
         let meta = topic.meta.deleted();
-        meta.store(disk, root).map_err(|e| io_error("deleting a topic in", root, &e))?;
+        if let Err(error) = meta.store(disk, root) {
+            return Err(self.keep_undeleted(&topic, &io_error("deleting a topic in", root, &error)));
+        }
         // From here on it is gone; what fails below is finished at the next start.
         self.shared.remove(name);
         for partition in &topic.partitions {
@@ -85,12 +87,32 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes a mark of deletion back whose storing failed. A mark that may be on the disk would delete at the next start what
+    /// is appended from here on: then nothing is.
+    fn keep_undeleted(&self, topic: &TopicState, failed: &BusError) -> BusError {
+        let Err(error) = topic.meta.restore(disk(&self.shared), &self.shared.root) else {
+            return failed.clone();
+        };
+        let what = format!(
+            "deleting the topic failed ({failed}) and could not be taken back: {error}; mend the disk and start again, \
+             then the topic is there or deleted"
+        );
+        for partition in &topic.partitions {
+            partition.shut(Gate::Stopped(what.as_str().into()));
+        }
+        BusError::Unavailable(what)
+    }
+
     pub(super) fn register(&mut self, start: Start) -> Result<(), BusError> {
         let topic = self.shared.topic(&start.topic)?;
+        if topic.meta.id != start.topic_id {
+            // Deleted and made again since the start was resolved.
+            return Err(BusError::UnknownTopic(start.topic));
+        }
         let shared = &self.shared;
         {
             let mut groups = lock(&shared.groups);
-            if groups.contains(&start.group, &start.topic) {
+            if groups.is_stored(&start.group, &start.topic) {
                 return Ok(());
             }
             let limit = shared.config.max_groups;
@@ -98,7 +120,14 @@ impl Writer {
                 let what = format!("group '{}' on '{}'", start.group, start.topic);
                 return Err(BusError::Limit { what, limit, setting: "max_groups" });
             }
-            groups.insert(&start.group, &start.topic, topic.meta.id, start.next);
+            let mut next = start.next;
+            if start.is_within {
+                // Retention may have run since.
+                for (next, partition) in next.iter_mut().zip(&topic.partitions) {
+                    *next = (*next).max(partition.with_view(|view| view.bounds().begin));
+                }
+            }
+            groups.insert(&start.group, &start.topic, start.topic_id, next);
         }
         self.store_groups().inspect_err(|_| {
             lock(&self.shared.groups).remove(&start.group, &start.topic);
@@ -106,10 +135,23 @@ impl Writer {
     }
 
     pub(super) fn forget(&mut self, group: &str, topic: &str) -> Result<(), BusError> {
-        if !lock(&self.shared.groups).remove(group, topic) {
-            return Ok(());
+        {
+            let mut groups = lock(&self.shared.groups);
+            if !groups.remove(group, topic) && !groups.is_dirty() {
+                return Ok(());
+            }
         }
+        // Also where it is gone from memory alone, because storing that failed before.
         self.store_groups()
+    }
+
+    /// Moves a group back, which has to be durable: after a crash it must not stand higher than this.
+    pub(super) fn move_back(&mut self, to: &GroupOffset) -> Result<(), BusError> {
+        let moved = lock(&self.shared.groups).advise(&to.group, &to.topic, to.partition, to.next);
+        match moved {
+            None => Err(BusError::UnknownGroup { group: to.group.clone(), topic: to.topic.clone() }),
+            Some(_) => self.store_groups(),
+        }
     }
 }
 

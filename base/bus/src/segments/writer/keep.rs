@@ -38,11 +38,11 @@ impl Writer {
 
     fn retain_partition(&self, partition: &Partition) {
         let plan = self.plan(partition);
-        if plan.remove == 0 {
+        if plan.remove == 0 && partition.removals().is_empty() {
             return;
         }
         if let Err(error) = self.remove_oldest(partition, plan) {
-            tracing::warn!(%error, folder = %partition.folder.display(), "a segment could not be removed; tried again after the next start");
+            tracing::warn!(%error, folder = %partition.folder.display(), "a segment could not be removed; tried again when retention runs next");
         }
     }
 
@@ -50,13 +50,17 @@ impl Writer {
         if plan.with_active {
             self.roll(partition)?;
         }
-        for _ in 0..plan.remove {
-            // Out of sight first: a reader that is too late finds its offset out of range.
-            let removed = partition.change_view(|view| view.segments.remove(0));
+        // Out of sight first: a reader that is too late finds its offset out of range.
+        let due = partition.change_view(|view| view.segments.drain(..plan.remove).collect::<Vec<_>>());
+        let mut removals = partition.removals();
+        removals.extend(due);
+        // One that fails holds up the rest: a younger one gone before it would be a gap at the next start.
+        while let Some(removed) = removals.front().copied() {
             let gone = remove_segment(self, &partition.folder, removed.base);
             // After the names are gone, so that no reader opens the files once more.
             self.shared.files.forget(partition.id, removed.base);
             gone.map_err(|e| io_error("removing a segment of", &partition.folder, &e))?;
+            removals.pop_front();
             tracing::info!(topic = %partition.topic, partition = partition.number, from = removed.base,
                 to = removed.end, bytes = removed.bytes, "segment removed by retention");
         }
