@@ -50,7 +50,8 @@ pub enum BusError {
 }
 
 impl BusError {
-    /// Whether trying the same call later can succeed without anybody's doing.
+    /// Whether trying the same call later can succeed: by itself, or once somebody has put right what the error names and
+    /// (`Stopped`) started again. A caller keeps what it has meanwhile.
     pub fn is_retriable(&self) -> bool {
         matches!(
             self,

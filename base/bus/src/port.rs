@@ -159,8 +159,8 @@ pub trait Log: Send + Sync + 'static {
     /// nothing jumps silently. It may bring less than there is and than `fetch` allows: read on at `next`.
     async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError>;
 
-    /// Returns when a record at or above `from` is readable (at once when it is already), or with an error when there will
-    /// never be one: topic deleted, log closed, partition stopped. Cancel by dropping.
+    /// Returns when the partition's end has passed `from` (at once when it has already): a record at or above `from` was
+    /// readable, unless retention has taken it since, which `read` says. Or with an error when that will never be: topic deleted, log closed, partition stopped. Cancel by dropping.
     async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError>;
 
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError>;

@@ -9,7 +9,8 @@ use artel_message::Time;
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// A log whose topics stand under `PREFIX` on the adapter behind it; its callers never see the prefix, in errors either.
+/// A log whose topics stand under `PREFIX` on the adapter behind it; its callers never see the prefix, but in paths
+/// and sentences that an error quotes.
 pub struct Prefixed {
     inner: Arc<dyn Bus>,
     prefix: String,

@@ -100,7 +100,7 @@ impl Header<'_> {
     }
 }
 
-/// A length as the format writes it. Saturates; `check` refuses such lengths.
+/// A length as the format writes it. Saturates; the limits refuse such lengths.
 fn length(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -91,6 +91,9 @@ impl fmt::Debug for SegmentsConfig {
     }
 }
 
+/// Of the intervals: beyond it a point in time may not be a number any more.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 impl SegmentsConfig {
     /// Refuses settings that could not work, naming the first.
     pub(super) fn check(&self) -> Result<(), BusError> {
@@ -110,9 +113,10 @@ impl SegmentsConfig {
                 (1 << 10..=largest).contains(&self.index_max_bytes),
             ),
             (
-                "retention_interval must be at least 10 ms",
-                self.retention_interval >= Duration::from_millis(10),
+                "retention_interval must be 10 ms to 10 years",
+                (Duration::from_millis(10)..=LONGEST).contains(&self.retention_interval),
             ),
+            ("advise_interval must be at most 10 years", self.advise_interval <= LONGEST),
             ("queue_bytes must be positive", self.queue_bytes > 0),
             ("round_bytes must be positive", self.round_bytes > 0),
             ("open_files must be at least 8", self.open_files >= 8),

@@ -52,8 +52,11 @@ pub(super) fn open_topics(
     let mut topics = BTreeMap::new();
     for meta in load(disk, root)? {
         if meta.deleted {
-            remove_topic_folders(disk, root, &meta)
-                .map_err(|e| io_error("removing a deleted topic in", root, &e))?;
+            if let Err(error) = remove_topic_folders(disk, root, &meta) {
+                // It stays marked; the others are not to wait for it.
+                tracing::warn!(topic = meta.name, %error, folder = %root.display(),
+                    "a deleted topic's files could not be removed; tried again at the next start");
+            }
             continue;
         }
         topics.insert(meta.name.clone(), Arc::new(open_topic(disk, root, meta, index_interval, ids)));

@@ -11,7 +11,7 @@ pub(super) struct Cached {
     pub bytes: Bytes,
 }
 
-/// Batches without a gap up to the partition's end. The writer bounds all tails together (`Evictions`).
+/// Batches without a gap up to the partition's end. The writer bounds all tails together.
 #[derive(Debug, Default)]
 pub(super) struct Tail(VecDeque<Cached>);
 

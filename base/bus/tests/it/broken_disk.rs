@@ -160,3 +160,19 @@ async fn a_deletion_that_failed_deletes_nothing_later() {
     assert_eq!(numbers(&bus).await, [0, 1], "what was acknowledged is there");
     bus.close().await;
 }
+
+#[tokio::test]
+async fn a_deleted_topic_that_cannot_be_removed_keeps_no_other_from_opening() {
+    let disk = SimDisk::new();
+    let bus = filled(&disk, 1, None).await;
+    bus.make(TopicSpec { name: "gone".into(), ..spec(None) }).await.expect("made");
+    for op in [Op::Remove, Op::RemoveDir] {
+        disk.set(|faults| faults.failing.push((op, "gone-0")));
+    }
+    bus.delete("gone").await.expect("deleted");
+    bus.close().await;
+    let bus = open(&disk);
+    assert_eq!(numbers(&bus).await, [0]);
+    assert_eq!(bus.list().await.expect("listed").len(), 1);
+    bus.close().await;
+}

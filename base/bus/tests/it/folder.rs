@@ -147,7 +147,14 @@ async fn bounds_are_settings_and_are_named() {
         assert!(refused.contains(part), "{refused}");
     }
     bus.close().await;
-    let wrong = SegmentsConfig { segment_bytes: 1, ..SegmentsConfig::default() };
-    let refused = Segments::open(folder.path(), wrong).err().expect("refused").to_string();
-    assert!(refused.contains("segment_bytes"), "{refused}");
+    let (ok, longest) = (SegmentsConfig::default, std::time::Duration::MAX);
+    let wrongs = [
+        (SegmentsConfig { segment_bytes: 1, ..ok() }, "segment_bytes"),
+        (SegmentsConfig { retention_interval: longest, ..ok() }, "retention_interval"),
+        (SegmentsConfig { advise_interval: longest, ..ok() }, "advise_interval"),
+    ];
+    for (wrong, setting) in wrongs {
+        let refused = Segments::open(folder.path(), wrong).err().expect("refused").to_string();
+        assert!(refused.contains(setting), "{refused}");
+    }
 }
