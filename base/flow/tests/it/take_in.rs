@@ -213,6 +213,8 @@ async fn a_lost_log_tail_is_refused_not_reread() {
     for file in std::fs::read_dir(folder).expect("the partition's folder") {
         std::fs::remove_file(file.expect("a file").path()).expect("the file goes away");
     }
+    // The log itself would miss its segments; it was told to go on without them.
+    std::fs::write(folder.join("00000000000000000000.log"), b"").expect("an empty segment");
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     node.settle().await;
     let troubles = node.runtime.troubles();
