@@ -210,7 +210,7 @@ async fn a_lost_log_tail_is_refused_not_reread() {
     node.stop().await;
     let partition = artel_bus::partition::of_key(b"tea", place.limits.partitions);
     let folder = place.dir.path().join("log").join(format!("shop.sale-{partition}"));
-    for file in std::fs::read_dir(folder).expect("the partition's folder") {
+    for file in std::fs::read_dir(&folder).expect("the partition's folder") {
         std::fs::remove_file(file.expect("a file").path()).expect("the file goes away");
     }
     // The log itself would miss its segments; it was told to go on without them.
