@@ -207,13 +207,7 @@ impl Space<'_> {
 
     #[inline(always)]
     fn number(&mut self, v: i64) {
-        let mut rest = varint::zigzag(v);
-        while rest >= 0x80 {
-            // The low seven bits with the continuation bit.
-            self.byte((rest & 0x7f) as u8 | 0x80);
-            rest >>= 7;
-        }
-        self.byte(rest as u8);
+        varint::put(v, |byte| self.byte(byte));
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 pub(super) const MOST: usize = 10;
 
 #[inline]
-pub(super) fn zigzag(v: i64) -> u64 {
+fn zigzag(v: i64) -> u64 {
     ((v << 1) ^ (v >> 63)).cast_unsigned()
 }
 
@@ -18,15 +18,16 @@ pub(super) fn size(v: i64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-#[cfg(test)]
-pub(super) fn put(out: &mut Vec<u8>, v: i64) {
+/// Hands over the bytes of `v`, one by one.
+#[inline(always)]
+pub(super) fn put(v: i64, mut byte: impl FnMut(u8)) {
     let mut rest = zigzag(v);
     while rest >= 0x80 {
         // The low seven bits with the continuation bit.
-        out.push((rest & 0x7f) as u8 | 0x80);
+        byte((rest & 0x7f) as u8 | 0x80);
         rest >>= 7;
     }
-    out.push(rest as u8);
+    byte(rest as u8);
 }
 
 /// A checked walk over a buffer: every step knows where the buffer ends.
@@ -110,7 +111,7 @@ mod tests {
         fn every_number_comes_back_and_its_size_is_known(v in any::<i64>(), shift in 0u32..64) {
             let v = v >> shift;
             let mut out = Vec::new();
-            put(&mut out, v);
+            put(v, |byte| out.push(byte));
             prop_assert_eq!(out.len(), size(v));
             let mut cursor = Cursor { bytes: &out, at: 0 };
             prop_assert_eq!(cursor.varlong().unwrap(), v);
@@ -124,7 +125,7 @@ mod tests {
             [(0i64, &[0u8][..]), (-1, &[1]), (1, &[2]), (63, &[0x7e]), (-64, &[0x7f]), (64, &[0x80, 1])]
         {
             let mut out = Vec::new();
-            put(&mut out, v);
+            put(v, |byte| out.push(byte));
             assert_eq!(out, bytes, "{v}");
         }
     }

@@ -38,6 +38,15 @@ fn start<T>(call: &mut Pin<&mut impl Future<Output = T>>) {
     assert!(matches!(polled, Poll::Pending), "it did not wait for the writer");
 }
 
+/// An append that keeps the writer busy until the disk lets go of it.
+fn busy<'a>(disk: &SimDisk, bus: &'a Segments) -> Pin<Box<impl Future<Output = ()> + 'a>> {
+    disk.set(|faults| faults.holding = Some((Op::Sync, "t-0")));
+    let mut appending = Box::pin(append(bus));
+    start(&mut appending.as_mut());
+    disk.wait_held();
+    appending
+}
+
 async fn next(bus: &Segments) -> Vec<i64> {
     bus.offsets().await.expect("listed").iter().map(|offset| offset.next).collect()
 }
@@ -63,10 +72,7 @@ async fn a_second_caller_hears_of_a_registration_when_it_is_durable() {
 async fn a_start_is_where_the_topic_is_when_the_group_is_stored() {
     let disk = SimDisk::new();
     let bus = filled(&disk).await;
-    disk.set(|faults| faults.holding = Some((Op::Sync, "t-0")));
-    let mut appending = pin!(append(&bus));
-    start(&mut appending);
-    disk.wait_held();
+    let appending = busy(&disk, &bus);
     let mut retention = pin!(bus.retain());
     start(&mut retention);
     let mut registration = pin!(bus.register("g", "t", StartAt::Earliest));
@@ -85,10 +91,7 @@ async fn a_start_is_where_the_topic_is_when_the_group_is_stored() {
 async fn a_start_on_a_topic_that_was_made_again_is_refused() {
     let disk = SimDisk::new();
     let bus = filled(&disk).await;
-    disk.set(|faults| faults.holding = Some((Op::Sync, "t-0")));
-    let mut appending = pin!(append(&bus));
-    start(&mut appending);
-    disk.wait_held();
+    let appending = busy(&disk, &bus);
     let mut deletion = pin!(bus.delete("t"));
     start(&mut deletion);
     let mut making = pin!(bus.make(spec()));
