@@ -1,7 +1,7 @@
 //! Real servers of a test's own, to be killed and started again, by `cargo xtask backends`.
 
 use crate::nodes::Servers;
-use crate::system::stderr;
+use crate::system::{given, stderr};
 use crate::until::until;
 use artel_store::conformance::database_on;
 use std::path::Path;
@@ -17,11 +17,7 @@ pub struct Backends {
 impl Backends {
     /// Starts these servers with these options of `up`; `None`, said on the standard output, where servers are not asked for.
     pub fn start(name: &str, which: &[&str], options: &[&str]) -> Option<Backends> {
-        if std::env::var("ARTEL_TEST_KAFKA").is_err() {
-            let thread = std::thread::current();
-            println!("skipped: {}: ARTEL_TEST_KAFKA is not set", thread.name().unwrap_or("a test"));
-            return None;
-        }
+        given("ARTEL_TEST_KAFKA")?;
         let instance = format!("{name}-{}", std::process::id());
         let backends = Backends { instance, which: which.iter().map(ToString::to_string).collect() };
         backends.run(&[&["up"], which, options].concat());

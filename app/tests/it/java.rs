@@ -1,5 +1,6 @@
 //! Kafka's own command line tools, from the jars in ARTEL_TEST_KAFKA_LIBS.
 
+use crate::system::given;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -17,11 +18,7 @@ pub struct Tools {
 impl Tools {
     /// For these brokers; `None`, said on the standard output, where the jars are not given.
     pub fn given(brokers: &str) -> Option<Tools> {
-        let Some(libs) = std::env::var_os("ARTEL_TEST_KAFKA_LIBS") else {
-            let thread = std::thread::current();
-            println!("skipped: {}: ARTEL_TEST_KAFKA_LIBS is not set", thread.name().unwrap_or("a test"));
-            return None;
-        };
+        let libs = given("ARTEL_TEST_KAFKA_LIBS")?;
         Some(Tools { libs: libs.into(), brokers: brokers.to_owned() })
     }
 

@@ -1,7 +1,7 @@
 //! Three processes of the real binary on real Kafka, PostgreSQL and Redis.
 
 use crate::process::Process;
-use crate::system::System;
+use crate::system::{System, given};
 use crate::until::until;
 use artel_frame::client::Client;
 use artel_frame::config::Secret;
@@ -30,15 +30,7 @@ pub struct Servers {
 
 impl Servers {
     pub async fn given() -> Option<Servers> {
-        let variable = |name: &str| {
-            let value = std::env::var(name).ok();
-            if value.is_none() {
-                let thread = std::thread::current();
-                println!("skipped: {}: {name} is not set", thread.name().unwrap_or("a test"));
-            }
-            value
-        };
-        let (kafka, redis) = (variable("ARTEL_TEST_KAFKA")?, variable("ARTEL_TEST_REDIS")?);
+        let (kafka, redis) = (given("ARTEL_TEST_KAFKA")?, given("ARTEL_TEST_REDIS")?);
         Some(Servers { kafka, redis, database: database().await? })
     }
 

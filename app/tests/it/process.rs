@@ -59,6 +59,7 @@ impl Process {
     }
 
     /// Starts the process, which may wait for its servers, or end.
+    #[cfg(feature = "grown")]
     pub fn begin_unready(&mut self) {
         let lines = self.spawn();
         std::thread::spawn(move || lines.for_each(drop));

@@ -1,6 +1,7 @@
 //! What can't work is said in a sentence that names the setting and what to do, and shows no secret: wrong credentials, a topic
 //! that was changed, data of another log, a database of a newer program, settings that don't fit together.
 
+use crate::address;
 use crate::backends::Backends;
 use crate::java::{TOPICS, Tools};
 use crate::nodes::{Nodes, Servers};
@@ -89,9 +90,7 @@ fn broker_with_login(port: u16) -> Option<Backends> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn credentials_that_kafka_refuses_end_the_start_and_right_ones_work() {
     let (Some(servers), Some(second)) = (Servers::given().await, Servers::given().await) else { return };
-    // Below the ports that connections get by themselves.
-    let near = 20_000 + u16::try_from(std::process::id() % 9_000).unwrap();
-    let port = (near..32_000).find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap();
+    let port = address::free().port();
     let Some(_backends) = broker_with_login(port) else { return };
     let settings = |servers: &Servers, password: &str| {
         let login = format!(

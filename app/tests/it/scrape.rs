@@ -1,7 +1,7 @@
 //! What a real Prometheus makes of a real node, with the rules and the job of `deploy/prometheus`.
 
 use crate::process::Process;
-use crate::system::{System, consumed, post};
+use crate::system::{System, consumed, post, skipped};
 use crate::until::until;
 use artel_frame::client::{Client, Outgoing, query};
 use serde_json::{Value, json};
@@ -12,12 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// Those that `./test tools` fetches, or those of this machine.
+/// Those that `./test tools` fetches, or those of this machine; without it the test can't run.
 fn tool(name: &str) -> Option<PathBuf> {
     let fetched = std::env::var_os("ARTEL_TEST_TOOLS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = fetched.into_iter().chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file())
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    if found.is_none() {
+        skipped(&format!("{name} is missing; ./test tools fetches it"));
+    }
+    found
 }
 
 /// A Prometheus of this test's own, which ends with it.
@@ -95,12 +99,7 @@ async fn busy_node() -> Process {
 
 #[tokio::test]
 async fn prometheus_scrapes_a_node_and_its_rules_hold() {
-    let Some(program) = tool("prometheus") else {
-        println!(
-            "skipped: prometheus_scrapes_a_node_and_its_rules_hold: prometheus is missing; ./test tools fetches it"
-        );
-        return;
-    };
+    let Some(program) = tool("prometheus") else { return };
     let process = busy_node().await;
     let prometheus = Prometheus::start(&program, &process.url());
     prometheus.gives(r#"up{job="artel"}"#, "1").await;
@@ -132,12 +131,7 @@ async fn prometheus_scrapes_a_node_and_its_rules_hold() {
 
 #[tokio::test]
 async fn promtool_finds_nothing_wrong_with_the_metrics() {
-    let Some(promtool) = tool("promtool") else {
-        println!(
-            "skipped: promtool_finds_nothing_wrong_with_the_metrics: promtool is missing; ./test tools fetches it"
-        );
-        return;
-    };
+    let Some(promtool) = tool("promtool") else { return };
     let process = busy_node().await;
     let client = process.client();
     let text = client.get("/metrics").await.unwrap();

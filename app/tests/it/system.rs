@@ -39,6 +39,21 @@ pub fn program() -> Command {
     command
 }
 
+/// Says that the test of this thread can't run, and why.
+pub fn skipped(missing: &str) {
+    println!("skipped: {}: {missing}", std::thread::current().name().unwrap_or("a test"));
+}
+
+/// A variable of the environment that says where servers or tools are; without it the test can't run.
+#[cfg(feature = "grown")]
+pub fn given(variable: &str) -> Option<String> {
+    let value = std::env::var(variable).ok();
+    if value.is_none() {
+        skipped(&format!("{variable} is not set"));
+    }
+    value
+}
+
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }

@@ -11,34 +11,18 @@ use crate::process::Process;
 use crate::sandboxes::Sandboxes;
 use crate::system::System;
 
-/// Each scenario as a test of this way to run a system.
-macro_rules! on {
-    ($start:expr => $($module:ident :: $scenario:ident),+ $(,)?) => {$(
-        #[tokio::test]
-        async fn $scenario() {
-            let mut system = $start;
-            $module::$scenario(&mut system).await;
-            system.holds().await;
+/// Each scenario as a test of the system that `$start` brings up; none where what it needs is not there.
+macro_rules! scenarios {
+    ($start:expr) => {
+        scenarios! { $start =>
+            life::a_message_is_followed_from_accepted_to_consumed,
+            life::a_repeat_is_answered_alike_and_another_body_refused,
+            life::consumers_and_totals_stay_over_a_restart,
+            file::every_line_of_a_file_ends_as_consumed,
+            file::bad_lines_are_named_and_the_others_go_on,
+            crashes::what_was_answered_is_consumed_once_through_ten_kills,
         }
-    )+};
-}
-
-mod one_process {
-    use super::*;
-
-    on! { Process::start().await =>
-        life::a_message_is_followed_from_accepted_to_consumed,
-        life::a_repeat_is_answered_alike_and_another_body_refused,
-        life::consumers_and_totals_stay_over_a_restart,
-        file::every_line_of_a_file_ends_as_consumed,
-        file::bad_lines_are_named_and_the_others_go_on,
-        crashes::what_was_answered_is_consumed_once_through_ten_kills,
-    }
-}
-
-/// The same where the system may not be to be had.
-#[cfg(feature = "grown")]
-macro_rules! on_servers {
+    };
     ($start:expr => $($module:ident :: $scenario:ident),+ $(,)?) => {$(
         #[tokio::test]
         async fn $scenario() {
@@ -49,30 +33,22 @@ macro_rules! on_servers {
     )+};
 }
 
+mod one_process {
+    use super::*;
+
+    scenarios! { Some(Process::start().await) }
+}
+
 #[cfg(feature = "grown")]
 mod three_nodes_in_one_process {
     use super::*;
 
-    on_servers! { Sandboxes::start().await =>
-        life::a_message_is_followed_from_accepted_to_consumed,
-        life::a_repeat_is_answered_alike_and_another_body_refused,
-        life::consumers_and_totals_stay_over_a_restart,
-        file::every_line_of_a_file_ends_as_consumed,
-        file::bad_lines_are_named_and_the_others_go_on,
-        crashes::what_was_answered_is_consumed_once_through_ten_kills,
-    }
+    scenarios! { Sandboxes::start().await }
 }
 
 #[cfg(feature = "grown")]
 mod three_processes {
     use super::*;
 
-    on_servers! { Nodes::start().await =>
-        life::a_message_is_followed_from_accepted_to_consumed,
-        life::a_repeat_is_answered_alike_and_another_body_refused,
-        life::consumers_and_totals_stay_over_a_restart,
-        file::every_line_of_a_file_ends_as_consumed,
-        file::bad_lines_are_named_and_the_others_go_on,
-        crashes::what_was_answered_is_consumed_once_through_ten_kills,
-    }
+    scenarios! { Nodes::start().await }
 }
