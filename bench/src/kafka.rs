@@ -248,7 +248,7 @@ fn read_raw(brokers: &str, topic: &str, count: usize) -> Result<Duration> {
     let consumer: BaseConsumer = settings.create()?;
     let mut list = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
-        list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Beginning)?;
+        list.add_partition_offset(topic, i32::try_from(partition)?, Offset::Offset(0))?;
     }
     consumer.assign(&list)?;
     for _ in 0..count {

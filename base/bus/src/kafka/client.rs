@@ -9,6 +9,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What all clients have in common.
@@ -159,11 +160,19 @@ pub(super) struct Context<H = Plain> {
     pub heard: H,
     /// The reason of the error that the poll in progress returns, which the binding doesn't hand out with it.
     reason: Mutex<String>,
+    /// Log lines so far.
+    lines: AtomicU64,
 }
 
 impl<H: Heard> Context<H> {
     pub fn new(health: Arc<Health>, heard: H) -> Context<H> {
-        Context { health, heard, reason: Mutex::default() }
+        Context { health, heard, reason: Mutex::default(), lines: AtomicU64::new(0) }
+    }
+
+    /// How many log lines were taken out of the client's queue. A poll that took one returns like a poll of an empty queue:
+    /// who sleeps then, sleeps before the messages behind it.
+    pub fn lines(&self) -> u64 {
+        self.lines.load(Ordering::Relaxed)
     }
 
     pub fn take_reason(&self) -> String {
@@ -173,6 +182,7 @@ impl<H: Heard> Context<H> {
 
 impl<H: Heard> ClientContext for Context<H> {
     fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
         if let Some((topic, id)) = changed_id(message) {
             self.heard.id_changed(topic, id);
         }

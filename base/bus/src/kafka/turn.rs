@@ -20,8 +20,8 @@ const DRAIN: usize = 4096;
 /// A chunk is handed over when it has so many bytes or records.
 const CHUNK_BYTES: usize = 256 << 10;
 const CHUNK_RECORDS: usize = 1024;
-/// librdkafka wakes this thread when its queue is not empty any more. rdkafka takes an event of its own for an empty queue,
-/// so that a message behind it is found by looking again: at once a few times, and after this long to be sure.
+/// librdkafka wakes this thread when its queue is not empty any more. rdkafka's poll returns for an event of its own as it does
+/// for an empty queue. Log lines are counted; behind another the queue is looked at again so often, and after this long to be sure.
 const LOOK: usize = 3;
 const WATCHDOG: Duration = Duration::from_millis(100);
 /// How often a topic that somebody waits on is asked for: librdkafka does not say that it was deleted.
@@ -90,6 +90,7 @@ impl<'a> Turn<'a> {
     /// Takes out messages. True when there may be more at once.
     fn drain(&mut self) -> bool {
         let mut empty = 0;
+        let mut lines = self.consumer.context().lines();
         for taken in 0..DRAIN {
             // Full streams leave it to librdkafka, which bounds its own queue, to stop fetching.
             if taken % 256 == 0 && !self.is_hungry() {
@@ -118,7 +119,9 @@ impl<'a> Turn<'a> {
                     self.trouble(&failure);
                 }
                 None => {
-                    empty += 1;
+                    let so_far = self.consumer.context().lines();
+                    empty = if so_far > lines { 0 } else { empty + 1 };
+                    lines = so_far;
                     if empty >= LOOK {
                         return false;
                     }
