@@ -40,8 +40,17 @@ impl Headers {
         Ok(Headers { bytes, count })
     }
 
+    /// Takes what `count` calls of [`Headers::write_one`] have written, which is not looked through again. Of other bytes
+    /// the headers in front of the first that is none are seen.
+    pub fn from_written(bytes: Bytes, count: usize) -> Headers {
+        debug_assert!(Headers::from_record(bytes.clone(), count).is_ok());
+        Headers { bytes, count: u32::try_from(count).unwrap_or(u32::MAX) }
+    }
+
     /// Writes one header behind `out` in the form that [`Headers::from_record`] takes.
     pub fn write_one(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+        // Each length takes up to five bytes.
+        out.reserve(name.len() + value.map_or(0, <[u8]>::len) + 10);
         put(out, Some(name.as_bytes()));
         put(out, value);
     }

@@ -4,7 +4,7 @@
 use crate::Received;
 use artel_message::{Headers, Time};
 use bytes::Bytes;
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Header, Headers as _, Message as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// From and to, in the chunk's bytes.
@@ -63,10 +63,9 @@ impl Chunk {
 
     fn received(&self, entry: &Entry) -> Received {
         let slice = |(from, to): Span| self.bytes.slice(from as usize..to as usize);
-        // They were written by this module: there is nothing to be wrong with them.
         let headers = match entry.header_count {
             0 => Headers::new(),
-            count => Headers::from_record(slice(entry.headers), count as usize).unwrap_or_default(),
+            count => Headers::from_written(slice(entry.headers), count as usize),
         };
         Received {
             offset: entry.offset,
@@ -128,8 +127,8 @@ impl Builder {
         let value = message.payload().map(|value| self.put(value));
         let first = self.bytes.len();
         let mut written = Written::default();
-        if message.headers().is_some()
-            && catch_unwind(AssertUnwindSafe(|| self.put_headers(message, &mut written))).is_err()
+        if let Some(headers) = message.headers()
+            && catch_unwind(AssertUnwindSafe(|| self.put_headers(headers, &mut written))).is_err()
         {
             // rdkafka panics on a name that is not UTF-8: another program's message, which must not stop the partition.
             self.bytes.truncate(first);
@@ -153,8 +152,7 @@ impl Builder {
         written.payload += header.key.len() + header.value.map_or(0, <[u8]>::len);
     }
 
-    fn put_headers(&mut self, message: &BorrowedMessage<'_>, written: &mut Written) {
-        let Some(headers) = message.headers() else { return };
+    fn put_headers(&mut self, headers: &BorrowedHeaders, written: &mut Written) {
         for header in headers.iter() {
             self.put_header(&header, written);
         }
@@ -182,11 +180,11 @@ impl Builder {
         (from, index(self.bytes.len()))
     }
 
-    /// The chunk; the builder is empty again, with room for as much.
+    /// The chunk; the builder is empty again, with room for as much and a little more, lest it is moved for the last record.
     pub fn take(&mut self) -> Chunk {
         let next = Builder {
-            bytes: Vec::with_capacity(self.bytes.len()),
-            entries: Vec::with_capacity(self.entries.len()),
+            bytes: Vec::with_capacity(self.bytes.len() + self.bytes.len() / 16),
+            entries: Vec::with_capacity(self.entries.len() + self.entries.len() / 16),
         };
         let full = std::mem::replace(self, next);
         Chunk { bytes: Bytes::from(full.bytes), entries: full.entries }

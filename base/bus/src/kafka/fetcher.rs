@@ -61,9 +61,19 @@ pub(super) struct Fetcher {
 pub(super) struct Identity(Mutex<(Option<Uuid>, bool)>);
 
 impl Identity {
-    /// True once after each change.
+    /// Whether the topic is another one than before.
     pub fn has_changed(&self) -> bool {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).1)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// From here on it is the one that was heard of last.
+    pub fn accept(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = false;
+    }
+
+    /// Whether any topic of this name was heard of.
+    pub fn is_known(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.is_some_and(|id| !id.is_nil())
     }
 }
 

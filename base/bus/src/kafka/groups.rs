@@ -282,7 +282,7 @@ impl Groups for Kafka {
         self.unless_closed(async {
             let name = format!("{}{group}", self.config.group_prefix);
             let (book, own, gone) = (self.groups.clone(), group.to_owned(), topic.to_owned());
-            // What other topics have is kept as new, so that it is committed again when the broker's group is gone.
+            // What other topics have is kept: it is committed again when the broker's group is gone.
             let keep = move |clients: &super::Clients| {
                 let _alone = book.writing.lock().unwrap_or_else(PoisonError::into_inner);
                 let there = !clients.asker.groups(&name)?.is_empty();
@@ -293,7 +293,6 @@ impl Groups for Kafka {
                 book.learn(&own, &others, true);
                 if let Some(places) = book.known().get_mut(&own) {
                     places.retain(|(topic, _), _| *topic != gone);
-                    places.values_mut().for_each(|known| known.is_new = true);
                 }
                 Ok(there)
             };
@@ -310,8 +309,12 @@ impl Groups for Kafka {
                 Ok(Some(Err((_, code)))) => return Err(error::of_code(&self.health, "", &doing, code)),
                 Err(failure) => return Err(error::of(&self.health, "", &doing, &failure)),
             }
-            let book = self.groups.clone();
+            let (book, own) = (self.groups.clone(), group.to_owned());
             self.blocking(&doing, move |_| {
+                // Only now: what was committed before went with the group.
+                if let Some(places) = book.known().get_mut(&own) {
+                    places.values_mut().for_each(|known| known.is_new = true);
+                }
                 book.flush();
                 Ok(())
             })

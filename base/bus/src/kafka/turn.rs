@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Messages taken out of librdkafka before what else there is to do is looked at.
 const DRAIN: usize = 4096;
-/// A chunk is handed over when it has so many bytes or records.
-const CHUNK_BYTES: usize = 256 << 10;
-const CHUNK_RECORDS: usize = 1024;
+/// A chunk is handed over when it has so many bytes or records: fewer cost more hand-overs (measured), more hold the reader up.
+const CHUNK_BYTES: usize = 512 << 10;
+const CHUNK_RECORDS: usize = 2048;
 /// librdkafka wakes this thread when its queue is not empty any more. rdkafka's poll returns for an event of its own as it does
 /// for an empty queue. Log lines are counted; behind another the queue is looked at again so often, and after this long to be sure.
 const LOOK: usize = 3;
@@ -27,6 +27,8 @@ const WATCHDOG: Duration = Duration::from_millis(100);
 /// How often a topic that somebody waits on is asked for: librdkafka does not say that it was deleted.
 const STILL_THERE: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(2);
+/// How long a new topic may take to be known to every broker.
+const NEWS: Duration = Duration::from_secs(5);
 
 pub(super) type Consumer = BaseConsumer<Context<Arc<Identity>>>;
 
@@ -34,12 +36,26 @@ pub(super) type Consumer = BaseConsumer<Context<Arc<Identity>>>;
 #[derive(Default)]
 struct State {
     /// Assigned in librdkafka.
-    assigned: HashMap<u32, Arc<Stream>>,
+    assigned: HashMap<u32, Assigned>,
     paused: HashSet<u32>,
-    builders: HashMap<u32, Builder>,
     looked: Option<Instant>,
     checked: Option<Instant>,
+    unknown_since: Option<Instant>,
     empty_since: Option<Instant>,
+}
+
+struct Assigned {
+    stream: Arc<Stream>,
+    /// What was taken out and not handed over yet.
+    builder: Builder,
+}
+
+impl Assigned {
+    fn flush(&mut self, budget: usize) {
+        if !self.builder.is_empty() {
+            self.stream.push(self.builder.take(), budget);
+        }
+    }
 }
 
 pub(super) struct Turn<'a> {
@@ -89,6 +105,8 @@ impl<'a> Turn<'a> {
 
     /// Takes out messages. True when there may be more at once.
     fn drain(&mut self) -> bool {
+        let budget = self.fetcher.budget.of_one();
+        let chunk_bytes = CHUNK_BYTES.min(budget / 2);
         let mut empty = 0;
         let mut lines = self.consumer.context().lines();
         for taken in 0..DRAIN {
@@ -104,14 +122,14 @@ impl<'a> Turn<'a> {
                 Some(Ok(message)) => {
                     empty = 0;
                     let partition = message.partition().unsigned_abs();
-                    let Some(stream) = self.state.assigned.get(&partition) else { continue };
-                    let builder = self.state.builders.entry(partition).or_default();
-                    if builder.is_empty() && message.offset() < stream.next() {
+                    let Some(assigned) = self.state.assigned.get_mut(&partition) else { continue };
+                    let builder = &mut assigned.builder;
+                    if builder.is_empty() && message.offset() < assigned.stream.next() {
                         continue;
                     }
                     builder.push(&message);
-                    if builder.count() >= CHUNK_RECORDS || builder.size() >= CHUNK_BYTES {
-                        stream.push(builder.take(), self.fetcher.budget.of_one());
+                    if builder.count() >= CHUNK_RECORDS || builder.size() >= chunk_bytes {
+                        assigned.flush(budget);
                     }
                 }
                 Some(Err(failure)) => {
@@ -122,7 +140,8 @@ impl<'a> Turn<'a> {
                     let so_far = self.consumer.context().lines();
                     empty = if so_far > lines { 0 } else { empty + 1 };
                     lines = so_far;
-                    if empty >= LOOK {
+                    // A line may have said that what comes now is of another topic with this name.
+                    if empty >= LOOK || self.identity.has_changed() {
                         return false;
                     }
                 }
@@ -133,35 +152,34 @@ impl<'a> Turn<'a> {
 
     fn is_hungry(&self) -> bool {
         let limit = self.limit();
-        let unread = |partition: &u32| self.state.builders.get(partition).map_or(0, Builder::size);
-        self.state.assigned.iter().any(|(partition, stream)| stream.ahead() + unread(partition) < limit)
+        self.state.assigned.values().any(|it| it.stream.ahead() + it.builder.size() < limit)
     }
 
     fn flush(&mut self, partition: u32) {
-        if let Some(builder) = self.state.builders.get_mut(&partition)
-            && !builder.is_empty()
-            && let Some(stream) = self.state.assigned.get(&partition)
-        {
-            stream.push(builder.take(), self.fetcher.budget.of_one());
+        let budget = self.fetcher.budget.of_one();
+        if let Some(assigned) = self.state.assigned.get_mut(&partition) {
+            assigned.flush(budget);
         }
     }
 
     fn flush_all(&mut self) {
         let budget = self.fetcher.budget.of_one();
-        for (partition, builder) in &mut self.state.builders {
-            if !builder.is_empty()
-                && let Some(stream) = self.state.assigned.get(partition)
-            {
-                stream.push(builder.take(), budget);
-            }
-        }
+        self.state.assigned.values_mut().for_each(|assigned| assigned.flush(budget));
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        self.state.assigned.values().map(|assigned| &assigned.stream)
+    }
+
+    /// In a list of their own, for whoever changes what is assigned.
+    fn all_streams(&self) -> Vec<Arc<Stream>> {
+        self.streams().cloned().collect()
     }
 
     /// Where some streams are full and others are not, the full ones stop being fetched.
     fn balance(&mut self) {
         let limit = self.limit();
-        let full: HashSet<u32> =
-            self.state.assigned.values().filter(|s| s.ahead() >= limit).map(|s| s.partition).collect();
+        let full: HashSet<u32> = self.streams().filter(|s| s.ahead() >= limit).map(|s| s.partition).collect();
         let is_mixed = full.len() < self.state.assigned.len();
         let pause: Vec<u32> = full
             .iter()
@@ -172,7 +190,9 @@ impl<'a> Turn<'a> {
             .state
             .paused
             .iter()
-            .filter(|partition| self.state.assigned.get(partition).is_none_or(|s| s.ahead() <= limit / 2))
+            .filter(|partition| {
+                self.state.assigned.get(partition).is_none_or(|it| it.stream.ahead() <= limit / 2)
+            })
             .copied()
             .collect();
         if !pause.is_empty() && self.said("pausing", self.consumer.pause(&self.list(&pause))) {
@@ -208,7 +228,7 @@ impl<'a> Turn<'a> {
             list.add_partition_offset(&self.fetcher.topic, number(partition), Offset::Offset(stream.next()));
         match added.and_then(|()| self.consumer.incremental_assign(&list)) {
             Ok(()) => {
-                self.state.assigned.insert(partition, stream);
+                self.state.assigned.insert(partition, Assigned { stream, builder: Builder::default() });
             }
             Err(failure) => {
                 self.fetcher.forget(partition);
@@ -219,7 +239,6 @@ impl<'a> Turn<'a> {
     }
 
     fn unassign(&mut self, partition: u32) {
-        self.state.builders.remove(&partition);
         self.state.paused.remove(&partition);
         if self.state.assigned.remove(&partition).is_some() {
             self.said("leaving", self.consumer.incremental_unassign(&self.list(&[partition])));
@@ -232,11 +251,11 @@ impl<'a> Turn<'a> {
         if let KafkaError::PartitionEOF(partition) = failure {
             let partition = partition.unsigned_abs();
             self.flush(partition);
-            if let Some(stream) = self.state.assigned.get(&partition)
+            if let Some(assigned) = self.state.assigned.get(&partition)
                 && let Some(end) = client::end_offset(&reason)
             {
                 self.fetcher.health.fine();
-                stream.reached(end);
+                assigned.stream.reached(end);
             }
             return;
         }
@@ -265,7 +284,7 @@ impl<'a> Turn<'a> {
     /// all are begun anew, each with a fetcher of its own, and it is found so.
     fn damaged(&mut self, reason: &str) {
         self.fetcher.tear();
-        let streams: Vec<Arc<Stream>> = self.state.assigned.values().cloned().collect();
+        let streams = self.all_streams();
         if let [stream] = &streams[..] {
             let (topic, partition) = (self.fetcher.topic.clone(), stream.partition);
             // What lies before the damage is good.
@@ -282,7 +301,7 @@ impl<'a> Turn<'a> {
     /// A position is outside of what its partition holds; which one was not said.
     fn find_lost(&mut self) {
         self.flush_all();
-        let streams: Vec<Arc<Stream>> = self.state.assigned.values().cloned().collect();
+        let streams = self.all_streams();
         for stream in streams {
             let (topic, partition, offset) = (&self.fetcher.topic, stream.partition, stream.next());
             match self.consumer.fetch_watermarks(topic, number(partition), REQUEST) {
@@ -301,7 +320,13 @@ impl<'a> Turn<'a> {
         let Ok(metadata) = self.consumer.fetch_metadata(Some(&topic), REQUEST) else { return };
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let unknown = |raw: rdkafka::types::RDKafkaRespErr| error::is_unknown(raw.into());
-        if found.is_none_or(|found| found.error().is_some_and(unknown)) {
+        if !found.is_none_or(|found| found.error().is_some_and(unknown)) {
+            self.state.unknown_since = None;
+            return;
+        }
+        let since = *self.state.unknown_since.get_or_insert_with(Instant::now);
+        // A topic that was never seen here may be so new that this broker has not heard of it.
+        if self.identity.is_known() || since.elapsed() > NEWS {
             self.kill_all(&BusError::UnknownTopic(topic));
         }
     }
@@ -313,7 +338,7 @@ impl<'a> Turn<'a> {
     }
 
     fn kill_all(&mut self, error: &BusError) {
-        let streams: Vec<Arc<Stream>> = self.state.assigned.values().cloned().collect();
+        let streams = self.all_streams();
         for stream in streams {
             self.kill(&stream, error.clone());
         }
@@ -323,20 +348,21 @@ impl<'a> Turn<'a> {
     /// Drops streams that nobody reads, and looks for what librdkafka doesn't tell. True when there is nothing to do any more.
     fn tidy_up(&mut self) -> bool {
         let now = Instant::now();
+        if self.identity.has_changed() {
+            self.identity.accept();
+            self.kill_all(&BusError::UnknownTopic(self.fetcher.topic.clone()));
+        }
         if self.state.looked.is_some_and(|at| now - at < Duration::from_millis(250)) {
             return false;
         }
         self.state.looked = Some(now);
-        if self.identity.has_changed() {
-            self.kill_all(&BusError::UnknownTopic(self.fetcher.topic.clone()));
-        }
-        let is_awaited = self.state.assigned.values().any(|stream| stream.is_awaited());
+        let is_awaited = self.streams().any(|stream| stream.is_awaited());
         if is_awaited && self.state.checked.is_none_or(|at| now - at > STILL_THERE) {
             self.state.checked = Some(now);
             self.check_topic();
         }
         let idle: Vec<Arc<Stream>> =
-            self.state.assigned.values().filter(|s| s.idle() > self.fetcher.idle).cloned().collect();
+            self.streams().filter(|s| s.idle() > self.fetcher.idle).cloned().collect();
         for stream in idle {
             self.kill(&stream, no_longer());
         }
