@@ -36,6 +36,11 @@ impl Batch {
     }
 }
 
+/// About how many bytes a batch of `records` takes before compression: not less than its keys, values and headers.
+pub fn estimate(records: &[Record<'_>]) -> usize {
+    HEADER_BYTES + records.iter().map(about).sum::<usize>()
+}
+
 /// Encodes `records` as one batch with base offset 0. What does not compress smaller is stored plain.
 pub fn encode(
     records: &[Record<'_>],
@@ -49,8 +54,7 @@ pub fn encode(
     }
     let count = i32::try_from(records.len()).map_err(|_| too_many())?;
     let base_timestamp = first.time.millis();
-    let guess = HEADER_BYTES + records.iter().map(about).sum::<usize>();
-    let mut bytes = Vec::with_capacity(guess.min(limits.batch_bytes));
+    let mut bytes = Vec::with_capacity(estimate(records).min(limits.batch_bytes));
     bytes.resize(HEADER_BYTES, 0);
     for (index, record) in records.iter().enumerate() {
         put_record(&mut bytes, record, index, base_timestamp, limits)?;

@@ -34,6 +34,15 @@ impl Kind {
         format!("{base:020}.{extension}")
     }
 
+    /// Whether a file in a partition's folder has a name that the log gives.
+    pub fn is_own(name: &str) -> bool {
+        if name == Kind::RecoveryPoint.name(0) {
+            return true;
+        }
+        let base = name.split('.').next().and_then(|base| base.parse::<i64>().ok());
+        base.is_some_and(|base| Kind::SEGMENT.iter().any(|kind| kind.name(base) == name))
+    }
+
     pub fn path(self, folder: &Path, base: i64) -> PathBuf {
         folder.join(self.name(base))
     }

@@ -6,7 +6,7 @@ use super::read;
 use super::sync::lock;
 use super::writer::{Append, Command, Start};
 use super::{Segments, codec_limits};
-use crate::codec::{EncodeError, encode};
+use crate::codec::{Compression, EncodeError, encode, estimate};
 use crate::{
     Appended, Bounds, BusError, Fetch, Fetched, From as StartAt, GroupOffset, Groups, Log, Record, Topic,
     TopicSpec, Topics,
@@ -14,6 +14,10 @@ use crate::{
 use artel_message::Time;
 use async_trait::async_trait;
 use std::sync::Arc;
+
+/// A batch up to this size is encoded while the writer looks out for it; a larger one, or one that is compressed, takes longer
+/// than the writer's patience.
+const LOOKED_OUT_FOR: usize = 128 << 10;
 
 #[async_trait]
 impl Log for Segments {
@@ -27,21 +31,15 @@ impl Log for Segments {
         if batch.is_empty() {
             return Ok(Appended::whole(partition.with_view(|view| view.bounds().end), 0));
         }
-        let limits = codec_limits(&self.shared.config);
-        let encoding = self.shared.incoming.begin(&self.queue);
-        let batch = encode(batch, self.shared.config.compression, &limits).map_err(refusal)?;
-        // A batch larger than the whole queue may still pass, alone.
-        let bytes = u32::try_from(batch.size()).unwrap_or(u32::MAX).min(self.shared.config.queue_bytes);
-        let permit = match self.budget.clone().try_acquire_many_owned(bytes) {
-            Ok(permit) => permit,
-            Err(_) => {
-                // The queue is full: others are written first.
-                drop(encoding);
-                let permit = self.budget.clone().acquire_many_owned(bytes).await;
-                let permit = permit.map_err(|_| BusError::Closed)?;
-                return self.ask(|reply| Command::Append(Append { partition, batch, reply, permit })).await;
-            }
-        };
+        let config = &self.shared.config;
+        let about = estimate(batch);
+        // Before the encoding: what waits for the disk is bounded with all that it takes. A batch larger than the whole queue
+        // may still pass, alone.
+        let bytes = u32::try_from(about).unwrap_or(u32::MAX).min(config.queue_bytes);
+        let permit = self.budget.clone().acquire_many_owned(bytes).await.map_err(|_| BusError::Closed)?;
+        let is_quick = about <= LOOKED_OUT_FOR && config.compression == Compression::None;
+        let encoding = is_quick.then(|| self.shared.incoming.begin(&self.queue));
+        let batch = encode(batch, config.compression, &codec_limits(config)).map_err(refusal)?;
         let answer = self.send(|reply| Command::Append(Append { partition, batch, reply, permit }));
         drop(encoding);
         self.answer(answer?).await

@@ -113,6 +113,23 @@ async fn folder_names_of_topics_do_not_collide() {
 }
 
 #[tokio::test]
+async fn a_folder_with_another_programs_file_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let stray = folder.path().join("t-0");
+    std::fs::create_dir(&stray).unwrap();
+    for name in ["00000000000000000000.index", "dump.tar", "recovery-point"] {
+        std::fs::write(stray.join(name), b"").unwrap();
+    }
+    let bus = Segments::open(folder.path(), SegmentsConfig::default()).expect("opens");
+    let refused = bus.make(spec("t", 1)).await.expect_err("the folder is not ours").to_string();
+    assert!(refused.contains("'dump.tar'") && refused.contains("move the folder away"), "{refused}");
+    assert_eq!(std::fs::read_dir(&stray).unwrap().count(), 3, "all is as it was");
+    std::fs::remove_file(stray.join("dump.tar")).unwrap();
+    bus.make(spec("t", 1)).await.expect("what an interrupted make left goes away");
+    bus.close().await;
+}
+
+#[tokio::test]
 async fn records_of_an_unknown_topic_are_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let stray = folder.path().join("t-0");

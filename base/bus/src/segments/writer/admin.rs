@@ -1,6 +1,7 @@
 //! Topics and groups, changed in the same thread as the records.
 
 use super::{Start, Writer, disk};
+use crate::segments::files::Kind;
 use crate::segments::meta::{TopicMeta, io_error, topics_folder};
 use crate::segments::open::{open_topic, remove_topic_folders};
 use crate::segments::partition::Gate;
@@ -155,19 +156,28 @@ impl Writer {
     }
 }
 
-/// A folder without a topic's file is what an interrupted `make` left, empty; records in it are somebody's.
+/// A folder without a topic's file is what an interrupted `make` left: empty files of the log's own, which go. Records in
+/// them, and files of another name, are somebody's: then nothing is touched.
 fn refuse_leftovers(disk: &dyn crate::segments::disk::Disk, folder: &Path) -> Result<(), BusError> {
     let failed = |e: io::Error| io_error("looking into", folder, &e);
-    for name in disk.list(folder).map_err(failed)? {
-        let path = folder.join(&name);
-        if name.ends_with(".log") && disk.open(&path, false).and_then(|f| f.size()).map_err(failed)? > 0 {
-            return Err(BusError::Unavailable(format!(
-                "{} holds records, but no topic of that name is known ({} has none); move the folder away",
-                folder.display(),
-                topics_folder(folder.parent().unwrap_or(folder)).display()
-            )));
-        }
-        disk.remove(&path).map_err(failed)?;
+    let names = disk.list(folder).map_err(failed)?;
+    for name in &names {
+        let is_log = name.ends_with(".log");
+        let what = if !Kind::is_own(name) {
+            format!("'{name}', which is no file of a log")
+        } else if is_log && disk.open(&folder.join(name), false).and_then(|f| f.size()).map_err(failed)? > 0 {
+            "records".to_owned()
+        } else {
+            continue;
+        };
+        return Err(BusError::Unavailable(format!(
+            "{} holds {what}, but no topic of that name is known ({} has none); move the folder away",
+            folder.display(),
+            topics_folder(folder.parent().unwrap_or(folder)).display()
+        )));
+    }
+    for name in &names {
+        disk.remove(&folder.join(name)).map_err(failed)?;
     }
     Ok(())
 }
