@@ -3,8 +3,11 @@
 use crate::BusError;
 use crate::codec::Compression;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// So begins what a PEM file holds.
+const PEM: &[u8] = b"-----BEGIN ";
 
 /// A secret that no log and no error shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,6 +65,19 @@ pub struct Tls {
     pub ca_file: Option<PathBuf>,
     /// PEM files with a certificate of our own and its key, for brokers that ask for one.
     pub certificate: Option<Certificate>,
+}
+
+impl Tls {
+    /// Its files, each with the name of its setting.
+    fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let own = self.certificate.as_ref();
+        let files = [
+            ("ca_file", self.ca_file.as_ref()),
+            ("certificate_file", own.map(|own| &own.certificate_file)),
+            ("key_file", own.map(|own| &own.key_file)),
+        ];
+        files.into_iter().filter_map(|(setting, file)| Some((setting, file?.as_path())))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +205,15 @@ impl KafkaConfig {
         }
         if self.max_message_bytes < 1024 || self.max_batch_bytes < self.max_message_bytes {
             return wrong("max_batch_bytes", "it has to hold a message of max_message_bytes, at least 1024");
+        }
+        for (setting, file) in self.security.tls().into_iter().flat_map(Tls::files) {
+            // librdkafka would say that a file is wrong, and not which.
+            let reason = match std::fs::read(file) {
+                Ok(content) if content.windows(PEM.len()).any(|start| start == PEM) => continue,
+                Ok(_) => "it holds no PEM text, which begins with -----BEGIN".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return wrong(setting, &format!("{} can't be used: {reason}", file.display()));
         }
         Ok(())
     }

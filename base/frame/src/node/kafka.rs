@@ -22,15 +22,17 @@ pub(super) async fn open(
 
 /// Where to correct what the brokers refuse.
 fn with_settings(error: BusError, config: &Config) -> BusError {
-    match error {
-        BusError::Denied(reason) if config.kafka.security.has_sasl() => BusError::Denied(format!(
-            "{reason}; the settings are kafka.user, kafka.password and kafka.mechanism"
-        )),
-        BusError::Denied(reason) => {
-            BusError::Denied(format!("{reason}; the settings are kafka.security and kafka.ca_file"))
-        }
-        other => other,
-    }
+    let BusError::Denied(reason) = error else { return error };
+    let security = config.kafka.security;
+    let login = "kafka.user, kafka.password and kafka.mechanism";
+    let tls = "kafka.ca_file, and kafka.certificate_file where brokers ask for one";
+    let settings = match (security.has_sasl(), security.has_tls()) {
+        (true, true) => format!("{login}; about TLS {tls}"),
+        (true, false) => login.to_owned(),
+        (false, true) => tls.to_owned(),
+        (false, false) => "kafka.security".to_owned(),
+    };
+    BusError::Denied(format!("{reason}; the settings are {settings}"))
 }
 
 fn settings(config: &Config, brokers: &str) -> KafkaConfig {

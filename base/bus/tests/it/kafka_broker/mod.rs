@@ -9,6 +9,7 @@ mod failover;
 mod foreign;
 mod own;
 mod refused;
+mod secure;
 mod tools;
 mod traps;
 

@@ -51,8 +51,10 @@ struct Broker {
     id: usize,
     /// Without a password, for the test itself.
     port: u16,
-    /// For those who log in.
+    /// For those who log in; under TLS where the options say so.
     login: u16,
+    /// Under TLS, for those who show a certificate.
+    shown: u16,
     controller: u16,
     child: Option<Child>,
 }
@@ -62,8 +64,49 @@ struct Broker {
 pub struct Options<'a> {
     /// More lines of server.properties.
     pub settings: &'a [&'a str],
-    /// `name=password` of users for SCRAM-SHA-256, on a listener of its own.
+    /// Name and password of users, by each mechanism, on a listener of their own.
     pub users: &'a [(&'a str, &'a str)],
+    /// What the brokers show and trust: users log in under TLS then, and there is a listener for who shows a certificate.
+    pub tls: Option<&'a BrokerTls>,
+}
+
+/// Files in Kafka's PEM format.
+pub struct BrokerTls {
+    /// The brokers' key and certificate.
+    pub own: PathBuf,
+    /// Who may have signed the certificate of somebody that connects.
+    pub trusted: PathBuf,
+}
+
+impl Options<'_> {
+    /// The listeners for users, their protocols, and the lines about who gets in.
+    fn logins(&self, login: u16, shown: u16) -> (String, &'static str, String) {
+        let users: String =
+            self.users.iter().map(|(name, word)| format!(" user_{name}=\"{word}\"")).collect();
+        let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+        let mechanisms = format!(
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.login.scram-sha-256.sasl.jaas.config={scram}
+listener.name.login.scram-sha-512.sasl.jaas.config={scram}
+listener.name.login.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required{users};
+"
+        );
+        let Some(BrokerTls { own, trusted }) = self.tls else {
+            return (format!("LOGIN://127.0.0.1:{login}"), "LOGIN:SASL_PLAINTEXT", mechanisms);
+        };
+        let tls = format!(
+            "ssl.keystore.type=PEM
+ssl.keystore.location={}
+ssl.truststore.type=PEM
+ssl.truststore.location={}
+listener.name.shown.ssl.client.auth=required
+",
+            own.display(),
+            trusted.display()
+        );
+        let listeners = format!("LOGIN://127.0.0.1:{login},SHOWN://127.0.0.1:{shown}");
+        (listeners, "LOGIN:SASL_SSL,SHOWN:SSL", mechanisms + &tls)
+    }
 }
 
 impl Cluster {
@@ -78,7 +121,14 @@ impl Cluster {
             next - 1
         };
         let brokers: Vec<Broker> = (1..=count)
-            .map(|id| Broker { id, port: port(), login: port(), controller: port(), child: None })
+            .map(|id| Broker {
+                id,
+                port: port(),
+                login: port(),
+                shown: port(),
+                controller: port(),
+                child: None,
+            })
             .collect();
         let folder = tempfile::tempdir().expect("a folder");
         let mut cluster = Cluster { libs, folder, brokers, _turn: turn };
@@ -96,7 +146,8 @@ impl Cluster {
     }
 
     fn format(&self, at: usize, options: &Options<'_>) {
-        let Broker { id, port, login, controller, .. } = &self.brokers[at];
+        let Broker { id, port, login, shown, controller, .. } = &self.brokers[at];
+        let (logins, protocols, users) = options.logins(*login, *shown);
         let count = self.brokers.len();
         let voters: Vec<String> =
             self.brokers.iter().map(|b| format!("{}@127.0.0.1:{}", b.id, b.controller)).collect();
@@ -105,14 +156,12 @@ impl Cluster {
             "process.roles=broker,controller
 node.id={id}
 controller.quorum.voters={voters}
-listeners=PLAIN://127.0.0.1:{port},LOGIN://127.0.0.1:{login},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAIN://127.0.0.1:{port},LOGIN://127.0.0.1:{login}
-listener.security.protocol.map=PLAIN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAIN://127.0.0.1:{port},{logins},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAIN://127.0.0.1:{port},{logins}
+listener.security.protocol.map=PLAIN:PLAINTEXT,{protocols},CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
 controller.listener.names=CONTROLLER
-sasl.enabled.mechanisms=SCRAM-SHA-256
-listener.name.login.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-log.dirs={data}
+{users}log.dirs={data}
 auto.create.topics.enable=false
 default.replication.factor={count}
 min.insync.replicas={in_sync}
@@ -141,7 +190,9 @@ controller.quorum.election.timeout.ms=500
         let mut command = java(&self.libs, "-Xmx64m");
         command.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]).arg(self.settings(*id));
         for (name, password) in options.users {
-            command.arg("--add-scram").arg(format!("SCRAM-SHA-256=[name={name},password={password}]"));
+            for scram in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+                command.arg("--add-scram").arg(format!("{scram}=[name={name},password={password}]"));
+            }
         }
         let output = command.output().expect("java runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -178,6 +229,11 @@ controller.quorum.election.timeout.ms=500
     /// Where users log in.
     pub fn login_address(&self) -> String {
         self.list(|broker| broker.login)
+    }
+
+    /// Where a certificate is asked for.
+    pub fn shown_address(&self) -> String {
+        self.list(|broker| broker.shown)
     }
 
     fn list(&self, port: impl Fn(&Broker) -> u16) -> String {

@@ -113,6 +113,7 @@ async fn logins_and_acls() {
             "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users=User:ANONYMOUS;User:root",
         ],
+        ..Options::default()
     };
     let cluster = Cluster::start(libs, 1, &options);
     let address = cluster.login_address();
