@@ -46,6 +46,8 @@ impl Health {
                 Trouble::Login(reason)
             }
             Code::SSL => Trouble::Tls(reason),
+            // TLS 1.3: that our certificate is not taken comes when we believe to be connected.
+            Code::BrokerTransportFailure if reason.contains("SSL alert") => Trouble::Tls(reason),
             Code::Resolve => Trouble::Resolve(reason),
             Code::BrokerTransportFailure | Code::AllBrokersDown => Trouble::Down(reason),
             _ => return,
@@ -88,7 +90,7 @@ impl Health {
             }
             Some(Trouble::Tls(reason)) => BusError::Denied(format!(
                 "{doing}: no TLS connection with the brokers at {brokers} ({reason}); check the CA file, the brokers' \
-                 certificates, and that this port speaks TLS"
+                 certificates, our own where they ask for one, and that this port speaks TLS"
             )),
             Some(Trouble::Resolve(reason)) => BusError::Unavailable(format!(
                 "{doing}: a broker's host is unknown ({reason}); check the list of brokers ({brokers}) and the name service"
@@ -97,7 +99,8 @@ impl Health {
                 "{doing}: the brokers at {brokers} are away ({reason}); it goes on by itself when they are back"
             )),
             None => BusError::Unavailable(format!(
-                "{doing}: the brokers at {brokers} did not answer in time; look at their logs if this stays so"
+                "{doing}: the brokers at {brokers} did not answer in time; if this stays so look at their logs, and \
+                 whether these ports ask for TLS or a login"
             )),
         }
     }

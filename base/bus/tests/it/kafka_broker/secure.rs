@@ -105,7 +105,7 @@ async fn tls_logins_and_certificates() {
         );
     }
     untrusted(&cluster, &ours, &other).await;
-    shown(&cluster, &ours).await;
+    shown(&cluster, &ours, &other).await;
 }
 
 /// Brokers that are not who they should be.
@@ -126,7 +126,8 @@ async fn untrusted(cluster: &Cluster, ours: &Authority, other: &Authority) {
         let bus = open(KafkaConfig { security, request_deadline: short, ..config(address) });
         match within("another protocol", bus.check()).await {
             Err(BusError::Unavailable(sentence)) => {
-                assert!(sentence.contains(address), "{sentence}");
+                let guesses = ["PLAINTEXT", "TLS"].iter().any(|guess| sentence.contains(guess));
+                assert!(sentence.contains(address) && guesses, "{sentence}");
             }
             other => panic!("nobody should answer, not {other:?}"),
         }
@@ -135,10 +136,14 @@ async fn untrusted(cluster: &Cluster, ours: &Authority, other: &Authority) {
 }
 
 /// Brokers that ask for a certificate.
-async fn shown(cluster: &Cluster, ours: &Authority) {
+async fn shown(cluster: &Cluster, ours: &Authority, other: &Authority) {
     let address = cluster.shown_address();
     let with = |certificate| Security::Ssl(Tls { certificate, ..ours.tls() });
     works("a certificate", &address, with(Some(ours.sign("eva")))).await;
+    for (what, certificate) in [("no certificate", None), ("another's", Some(other.sign("eva")))] {
+        let refused = refusal(what, &address, with(certificate)).await;
+        assert!(refused.contains("our own where they ask for one"), "{what}: {refused}");
+    }
 }
 
 #[test]
