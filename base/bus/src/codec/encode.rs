@@ -36,9 +36,14 @@ impl Batch {
     }
 }
 
-/// About how many bytes a batch of `records` takes before compression: not less than its keys, values and headers.
+/// About how many bytes a batch of `records` takes before compression: seldom less than it does, and little more.
 pub fn estimate(records: &[Record<'_>]) -> usize {
     HEADER_BYTES + records.iter().map(about).sum::<usize>()
+}
+
+/// The most bytes of a batch whose one record has a body of `record_bytes`, before compression.
+pub fn batch_of_one(record_bytes: usize) -> usize {
+    HEADER_BYTES + varint::size(length(record_bytes)) + record_bytes
 }
 
 /// Encodes `records` as one batch with base offset 0. What does not compress smaller is stored plain.
@@ -109,17 +114,37 @@ fn length(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-/// Bytes of keys, values and names in a record, without the framing.
-fn payload(record: &Record<'_>) -> usize {
+/// What a record usually takes: framing of 16 bytes, and a length of one byte for each name and value of a header.
+fn about(record: &Record<'_>) -> usize {
     let length = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
     let headers: usize = record.headers.iter().map(|(name, value)| name.len() + length(*value)).sum();
-    length(record.key) + length(record.value) + headers
+    16 + length(record.key) + length(record.value) + headers + 2 * record.headers.len()
 }
 
-/// What a record usually takes: framing of 14 bytes, and a length of one byte for each name and value of a header.
-fn about(record: &Record<'_>) -> usize {
-    payload(record) + 14 + 2 * record.headers.len()
+/// Bytes of a record after its length.
+fn body_size(record: &Record<'_>, base_timestamp: i64, index: usize) -> usize {
+    let field =
+        |field: Option<&[u8]>| field.map_or(NULL_BYTES, |field| length_size(field.len()) + field.len());
+    let headers: usize =
+        record.headers.iter().map(|(name, value)| field(Some(name.as_bytes())) + field(*value)).sum();
+    ATTRIBUTE_BYTES
+        + varint::size(record.time.millis() - base_timestamp)
+        + length_size(index)
+        + field(record.key)
+        + field(record.value)
+        + length_size(record.headers.len())
+        + headers
 }
+
+#[inline(always)]
+fn length_size(size: usize) -> usize {
+    // Nearly every length takes one byte.
+    if size < 64 { 1 } else { varint::size(length(size)) }
+}
+
+/// The length -1.
+const NULL_BYTES: usize = 1;
+const ATTRIBUTE_BYTES: usize = 1;
 
 /// Appends one record, or refuses it by one of the limits. What is too large is not copied first.
 fn put_record(
@@ -136,35 +161,20 @@ fn put_record(
     if count > limits.headers {
         return Err(EncodeError::Headers { index, count, limit: limits.headers });
     }
-    let least = payload(record);
-    let too_large = |size| EncodeError::RecordBytes { index, size, limit: limits.record_bytes };
-    if least > limits.record_bytes {
-        return Err(too_large(least));
-    }
-    // The length stands before the body whose size is known after it. Its own size is nearly always clear beforehand.
-    let start = out.len();
-    let room = varint::size(length(least));
-    out.resize(start + room + at_most(record, least), 0);
-    let mut space = Space { bytes: out, at: start + room };
-    put_body(&mut space, record, base_timestamp, length(index));
-    let end = space.at;
-    let body = end - start - room;
+    let body = body_size(record, base_timestamp, index);
     if body > limits.record_bytes {
-        return Err(too_large(body));
+        return Err(EncodeError::RecordBytes { index, size: body, limit: limits.record_bytes });
     }
-    out.truncate(end);
-    let mut prefix = [0; varint::MOST];
-    let mut space = Space { bytes: &mut prefix, at: 0 };
+    let start = out.len();
+    let end = start + varint::size(length(body)) + body;
+    if end > limits.batch_bytes {
+        return Err(EncodeError::BatchBytes { size: end, limit: limits.batch_bytes });
+    }
+    out.resize(end, 0);
+    let mut space = Space { bytes: out, at: start };
     space.number(length(body));
-    let size = space.at;
-    if size != room {
-        out.splice(start..start + room, prefix[..size].iter().copied());
-    } else {
-        out[start..start + room].copy_from_slice(&prefix[..size]);
-    }
-    if out.len() > limits.batch_bytes {
-        return Err(EncodeError::BatchBytes { size: out.len(), limit: limits.batch_bytes });
-    }
+    put_body(&mut space, record, base_timestamp, length(index));
+    debug_assert_eq!(space.at, end);
     Ok(())
 }
 
@@ -188,12 +198,6 @@ fn ends<const N: usize>(from: &[u8], to: &mut [u8]) {
     if let (Some(last), Some(place)) = (from.last_chunk::<N>(), to.last_chunk_mut::<N>()) {
         *place = *last;
     }
-}
-
-/// The most bytes that the body of a record takes whose payload is `least`.
-fn at_most(record: &Record<'_>, least: usize) -> usize {
-    // Attributes, two deltas, key, value and the count of headers.
-    1 + 5 * varint::MOST + least + record.headers.len() * 2 * varint::MOST
 }
 
 /// Bytes to be filled. A growing buffer would ask before each of the many small fields whether it is large enough.

@@ -20,7 +20,7 @@ mod varint;
 
 pub use compress::Compression;
 pub use decode::Records;
-pub use encode::{Batch, encode, estimate};
+pub use encode::{Batch, batch_of_one, encode, estimate};
 pub use header::{BatchHeader, HEADER_BYTES, check_crc};
 
 /// What a batch may cost the process that handles it.

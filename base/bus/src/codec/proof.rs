@@ -34,6 +34,10 @@ fn codec() -> impl Strategy<Value = Compression> {
 type Borrowed<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
 fn encoded(records: &[Owned], codec: Compression, limits: &Limits) -> Result<Batch, EncodeError> {
+    borrowed(records, |records| encode(records, codec, limits))
+}
+
+fn borrowed<T>(records: &[Owned], work: impl FnOnce(&[Record<'_>]) -> T) -> T {
     let headers: Vec<Borrowed<'_>> =
         records.iter().map(|r| r.headers.iter().map(|(n, v)| (n.as_str(), v.as_deref())).collect()).collect();
     let records: Vec<Record<'_>> = records
@@ -46,7 +50,7 @@ fn encoded(records: &[Owned], codec: Compression, limits: &Limits) -> Result<Bat
             time: Time::from_millis(r.millis),
         })
         .collect();
-    encode(&records, codec, limits)
+    work(&records)
 }
 
 fn expected(records: &[Owned], base: i64) -> Vec<Received> {
@@ -137,6 +141,13 @@ proptest! {
         let rest: Vec<Received> = rest.map(Result::unwrap).collect();
         let skipped = usize::try_from(from).unwrap().min(records.len());
         prop_assert_eq!(rest, expected(&records, base).split_off(skipped));
+    }
+
+    #[test]
+    fn the_room_that_is_made_is_enough_and_little_more(records in vec(owned(), 1..40)) {
+        let size = encoded(&records, Compression::None, &LIMITS).unwrap().size();
+        let room = borrowed(&records, estimate);
+        prop_assert!((size..=size + 16 * records.len()).contains(&room), "{size} bytes, {room} made");
     }
 
     #[test]

@@ -3,9 +3,6 @@
 use super::CodecError;
 use std::ops::Range;
 
-/// The most bytes a number takes.
-pub(super) const MOST: usize = 10;
-
 #[inline]
 fn zigzag(v: i64) -> u64 {
     ((v << 1) ^ (v >> 63)).cast_unsigned()

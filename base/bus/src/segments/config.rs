@@ -20,7 +20,7 @@ pub struct SegmentsConfig {
     /// One record: key, value and headers with their framing, before compression. 1 MiB + 64 KiB, so that a message of
     /// 1 MiB fits with its headers.
     pub max_message_bytes: usize,
-    /// One append, which is one record batch, before compression. 4 MiB.
+    /// One append, which is one record batch, before compression; in any case a message of `max_message_bytes`. 4 MiB.
     pub max_batch_bytes: usize,
     /// Headers of one record. 256.
     pub max_headers: usize,

@@ -43,7 +43,7 @@ pub use config::{Clock, SegmentsConfig};
 pub use disk::{Disk, LogFile, RealDisk};
 
 use crate::BusError;
-use crate::codec::Limits;
+use crate::codec::{Limits, batch_of_one};
 use groups::GroupTable;
 use meta::io_error;
 use shared::Shared;
@@ -135,7 +135,8 @@ impl Segments {
 fn codec_limits(config: &SegmentsConfig) -> Limits {
     Limits {
         record_bytes: config.max_message_bytes,
-        batch_bytes: config.max_batch_bytes,
+        // Whatever the settings, a message that may be is not refused for the frame around it.
+        batch_bytes: config.max_batch_bytes.max(batch_of_one(config.max_message_bytes)),
         // The bytes bound the records: the smallest takes seven.
         records: Limits::READ.records,
         headers: config.max_headers,

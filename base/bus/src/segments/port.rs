@@ -6,7 +6,7 @@ use super::read;
 use super::sync::lock;
 use super::writer::{Append, Command, Start};
 use super::{Segments, codec_limits};
-use crate::codec::{Compression, EncodeError, encode, estimate};
+use crate::codec::{self, Compression, EncodeError, encode};
 use crate::{
     Appended, Bounds, BusError, Fetch, Fetched, From as StartAt, GroupOffset, Groups, Log, Record, Topic,
     TopicSpec, Topics,
@@ -32,7 +32,7 @@ impl Log for Segments {
             return Ok(Appended::whole(partition.with_view(|view| view.bounds().end), 0));
         }
         let config = &self.shared.config;
-        let about = estimate(batch);
+        let about = codec::estimate(batch);
         // Before the encoding: what waits for the disk is bounded with all that it takes. A batch larger than the whole queue
         // may still pass, alone.
         let bytes = u32::try_from(about).unwrap_or(u32::MAX).min(config.queue_bytes);

@@ -12,6 +12,7 @@ mod groups;
 mod kafka;
 #[cfg(feature = "kafka")]
 mod kafka_broker;
+mod limits;
 mod recovery;
 mod retention;
 mod sim_disk;
