@@ -118,16 +118,22 @@ impl Segments {
     }
 
     async fn answer<T>(&self, answer: Answer<T>) -> Result<T, BusError> {
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
+        if let Ok(answer) = answer.await {
+            return answer;
+        }
+        // The writer ends without an answer; once it has, it is known why.
+        let _ = self.done.clone().wait_for(|done| *done).await;
+        Err(self.gone())
     }
 
     /// Why the writer does not answer. Closing as it should leaves nothing half done.
     fn gone(&self) -> BusError {
         if *self.done.borrow() {
-            BusError::Closed
-        } else {
-            BusError::Unavailable("the log's writer thread failed; start the process again".to_owned())
+            return BusError::Closed;
         }
+        let unknown =
+            || BusError::Unavailable("the log's writer thread is gone; start the process again".into());
+        self.shared.failure().unwrap_or_else(unknown)
     }
 }
 

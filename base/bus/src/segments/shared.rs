@@ -12,7 +12,7 @@ use crate::{BusError, Topic};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 pub(super) struct TopicState {
     pub meta: TopicMeta,
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub incoming: Incoming,
     /// Set by the first `close`: nothing new is taken in.
     closing: AtomicBool,
+    /// Why the writer thread ended, where it was not told to.
+    failure: OnceLock<Arc<str>>,
 }
 
 impl Shared {
@@ -66,6 +68,7 @@ impl Shared {
             partition_ids,
             incoming: Incoming::default(),
             closing: AtomicBool::new(false),
+            failure: OnceLock::new(),
         }
     }
 
@@ -73,8 +76,22 @@ impl Shared {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// From here on every call says why.
+    pub fn fail(&self, reason: Arc<str>) {
+        let _ = self.failure.set(reason);
+        self.begin_closing();
+    }
+
     pub fn check_open(&self) -> Result<(), BusError> {
-        if self.closing.load(Ordering::Acquire) { Err(BusError::Closed) } else { Ok(()) }
+        if !self.closing.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(self.failure().unwrap_or(BusError::Closed))
+    }
+
+    /// What a failed writer thread means to a caller.
+    pub fn failure(&self) -> Option<BusError> {
+        self.failure.get().map(|reason| BusError::Unavailable(reason.to_string()))
     }
 
     pub fn topic(&self, name: &str) -> Result<Arc<TopicState>, BusError> {

@@ -13,7 +13,9 @@ use super::shared::Shared;
 use super::sync::lock;
 use crate::codec::Batch;
 use crate::{Appended, BusError, GroupOffset, Topic, TopicSpec};
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -98,16 +100,23 @@ impl Writer {
     /// Works until `Close`, or until nobody is left to send. Frees the folder's lock and says so at the end.
     pub fn run(mut self, lock: Box<dyn Send + Sync>, done: &Done) {
         let shared = self.shared.clone();
-        // Also on a panic nobody waits for ever.
-        let _shut = Shut(&shared);
+        // After a panic the writer is only dropped, when everybody can hear why it does not answer.
+        match catch_unwind(AssertUnwindSafe(|| self.work())) {
+            Ok(()) => {
+                drop(lock);
+                done.send_replace(true);
+            }
+            Err(panic) => shut_all(&shared, panic.as_ref()),
+        }
+    }
+
+    fn work(&mut self) {
         while let Some(command) = self.next() {
             if !self.handle(command) {
                 break;
             }
         }
         self.finish();
-        drop(lock);
-        done.send_replace(true);
     }
 
     /// The next command; housekeeping meanwhile. `None` when nobody can send any more.
@@ -248,16 +257,17 @@ fn answer<T>(reply: Reply<T>, result: Result<T, BusError>) {
     let _ = reply.send(result);
 }
 
-/// Shuts every partition when the writer ends, however it ends.
-struct Shut<'a>(&'a Shared);
-
-impl Drop for Shut<'_> {
-    fn drop(&mut self) {
-        self.0.begin_closing();
-        for topic in self.0.all() {
-            for partition in &topic.partitions {
-                partition.shut(Gate::Closed);
-            }
+/// After a panic: every call and every waiter hears why.
+fn shut_all(shared: &Shared, panic: &(dyn Any + Send)) {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text =
+        text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason given");
+    let reason: Arc<str> = format!("the log's writer thread failed ({text}); start the process again").into();
+    tracing::error!(%reason, "the log takes nothing any more");
+    shared.fail(reason.clone());
+    for topic in shared.all() {
+        for partition in &topic.partitions {
+            partition.shut(Gate::Stopped(reason.clone()));
         }
     }
 }

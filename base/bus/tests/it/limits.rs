@@ -1,8 +1,10 @@
-//! What is just within a bound of the settings.
+//! What is just within a bound of the settings, and what the log says when its own thread ends.
 
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_bus::{BusError, Log, Record, TopicSpec, Topics};
+use artel_bus::{BusError, From as StartAt, Groups, Log, Record, TopicSpec, Topics};
 use artel_message::Time;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn spec(name: &str) -> TopicSpec {
     TopicSpec { name: name.into(), partitions: 1, retention_ms: Some(1), retention_bytes: None }
@@ -33,5 +35,42 @@ async fn a_message_of_the_greatest_size_fits_whatever_a_batch_may_be() {
         Err(BusError::TooLarge { what: "the batch", setting: "max_batch_bytes", .. }) => {}
         other => panic!("two are another batch, not {other:?}"),
     }
+    bus.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_panic_of_the_writer_every_call_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = Arc::new(AtomicBool::new(false));
+    let clock = {
+        let broken = broken.clone();
+        move || {
+            assert!(!broken.load(Ordering::SeqCst), "the clock has stopped");
+            Time::from_millis(1)
+        }
+    };
+    let config = SegmentsConfig { clock: Arc::new(clock), ..SegmentsConfig::default() };
+    let bus = Segments::open(folder.path(), config).expect("opens");
+    bus.make(spec("t")).await.expect("made");
+    bus.append("t", 0, &[record(b"x")]).await.expect("stored");
+    let waiter = tokio::spawn({
+        let bus = bus.clone();
+        async move { bus.wait("t", 0, 1).await }
+    });
+    broken.store(true, Ordering::SeqCst);
+    let says = |what: &str, error: Option<BusError>| {
+        let sentence = error.unwrap_or_else(|| panic!("{what} can't succeed")).to_string();
+        assert!(
+            sentence.contains("the clock has stopped") && sentence.contains("start"),
+            "{what}: {sentence}"
+        );
+    };
+    says("what it was at", bus.retain().await.err());
+    says("a waiter", waiter.await.expect("it ends well").err());
+    says("an append", bus.append("t", 0, &[record(b"x")]).await.err());
+    says("a look", bus.bounds("t", 0).await.err());
+    says("a topic", bus.make(spec("another")).await.err());
+    says("a list", bus.list().await.err());
+    says("a group", bus.register("g", "t", StartAt::Earliest).await.err());
     bus.close().await;
 }
