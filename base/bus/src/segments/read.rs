@@ -216,11 +216,9 @@ impl Reader<'_> {
         let before = times.and_then(|times| {
             last_where(times.as_ref(), self.segment.time_entries, |e: &TimeEntry| e.timestamp <= millis)
         });
-        // All records before that batch are older.
-        let offset =
-            before.ok().flatten().map_or(self.segment.base, |e| self.segment.base + i64::from(e.relative));
+        let before = before.ok().flatten().and_then(|entry| self.timed(entry).ok().flatten());
         let mut found = None;
-        self.walk(self.position_of(offset), *CHUNK_BYTES.start(), |scan| {
+        self.walk(before.unwrap_or(0), *CHUNK_BYTES.start(), |scan| {
             let Some(header) = scan.header()? else { return Ok(false) };
             if header.max_timestamp >= millis {
                 let batch = scan.batch(&header)?;
@@ -237,6 +235,23 @@ impl Reader<'_> {
             Ok(true)
         })?;
         Ok(found)
+    }
+
+    /// Where the batch of an entry of the time index begins, if it is the one that the entry tells of: then all records before
+    /// it are older. Anything else costs time, as with the other index.
+    fn timed(&self, entry: TimeEntry) -> Result<Option<u64>, ScanError> {
+        let offset = self.segment.base + i64::from(entry.relative);
+        let log = self.partition.file(self.files, self.segment.base, Kind::Log)?;
+        let start = self.position_of(offset);
+        let mut scan = Scan::new(log.as_ref(), start, self.segment.bytes, *CHUNK_BYTES.start());
+        while let Some(header) = scan.header()? {
+            if header.last_offset() >= offset {
+                let fits = header.last_offset() == offset && header.max_timestamp == entry.timestamp;
+                return Ok(fits.then_some(scan.position));
+            }
+            scan.step(&header);
+        }
+        Ok(None)
     }
 
     /// Walks batches as long as `visit` says so. What is no batch shuts the partition.

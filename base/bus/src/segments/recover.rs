@@ -4,7 +4,7 @@
 use super::damage::{Damage, may_follow};
 use super::disk::{Disk, LogFile, read_all, read_full, write_all};
 use super::files::Kind;
-use super::index::{Entry, OffsetEntry, TimeEntry, entry};
+use super::index::{Entry, OffsetEntry, TimeEntry, entry, last_where};
 use super::partition::Gate;
 use super::point::RecoveryPoint;
 use super::scan::{Scan, ScanError};
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// How much one read of a recovery scan brings.
 const CHUNK_BYTES: usize = 1 << 20;
+/// The same where only headers matter, and usually few.
+const HEADER_CHUNK_BYTES: usize = 16 << 10;
 
 pub(super) struct Recovered {
     pub segments: Vec<Segment>,
@@ -307,6 +309,10 @@ fn from_indexes(files: &Files, base: i64, length: u64) -> io::Result<Option<Inde
         Ok(_) | Err(ScanError::Damaged(_)) => return Ok(None),
         Err(ScanError::Io(error)) => return Err(error),
     };
+    let found = Found { base, index_entries, last, time };
+    if !found.times_hold(files, length)? {
+        return Ok(None);
+    }
     let mut first = Scan::new(files.log.as_ref(), 0, length, 0);
     let Ok(Some(first)) = first.header() else { return Ok(None) };
     let mut appender = Appender::new(base);
@@ -322,6 +328,48 @@ fn from_indexes(files: &Files, base: i64, length: u64) -> io::Result<Option<Inde
         max_timestamp_offset: base + i64::from(time.relative),
     };
     Ok(Some(Indexed { appender, durable: position + header.size as u64 }))
+}
+
+/// What the two indexes end with.
+struct Found {
+    base: i64,
+    index_entries: u64,
+    last: OffsetEntry,
+    time: TimeEntry,
+}
+
+impl Found {
+    /// Whether the last entry of the time index is what its batch says, and no batch from there to the last one of the offset
+    /// index is of a later time: a power loss may keep what was written to one file and not what was written to the other.
+    fn times_hold(&self, files: &Files, length: u64) -> io::Result<bool> {
+        let Found { base, index_entries, last, time } = self;
+        let before =
+            last_where(files.index.as_ref(), *index_entries, |e: &OffsetEntry| e.relative <= time.relative)?;
+        let start = before.map_or(0, |entry| u64::from(entry.position));
+        let (holder, end) = (base + i64::from(time.relative), base + i64::from(last.relative));
+        let mut scan = Scan::new(files.log.as_ref(), start, length, HEADER_CHUNK_BYTES);
+        let mut is_found = false;
+        loop {
+            let header = match scan.header() {
+                Ok(Some(header)) => header,
+                Ok(None) => return Ok(is_found),
+                // The walk over the log tells more.
+                Err(ScanError::Damaged(_)) => return Ok(false),
+                Err(ScanError::Io(error)) => return Err(error),
+            };
+            let is_holder = header.last_offset() == holder;
+            is_found |= is_holder;
+            let fits = if is_holder {
+                header.max_timestamp == time.timestamp
+            } else {
+                header.max_timestamp <= time.timestamp && (is_found || header.last_offset() < holder)
+            };
+            if !fits || (is_found && header.last_offset() >= end) {
+                return Ok(fits);
+            }
+            scan.step(&header);
+        }
+    }
 }
 
 /// How many entries an index file holds; `None` when its length is not a multiple of one, or the order is broken at the end.

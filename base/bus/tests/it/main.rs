@@ -16,3 +16,4 @@ mod limits;
 mod recovery;
 mod retention;
 mod sim_disk;
+mod times;
