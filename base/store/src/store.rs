@@ -52,6 +52,9 @@ pub struct StoreSettings {
     /// PostgreSQL: silence after which the server asks whether this machine still lives; after three times that it ends the
     /// connection and frees its locks.
     pub keepalive: Duration,
+    /// PostgreSQL: how long closing waits for the transactions of a service. After that their connections are dropped, and the
+    /// server undoes them.
+    pub close_timeout: Duration,
 }
 
 impl Default for StoreSettings {
@@ -73,6 +76,7 @@ impl Default for StoreSettings {
             lock_timeout: Duration::from_secs(10),
             idle_in_transaction_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -168,9 +172,8 @@ impl Store {
     /// of it, frees it too.
     pub async fn close(&self) {
         let open: Vec<Db> = self.open.lock().await.drain().map(|(_, db)| db).collect();
-        for db in open {
-            db.close().await;
-        }
+        // At the same time, so that they wait no longer together than one alone.
+        futures::future::join_all(open.iter().map(Db::close)).await;
         match &self.source {
             Source::Sqlite { lock, .. } => lock.free(),
             #[cfg(feature = "postgres")]

@@ -35,6 +35,12 @@ pub(super) fn classify(error: sqlx::Error, origin: Origin<'_>) -> Classified {
                 place(origin)
             ),
         ),
+        // Nobody knows what became of it: it may have been a COMMIT.
+        sqlx::Error::PoolClosed => broken(
+            origin,
+            "the database was closed, and its transactions did not end within the setting 'close_timeout'"
+                .to_owned(),
+        ),
         // Not the text of it: a configuration error shows the URL, which may hold the password.
         sqlx::Error::Configuration(_) => Classified {
             error: refused(origin, "the database URL can't be used; check its options".to_owned()),

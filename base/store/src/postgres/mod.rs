@@ -213,7 +213,7 @@ impl Server {
     }
 
     async fn end(&self, link: Link) {
-        if let Err(error) = link.into_connection().close().await {
+        if let Err(error) = within(Some(GRACE), link.into_connection().close()).await {
             tracing::debug!(server = %self.place, %error, "a connection did not close cleanly");
         }
     }
@@ -245,7 +245,17 @@ pub(crate) struct Database {
     wakes: Arc<Wakes>,
     /// One permit for each transaction under way.
     members: Arc<Semaphore>,
-    closed: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+}
+
+/// How far closing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Open,
+    /// Transactions under way end, and none begins.
+    Closing,
+    /// What is under way is given up on.
+    Cut,
 }
 
 /// The right to begin a transaction; dropped after the connection is back.
@@ -262,7 +272,7 @@ impl Database {
             server: Arc::clone(server),
             wakes: Arc::default(),
             members: Arc::new(Semaphore::new(MEMBERS as usize)),
-            closed: watch::Sender::new(false),
+            phase: watch::Sender::new(Phase::Open),
         });
         database.make_schema().await?;
         server.hub.add(&database.schema, &database.wakes);
@@ -337,10 +347,9 @@ impl Database {
     /// Waits for a place in the budget.
     async fn enter(&self, writer: bool, lane: Lane) -> Result<Turn, StoreError> {
         let gate = if writer { &self.server.writers } else { &self.server.readers };
-        let mut closed = self.closed.subscribe();
         let permit = tokio::select! {
             biased;
-            _ = closed.wait_for(|closed| *closed) => return Err(self.closed()),
+            () = self.reached(Phase::Closing) => return Err(self.closed()),
             entered = gate.enter(lane) => entered.map_err(|refused| match refused {
                 Refused::Closed => self.closed(),
                 Refused::Crowded => {
@@ -352,19 +361,64 @@ impl Database {
         Ok(Turn { _permit: permit, _member: member })
     }
 
-    /// Waits for the transactions under way, refuses new ones, and closes the connections.
+    /// Returns when closing is as far as that.
+    async fn reached(&self, phase: Phase) {
+        // Can't fail: the sender is here.
+        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
+    /// Waits for an answer, no longer than the server's bound, and not at all once this database is given up on.
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        self.unless_cut(self.server.within(answer)).await
+    }
+
+    async fn unless_cut<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        tokio::select! {
+            biased;
+            () = self.reached(Phase::Cut) => Err(sqlx::Error::PoolClosed),
+            answer = answer => answer,
+        }
+    }
+
+    /// Waits for the transactions under way up to `close_timeout`, refuses new ones, and closes the connections.
     pub async fn close(&self) {
-        if self.closed.send_replace(true) {
+        let is_first = self.phase.send_if_modified(|now| {
+            let is_first = *now == Phase::Open;
+            *now = if is_first { Phase::Closing } else { *now };
+            is_first
+        });
+        if !is_first {
             return;
         }
-        if let Ok(all) = self.members.acquire_many(MEMBERS).await {
-            all.forget();
+        let bound = self.server.settings.close_timeout;
+        match tokio::time::timeout(bound, self.members.acquire_many(MEMBERS)).await {
+            Ok(Ok(all)) => all.forget(),
+            // Nobody closes it.
+            Ok(Err(_)) => {}
+            Err(_) => {
+                let left = MEMBERS as usize - self.members.available_permits();
+                tracing::warn!(database = %self.name, server = %self.server.place, transactions = left,
+                    "transactions did not end within {bound:?} (close_timeout); their connections are dropped, and the \
+                     server undoes what they did");
+                self.phase.send_replace(Phase::Cut);
+            }
         }
         for pool in [&self.server.writer_pool, &self.server.reader_pool] {
             for link in pool.drain(Some(&self.schema)) {
                 self.server.end(link).await;
             }
         }
+    }
+
+    /// Whether a connection that comes back now would be kept by nobody.
+    fn is_cut(&self) -> bool {
+        *self.phase.borrow() == Phase::Cut
     }
 }
 

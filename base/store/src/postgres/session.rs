@@ -33,7 +33,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let Some(mut link) = self.link.take() else { return };
         // Closed rather than waited for: the statement may run for long, and the server undoes what is not committed.
-        if self.broken || self.busy {
+        if self.broken || self.busy || self.database.is_cut() {
             return;
         }
         if self.open {
@@ -118,7 +118,7 @@ impl Session {
             link.serve(&database.schema).await?;
             link.connection().execute(sqlx::raw_sql(begin)).await
         };
-        database.server.within(work).await?;
+        database.within(work).await?;
         self.open = true;
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Session {
             }
             answer
         };
-        let answer = if *unbound { answer.await } else { database.server.within(answer).await };
+        let answer = if *unbound { database.unless_cut(answer).await } else { database.within(answer).await };
         *busy = false;
         answer.map_err(|error| {
             let classified = error::classify(error, database.origin(*writer));
@@ -251,7 +251,7 @@ impl Session {
                 let (mut rows, busy, broken) = state?;
                 loop {
                     let next = async { rows.next().await.transpose() };
-                    match database.server.within(next).await {
+                    match database.within(next).await {
                         Ok(Some(Either::Right(row))) => return Some((Ok(row), Some((rows, busy, broken)))),
                         Ok(Some(Either::Left(_))) => {}
                         Ok(None) => {

@@ -162,6 +162,35 @@ async fn a_statement_given_up_on_poisons_nobody() {
 }
 
 #[tokio::test]
+async fn closing_gives_up_on_transactions_that_do_not_end() {
+    let Some(database) = kit::database().await else { return };
+    let settings = StoreSettings {
+        lock_timeout: Duration::from_secs(3600),
+        statement_timeout: Duration::from_secs(3600),
+        close_timeout: Duration::from_millis(200),
+        ..StoreSettings::default()
+    };
+    let (store, db) = database.store(settings).await;
+    change(&db, TABLE, ()).await.expect("runs");
+    change(&db, INSERT, (1i64, 0i64)).await.expect("runs");
+    let mut holder = db.begin_plain(Lane::Interactive).await.expect("begins");
+    holder.exec(UPDATE, (1i64,)).await.expect("runs");
+    let mut waiter = db.begin_plain(Lane::Interactive).await.expect("begins");
+    let waits = tokio::spawn(async move { waiter.exec(UPDATE, (1i64,)).await });
+    tokio::time::timeout(Duration::from_secs(60), store.close()).await.expect("closing ends");
+    let says = |error: StoreError| assert!(error.first().to_string().contains("close_timeout"), "{error}");
+    says(waits.await.expect("it ends well").expect_err("it is given up on"));
+    says(holder.exec(UPDATE, (1i64,)).await.expect_err("so is this"));
+    drop(holder);
+    assert!(matches!(db.read().await, Err(StoreError::Closed { .. })));
+    // The server has undone it once the connections are gone.
+    let mut connection = database.connection().await;
+    let changed = format!("UPDATE artel_{}.t SET n = n + 10 WHERE id = 1 AND n = 0", db.name());
+    let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(changed))).await.expect("the row is free");
+    assert_eq!(done.rows_affected(), 1);
+}
+
+#[tokio::test]
 async fn an_idle_transaction_dropped_keeps_its_connection() {
     let Some(database) = kit::database().await else { return };
     let (_store, db) = database.store(StoreSettings { connections: 3, ..StoreSettings::default() }).await;
