@@ -57,6 +57,15 @@ impl TopicMeta {
         if self.is_stored(disk, root)? { Ok(()) } else { self.store(disk, root) }
     }
 
+    /// Removes the file where there is one, durably.
+    pub fn remove(&self, disk: &dyn Disk, root: &Path) -> io::Result<()> {
+        let folder = topics_folder(root);
+        match disk.remove(&folder.join(&self.name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => disk.sync_dir(&folder),
+        }
+    }
+
     /// Durable on return.
     pub fn store(&self, disk: &dyn Disk, root: &Path) -> io::Result<()> {
         replace(disk, &topics_folder(root), &self.name, &serde_json::to_vec_pretty(self)?)

@@ -100,7 +100,5 @@ pub(super) fn remove_topic_folders(disk: &dyn Disk, root: &Path, meta: &TopicMet
         disk.remove_dir(&folder)?;
     }
     disk.sync_dir(root)?;
-    let folder = topics_folder(root);
-    disk.remove(&folder.join(&meta.name))?;
-    disk.sync_dir(&folder)
+    meta.remove(disk, root)
 }

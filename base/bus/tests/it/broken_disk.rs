@@ -162,6 +162,32 @@ async fn a_deletion_that_failed_deletes_nothing_later() {
 }
 
 #[tokio::test]
+async fn a_topic_that_could_not_be_stored_is_not_there_after_the_next_start() {
+    let disk = SimDisk::new();
+    let bus = open(&disk);
+    disk.set(|faults| faults.failing_once.push((Op::SyncDir, "/log/topics")));
+    bus.make(spec(None)).await.expect_err("it can't be made durable");
+    assert!(bus.list().await.expect("listed").is_empty());
+    disk.kill();
+    let bus = open(&disk);
+    assert!(bus.list().await.expect("listed").is_empty(), "its maker was told that it is not there");
+
+    disk.set(|faults| faults.failing.push((Op::SyncDir, "/log/topics")));
+    let unknown = bus.make(spec(None)).await.expect_err("nor can it be taken back");
+    assert!(
+        matches!(&unknown, BusError::Unavailable(why) if why.contains("may be there") && why.contains("make it again")),
+        "{unknown}"
+    );
+    disk.set(|faults| faults.failing.clear());
+    bus.make(spec(None)).await.expect("made");
+    assert_eq!(append(&bus, 0, 100).await.expect("stored"), 0);
+    disk.kill();
+    let bus = open(&disk);
+    assert_eq!(numbers(&bus).await, [0]);
+    bus.close().await;
+}
+
+#[tokio::test]
 async fn a_deleted_topic_that_cannot_be_removed_keeps_no_other_from_opening() {
     let disk = SimDisk::new();
     let bus = filled(&disk, 1, None).await;

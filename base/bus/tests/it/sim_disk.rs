@@ -105,6 +105,8 @@ pub struct Faults {
     pub short_writes: Option<usize>,
     /// Operations that fail without an effect, on paths that contain the text.
     pub failing: Vec<(Op, &'static str)>,
+    /// The same, each once.
+    pub failing_once: Vec<(Op, &'static str)>,
     /// An operation that waits until this is taken away.
     pub holding: Option<(Op, &'static str)>,
     /// Syncing a file succeeds without doing anything.
@@ -156,7 +158,11 @@ impl SimDisk {
             self.0.1.notify_all();
             state = self.0.1.wait(state).unwrap();
         }
-        if state.faults.failing.iter().any(is_it) {
+        let once = state.faults.failing_once.iter().position(is_it);
+        if let Some(at) = once {
+            state.faults.failing_once.remove(at);
+        }
+        if once.is_some() || state.faults.failing.iter().any(is_it) {
             return Err(io::Error::other("the disk is broken"));
         }
         Ok(state)

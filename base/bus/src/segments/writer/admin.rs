@@ -60,8 +60,22 @@ impl Writer {
         for partition in &topic.partitions {
             partition.check_open()?;
         }
-        topic.meta.store(disk, root).map_err(|e| io_error("storing topics in", root, &e))?;
+        topic.meta.store(disk, root).map_err(|e| self.unmake(&topic.meta, &e))?;
         Ok(topic)
+    }
+
+    /// Takes a topic's file back whose storing failed, or the topic would be there after the next start although its maker was
+    /// told that it is not. Its empty folders are taken by the next `make`.
+    fn unmake(&self, meta: &TopicMeta, failed: &io::Error) -> BusError {
+        let (disk, root) = (disk(&self.shared), self.shared.root.as_path());
+        let Err(error) = meta.remove(disk, root) else {
+            return io_error("storing topics in", root, failed);
+        };
+        BusError::Unavailable(format!(
+            "topic '{}' could not be stored ({failed}), nor taken back: {error}; mend the disk and make it again, it may be \
+             there after the next start",
+            meta.name
+        ))
     }
 
     pub(super) fn delete(&mut self, name: &str) -> Result<(), BusError> {
