@@ -53,6 +53,12 @@ impl Records {
         &self.header
     }
 
+    /// What a record takes on the average, its framing included; at least 1.
+    pub fn average_bytes(&self) -> usize {
+        let count = usize::try_from(self.header.count).unwrap_or(usize::MAX).max(1);
+        (self.body.len() / count).max(1)
+    }
+
     /// The place of the next record's fields in the body.
     fn frame(&mut self) -> Result<Range<usize>, CodecError> {
         let mut cursor = Cursor { bytes: &self.body, at: self.at };

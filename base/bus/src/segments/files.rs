@@ -60,6 +60,27 @@ struct Table {
     open: HashMap<Key, Open>,
     /// Grows with each use; the smallest `used` is the oldest.
     uses: u64,
+    /// How often files were forgotten.
+    forgotten: u64,
+}
+
+impl Table {
+    fn find(&mut self, key: Key) -> Option<Arc<dyn LogFile>> {
+        self.uses += 1;
+        let open = self.open.get_mut(&key)?;
+        open.used = self.uses;
+        Some(open.file.clone())
+    }
+
+    fn keep(&mut self, key: Key, file: Arc<dyn LogFile>, limit: usize) {
+        if self.open.len() >= limit && !self.open.contains_key(&key) {
+            let oldest = self.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| *key);
+            if let Some(oldest) = oldest {
+                self.open.remove(&oldest);
+            }
+        }
+        self.open.insert(key, Open { file, used: self.uses });
+    }
 }
 
 pub(super) struct OpenFiles {
@@ -76,27 +97,27 @@ impl OpenFiles {
     /// The file of `partition` (its process-wide number) in `folder`; it must exist.
     pub fn get(&self, partition: u64, folder: &Path, base: i64, kind: Kind) -> io::Result<Arc<dyn LogFile>> {
         let key = (partition, base, kind);
-        let mut table = lock(&self.table);
-        table.uses += 1;
-        let used = table.uses;
-        if let Some(open) = table.open.get_mut(&key) {
-            open.used = used;
-            return Ok(open.file.clone());
-        }
-        let file = self.disk.open(&kind.path(folder, base), false)?;
-        if table.open.len() >= self.limit {
-            let oldest = table.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
-                table.open.remove(&oldest);
+        let forgotten = {
+            let mut table = lock(&self.table);
+            if let Some(file) = table.find(key) {
+                return Ok(file);
             }
+            table.forgotten
+        };
+        // Others go on while the disk works. Who opens the same file meanwhile has another handle of it, which does no harm.
+        let file = self.disk.open(&kind.path(folder, base), false)?;
+        let mut table = lock(&self.table);
+        // One that may have been removed since would hold its room on the disk.
+        if table.forgotten == forgotten {
+            table.keep(key, file.clone(), self.limit);
         }
-        table.open.insert(key, Open { file: file.clone(), used });
         Ok(file)
     }
 
     /// Closes the files of one segment.
     pub fn forget(&self, partition: u64, base: i64) {
         let mut table = lock(&self.table);
+        table.forgotten += 1;
         for kind in Kind::SEGMENT {
             table.open.remove(&(partition, base, kind));
         }
@@ -104,7 +125,9 @@ impl OpenFiles {
 
     /// Closes the files of a partition.
     pub fn forget_all(&self, partition: u64) {
-        lock(&self.table).open.retain(|(of, ..), _| *of != partition);
+        let mut table = lock(&self.table);
+        table.forgotten += 1;
+        table.open.retain(|(of, ..), _| *of != partition);
     }
 
     /// Closes everything.

@@ -28,13 +28,20 @@ impl Taken {
         Taken { from, fetch, bytes: 0, fetched: Fetched { records: Vec::new(), next: from } }
     }
 
+    /// About how many of the records will be taken.
+    fn room_for(&self, records: &Records) -> usize {
+        let by_bytes = self.fetch.max_bytes.saturating_sub(self.bytes) / records.average_bytes() + 1;
+        let by_count = self.fetch.max_records.saturating_sub(self.fetched.records.len());
+        records.size_hint().1.unwrap_or(0).min(by_bytes).min(by_count)
+    }
+
     /// Takes what fits of a batch; whether there is room for more.
     fn add(&mut self, batch: &Bytes) -> Result<bool, CodecError> {
         let mut records = Records::open(batch, &Limits::READ)?;
         let next = records.header().next_offset();
         if !records.header().is_control() {
             records.skip_below(self.from)?;
-            self.fetched.records.reserve(records.size_hint().1.unwrap_or(0).min(self.fetch.max_records));
+            self.fetched.records.reserve(self.room_for(&records));
             for record in records {
                 let record = record?;
                 let size = payload(&record);
