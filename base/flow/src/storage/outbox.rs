@@ -196,7 +196,7 @@ async fn open_rows(write: &mut Write, load: Load) -> Result<Vec<Waiting>, Failur
          FROM flow_outbox WHERE seq IS NULL ORDER BY id LIMIT $1",
         (i64::try_from(load.rows).unwrap_or(i64::MAX),),
     )?;
-    Ok(bounded(&mut rows, load.bytes).await?)
+    Ok(bounded(&mut rows, load).await?.0)
 }
 
 /// The last numbers given in the partitions that this transaction writes to.
@@ -238,10 +238,29 @@ impl FromRow for Waiting {
 }
 
 /// How much of the outbox is read at once.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
     pub rows: usize,
     pub bytes: usize,
+}
+
+impl Load {
+    pub fn within(self, other: Load) -> Load {
+        Load { rows: self.rows.min(other.rows), bytes: self.bytes.min(other.bytes) }
+    }
+
+    /// What is left of it when these rows were read.
+    pub fn without(self, rows: &[Waiting]) -> Load {
+        let bytes = rows.iter().map(|row| row.message.size()).sum();
+        Load { rows: self.rows.saturating_sub(rows.len()), bytes: self.bytes.saturating_sub(bytes) }
+    }
+}
+
+/// Rows of a partition that wait: those with a turn after `after`, up to `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub after: i64,
+    pub until: i64,
 }
 
 /// Rows that have their turn after `turn`, in order. Where ids are the numbers, rows without one have their turn too.
@@ -259,37 +278,41 @@ pub(crate) async fn after(
     };
     let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
     let mut rows = read.stream(TEXT.pick(engine), (turn, limit))?;
-    bounded(&mut rows, load.bytes).await
+    Ok(bounded(&mut rows, load).await?.0)
 }
 
-/// The first rows of one partition up to a turn.
+/// The first rows of one partition between two turns, and whether these are all. The lower turn keeps rows of other partitions
+/// that have waited for longer out of the search.
 pub(crate) async fn of_partition(
     read: &mut Read,
     engine: Engine,
-    (topic, partition): (&str, u32),
-    until: i64,
+    (topic, partition): &(String, u32),
+    Behind { after, until }: Behind,
     load: Load,
-) -> Result<Vec<Waiting>, StoreError> {
+) -> Result<(Vec<Waiting>, bool), StoreError> {
     const TEXT: Sql = Sql {
         sqlite: "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
-         FROM flow_outbox WHERE topic = $1 AND partition = $2 AND id <= $3 ORDER BY id LIMIT $4",
+         FROM flow_outbox WHERE topic = $1 AND partition = $2 AND id > $3 AND id <= $4 ORDER BY id LIMIT $5",
         postgres: "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
-         FROM flow_outbox WHERE topic = $1 AND partition = $2 AND seq <= $3 ORDER BY seq LIMIT $4",
+         FROM flow_outbox WHERE topic = $1 AND partition = $2 AND seq > $3 AND seq <= $4 ORDER BY seq LIMIT $5",
     };
     let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
-    let mut rows = read.stream(TEXT.pick(engine), (topic, partition, until, limit))?;
-    bounded(&mut rows, load.bytes).await
+    let mut rows = read.stream(TEXT.pick(engine), (topic.as_str(), *partition, after, until, limit))?;
+    bounded(&mut rows, load).await
 }
 
-async fn bounded(rows: &mut RowStream<'_, Waiting>, bytes: usize) -> Result<Vec<Waiting>, StoreError> {
+/// Rows up to the bound, and whether there were no more.
+async fn bounded(rows: &mut RowStream<'_, Waiting>, load: Load) -> Result<(Vec<Waiting>, bool), StoreError> {
     let (mut all, mut size) = (Vec::new(), 0);
-    while size < bytes
-        && let Some(row) = rows.next().await?
-    {
+    while size < load.bytes {
+        let Some(row) = rows.next().await? else {
+            let whole = all.len() < load.rows;
+            return Ok((all, whole));
+        };
         size += row.message.size();
         all.push(row);
     }
-    Ok(all)
+    Ok((all, false))
 }
 
 /// Deletes what the log has confirmed; returns the rows that were still there.

@@ -1,5 +1,6 @@
 //! Nodes of two services on the embedded log, in a folder of their own.
 
+use crate::gated::{Gated, Gates};
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_bus::{Bus, Fetch, Kept, Received};
 use artel_flow::{
@@ -36,6 +37,8 @@ pub struct Place {
     pub dir: TempDir,
     pub clock: Clock,
     pub limits: Limits,
+    /// Which partitions of its log don't answer.
+    pub gates: Gates,
     /// Where there is none, each node has SQLite files in the folder.
     database: Option<TestDatabase>,
     /// The log of several nodes.
@@ -66,6 +69,7 @@ impl Place {
             dir: TempDir::new().expect("a temporary folder"),
             clock: Clock::manual(START),
             limits,
+            gates: Gates::default(),
             database: None,
             log: OnceLock::new(),
         }
@@ -116,7 +120,9 @@ impl Place {
     }
 
     fn open_log(&self) -> Arc<dyn Bus> {
-        Segments::open(self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens")
+        let log =
+            Segments::open(self.dir.path().join("log"), SegmentsConfig::default()).expect("the log opens");
+        Arc::new(Gated { log, gates: self.gates.clone() })
     }
 
     async fn start_on(

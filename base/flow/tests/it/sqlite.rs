@@ -6,6 +6,8 @@ pub async fn place() -> Option<Place> {
     Some(Place::new())
 }
 
+#[path = "apart.rs"]
+mod apart;
 #[path = "ask.rs"]
 mod ask;
 #[path = "given_up.rs"]

@@ -1,0 +1,218 @@
+//! One round of the relay: what has its turn is read, given to the log, and confirmed. Partitions don't wait for each other: one
+//! that takes its time, or takes nothing, leaves the rounds and goes on alone.
+
+use super::lines::{Chunk, Place};
+use super::publish::{Appended, append};
+use super::{Relay, State};
+use crate::Failure;
+use crate::leases::RELAY;
+use crate::storage::leases;
+use crate::storage::outbox::{self, Load, Waiting};
+use artel_bus::BusError;
+use artel_store::{Engine, Lane};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
+
+/// The most bytes that are read at once.
+const ROUND_BYTES: usize = 8 << 20;
+/// An append that takes so long is shown to whoever looks after the installation.
+const SHOWN: Duration = Duration::from_secs(5);
+
+/// How the task of an append ended.
+type Ended = Result<(Id, Appended), JoinError>;
+
+impl Relay {
+    /// Rows after the last one read, and those of partitions that were left behind. False = nothing got away.
+    pub(super) async fn round(&mut self) -> Result<bool, Failure> {
+        self.reap();
+        let mut any = !self.state.unconfirmed.is_empty();
+        self.confirm().await?;
+        any |= self.load_behind().await?;
+        any |= self.load_fresh().await?;
+        self.begin_appends();
+        self.await_prompt().await;
+        any |= !self.state.unconfirmed.is_empty();
+        self.confirm().await?;
+        self.tell_never().await?;
+        if !any && self.state.lines.is_empty() {
+            // The count is kept by hand; where a commit's outcome was unknown, the empty table sets it right.
+            self.shared.outbox_rows.store(0, Ordering::Relaxed);
+        }
+        Ok(any)
+    }
+
+    fn load(&self) -> Load {
+        Load { rows: self.shared.limits.relay_rows.max(1), bytes: ROUND_BYTES }
+    }
+
+    /// Rows of partitions that go on again; true when there were some.
+    async fn load_behind(&mut self) -> Result<bool, Failure> {
+        let wanted = self.state.lines.wanted(self.load(), Instant::now());
+        if wanted.is_empty() {
+            return Ok(false);
+        }
+        let (engine, mut left) = (self.shared.db.engine(), self.load());
+        let mut read = self.shared.db.read().await?;
+        let mut any = false;
+        for wanted in wanted {
+            let load = wanted.load.within(left);
+            let (rows, whole) =
+                outbox::of_partition(&mut read, engine, &wanted.place, wanted.behind, load).await?;
+            left = left.without(&rows);
+            any |= !rows.is_empty();
+            if !self.state.lines.loaded(&wanted.place, rows, whole) {
+                self.goes_on(&wanted.place);
+            }
+            if left.rows == 0 || left.bytes == 0 {
+                break;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Rows that have their turn for the first time; true when there were some.
+    async fn load_fresh(&mut self) -> Result<bool, Failure> {
+        let rows = self.fresh().await?;
+        let any = !rows.is_empty();
+        rows.into_iter().for_each(|row| self.state.lines.arrive(row));
+        Ok(any)
+    }
+
+    /// The rows whose turn is next. Where several nodes write, those without a number are given theirs first.
+    async fn fresh(&mut self) -> Result<Vec<Waiting>, Failure> {
+        let (load, engine) = (self.load(), self.shared.db.engine());
+        if self.state.backlog {
+            let mut read = self.shared.db.read().await?;
+            let rows = outbox::after(&mut read, engine, self.state.read_to, load).await?;
+            if let Some(last) = rows.last() {
+                self.state.read_to = last.turn;
+                return Ok(rows);
+            }
+            self.state.backlog = engine == Engine::Sqlite;
+        }
+        if engine == Engine::Sqlite || !outbox::any_open(&mut self.shared.db.read().await?).await? {
+            return Ok(Vec::new());
+        }
+        self.number(load).await
+    }
+
+    async fn number(&mut self, load: Load) -> Result<Vec<Waiting>, Failure> {
+        let shared = self.shared.clone();
+        let mut write = shared.begin_own(Lane::Background).await?;
+        if !leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await? {
+            write.rollback().await?;
+            return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
+        }
+        let Some(rows) = outbox::number(&mut write, self.state.given, load).await? else {
+            write.rollback().await?;
+            tracing::warn!(
+                service = shared.name(),
+                "the database went back; the numbers of messages jump ahead"
+            );
+            self.take_over().await;
+            // Nothing that was read before is there any more, or at the same place.
+            self.state = State::new(self.state.epoch);
+            return Ok(Vec::new());
+        };
+        // Whatever became of a commit that failed: rows that have numbers are found by them.
+        self.state.backlog = true;
+        write.commit().await?;
+        self.state.backlog = false;
+        if let Some(last) = rows.last() {
+            (self.state.given, self.state.read_to) = (last.turn, last.turn);
+        }
+        Ok(rows)
+    }
+
+    /// Begins the next append of each partition that is free.
+    fn begin_appends(&mut self) {
+        for chunk in self.state.lines.next() {
+            let Chunk { place, .. } = &chunk;
+            let (place, marks) = (place.clone(), chunk.marks());
+            let task = self.state.appends.spawn(append(self.shared.topics.bus().clone(), chunk)).id();
+            self.state.lines.begun(task, &place, &marks, Instant::now());
+        }
+    }
+
+    /// Until every append has ended, or patience has: a partition that takes long is left to itself.
+    async fn await_prompt(&mut self) {
+        while let Some(until) = self.state.lines.awaited_until() {
+            tokio::select! {
+                ended = self.state.appends.join_next_with_id() => {
+                    if let Some(ended) = ended {
+                        self.ended(ended);
+                        // What was loaded for that partition and is more than one append follows at once.
+                        self.begin_appends();
+                    }
+                }
+                () = tokio::time::sleep_until(until) => self.state.lines.set_aside(Instant::now()),
+            }
+        }
+        self.reap();
+    }
+
+    /// Takes note of every append that has ended.
+    fn reap(&mut self) {
+        while let Some(ended) = self.state.appends.try_join_next_with_id() {
+            self.ended(ended);
+        }
+        let late: Vec<(Place, Duration)> =
+            self.state.lines.late(SHOWN, Instant::now()).map(|(place, took)| (place.clone(), took)).collect();
+        for (place, took) in late {
+            self.waits(&place, &format!("the log has not answered for {} seconds", took.as_secs()));
+        }
+    }
+
+    pub(super) fn ended(&mut self, ended: Ended) {
+        let now = Instant::now();
+        match ended {
+            Ok((_, Appended { place, mut done, refused: None })) => {
+                crate::spans::sent(&self.shared, &done);
+                self.state.unconfirmed.append(&mut done);
+                if self.state.lines.accepted(&place, now) {
+                    tracing::info!(
+                        service = self.shared.name(), topic = %place.0, partition = place.1,
+                        "the log takes the partition's messages again"
+                    );
+                }
+                self.goes_on(&place);
+            }
+            Ok((_, Appended { place, mut done, refused: Some(refused) })) => {
+                crate::spans::sent(&self.shared, &done);
+                self.state.unconfirmed.append(&mut done);
+                self.state.never.extend(refused.never.map(|row| (row, refused.error.to_string())));
+                self.refused(&place, refused.first, &refused.error);
+            }
+            Err(error) => {
+                let Some((place, first)) = self.state.lines.of(error.id()) else { return };
+                let reason = format!("appending to {}/{} ended early: {error}", place.0, place.1);
+                self.refused(&place, first, &BusError::Unavailable(reason));
+            }
+        }
+    }
+
+    fn refused(&mut self, place: &Place, first: i64, error: &BusError) {
+        self.waits(place, &error.to_string());
+        if self.state.lines.refused(place, first, self.shared.limits.outage_pause, Instant::now()) {
+            tracing::warn!(
+                service = self.shared.name(), topic = %place.0, partition = place.1, %error,
+                "the log refuses a partition; its messages wait in the outbox, others go on"
+            );
+        }
+    }
+
+    /// Shows why a partition's messages wait.
+    fn waits(&self, place: &Place, reason: &str) {
+        let (name, (topic, partition)) = (self.shared.name(), place);
+        let text = format!("messages of {name} for {topic}/{partition} wait in the outbox: {reason}");
+        let mut shown = self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.insert(place.clone(), text);
+    }
+
+    fn goes_on(&self, place: &Place) {
+        self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+    }
+}

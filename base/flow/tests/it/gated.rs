@@ -1,0 +1,126 @@
+//! A log in which single partitions stop answering, or refuse, until they are let go: as without a leader, or with too few
+//! replicas in sync.
+
+use artel_bus::{
+    Appended, Bounds, Bus, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Record, Topic,
+    TopicSpec, Topics,
+};
+use artel_message::Time;
+use async_trait::async_trait;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What is asked of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    Append,
+    /// Reading, and where it begins and ends.
+    Read,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// None, until it is let go.
+    Silence,
+    Refusal,
+}
+
+type Held = BTreeMap<(String, u32, Asked), Answer>;
+
+/// Which partitions don't answer; shared by the test and every log of a place.
+#[derive(Clone)]
+pub struct Gates(Arc<watch::Sender<Held>>);
+
+impl Default for Gates {
+    fn default() -> Gates {
+        Gates(Arc::new(watch::Sender::new(Held::new())))
+    }
+}
+
+impl Gates {
+    pub fn hold(&self, topic: &str, partition: u32, asked: Asked, answer: Answer) {
+        self.0.send_modify(|held| {
+            held.insert((topic.to_owned(), partition, asked), answer);
+        });
+    }
+
+    pub fn let_go(&self) {
+        self.0.send_modify(Held::clear);
+    }
+
+    async fn pass(&self, topic: &str, partition: u32, asked: Asked) -> Result<(), BusError> {
+        let (place, mut held) = ((topic.to_owned(), partition, asked), self.0.subscribe());
+        let answers = held.wait_for(|held| held.get(&place) != Some(&Answer::Silence)).await;
+        match answers.ok().and_then(|held| held.get(&place).copied()) {
+            Some(_) => Err(BusError::Unavailable(format!("{topic}/{partition} has no leader"))),
+            None => Ok(()),
+        }
+    }
+}
+
+pub struct Gated {
+    pub log: Arc<dyn Bus>,
+    pub gates: Gates,
+}
+
+#[async_trait]
+impl Log for Gated {
+    fn system(&self) -> &'static str {
+        self.log.system()
+    }
+    async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
+        self.gates.pass(topic, partition, Asked::Append).await?;
+        self.log.append(topic, partition, batch).await
+    }
+    async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
+        self.gates.pass(topic, partition, Asked::Read).await?;
+        self.log.read(topic, partition, from, fetch).await
+    }
+    async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
+        self.log.wait(topic, partition, from).await
+    }
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError> {
+        self.gates.pass(topic, partition, Asked::Read).await?;
+        self.log.bounds(topic, partition).await
+    }
+    async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError> {
+        self.log.offset_at(topic, partition, time).await
+    }
+    async fn close(&self) {
+        self.log.close().await;
+    }
+}
+
+#[async_trait]
+impl Topics for Gated {
+    async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
+        self.log.make(spec).await
+    }
+    async fn describe(&self, topic: &str) -> Result<Topic, BusError> {
+        self.log.describe(topic).await
+    }
+    async fn list(&self) -> Result<Vec<Topic>, BusError> {
+        self.log.list().await
+    }
+    async fn delete(&self, topic: &str) -> Result<(), BusError> {
+        self.log.delete(topic).await
+    }
+}
+
+#[async_trait]
+impl Groups for Gated {
+    async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError> {
+        self.log.register(group, topic, from).await
+    }
+    async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
+        self.log.advise(group, topic, partition, next).await
+    }
+    async fn forget(&self, group: &str, topic: &str) -> Result<(), BusError> {
+        self.log.forget(group, topic).await
+    }
+    async fn offsets(&self) -> Result<Vec<GroupOffset>, BusError> {
+        self.log.offsets().await
+    }
+}
