@@ -39,6 +39,8 @@ pub struct Place {
     pub limits: Limits,
     /// Which partitions of its log don't answer.
     pub gates: Gates,
+    /// How often nodes say that they live.
+    pub pulse: Pulse,
     /// Where there is none, each node has SQLite files in the folder.
     database: Option<TestDatabase>,
     /// The log of several nodes.
@@ -70,6 +72,7 @@ impl Place {
             clock: Clock::manual(START),
             limits,
             gates: Gates::default(),
+            pulse: Pulse { beat: Duration::from_millis(200), silence: Duration::from_secs(2) },
             database: None,
             log: OnceLock::new(),
         }
@@ -150,7 +153,7 @@ impl Place {
             ids: Ids::system(),
             metrics: FlowMetrics::default(),
             me,
-            pulse: Pulse { beat: Duration::from_millis(200), silence: Duration::from_secs(2) },
+            pulse: self.pulse,
             peers,
         })
         .await?;

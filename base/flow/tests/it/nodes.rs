@@ -3,11 +3,11 @@
 
 use crate::kit::{Node, Place};
 use crate::shop::{Journal, Sell, Total, catalogue, desk, shop};
-use artel_flow::Leased;
+use artel_flow::{Leased, Pulse};
 use artel_store::Lane;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -91,6 +91,26 @@ async fn leases_are_shared_and_move_when_a_node_comes_and_goes() {
     sold.dedup();
     assert_eq!((before, sold.len()), (80, 80), "each line once");
     assert_eq!(second.ctx("shop").query(Total {}).await.expect("the total"), 80);
+    second.stop().await;
+}
+
+/// A node that leaves says so; nobody has to find out by looking.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopping_node_had_is_taken_without_waiting_for_a_beat() {
+    let Some(mut place) = Place::on_postgres().await else { return };
+    let hour = Duration::from_secs(3600);
+    place.pulse = Pulse { beat: hour, silence: 2 * hour };
+    let first = start(&place, "first").await;
+    let second = start(&place, "second").await;
+    until(&first, "two nodes share", |l| is_fair(l, &["first", "second"])).await;
+    let began = Instant::now();
+    let stopped = async {
+        first.stop().await;
+        began.elapsed()
+    };
+    let (stopped, ()) =
+        tokio::join!(stopped, until(&second, "the second has all", |l| is_fair(l, &["second"])));
+    println!("stopped in {stopped:?}, taken over {:?} after the beginning of the end", began.elapsed());
     second.stop().await;
 }
 

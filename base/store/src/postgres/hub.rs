@@ -7,8 +7,8 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// The one channel of the server for all schemas.
@@ -17,6 +17,8 @@ const CHANNEL: &str = "artel_wake";
 const PAYLOAD: usize = 7_000;
 /// Between two notifications: what comes meanwhile goes with the next one.
 const SPACING: Duration = Duration::from_millis(5);
+/// How long the end of a process may take over what it still has to send.
+const LAST: Duration = Duration::from_secs(1);
 /// Until the first attempt to connect again, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -27,7 +29,9 @@ pub(super) struct Hub {
     pending: Mutex<BTreeSet<(String, &'static str)>>,
     sends: Notify,
     schemas: Mutex<HashMap<String, Weak<Wakes>>>,
-    task: Mutex<Option<AbortHandle>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    /// What is pending is sent, and then it is over.
+    closing: watch::Sender<bool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,6 +46,7 @@ impl Hub {
             sends: Notify::new(),
             schemas: Mutex::default(),
             task: Mutex::default(),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -60,12 +65,22 @@ impl Hub {
     pub fn start(&self, server: &Arc<Server>) {
         let mut task = lock(&self.task);
         if task.is_none() {
-            *task = Some(server.runtime.spawn(run(Arc::downgrade(server))).abort_handle());
+            *task = Some(server.runtime.spawn(run(Arc::downgrade(server))));
         }
     }
 
-    pub fn close(&self) {
+    pub fn abort(&self) {
         if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+
+    /// Sends what is pending: the last that a process says, such as that it gave back what it had, is what others wait for.
+    pub async fn close(&self) {
+        let task = lock(&self.task).take();
+        self.closing.send_replace(true);
+        let Some(mut task) = task else { return };
+        if tokio::time::timeout(LAST, &mut task).await.is_err() {
             task.abort();
         }
     }
@@ -128,6 +143,7 @@ async fn run(server: Weak<Server>) {
     let mut pause = PAUSES.0;
     loop {
         let Some(held) = server.upgrade() else { return };
+        let mut closing = held.hub.closing.subscribe();
         let connected = connect(&held).await;
         drop(held);
         let ended = match connected {
@@ -140,9 +156,17 @@ async fn run(server: Weak<Server>) {
         if let Err(error) = ended {
             tracing::debug!(%error, "wake-ups from other processes wait for the server");
         }
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = closed(&mut closing) => return,
+        }
         pause = (pause * 2).min(PAUSES.1);
     }
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the hub; without it it is over too.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn connect(server: &Server) -> Result<PgListener, sqlx::Error> {
@@ -163,6 +187,7 @@ async fn serve(server: &Weak<Server>, mut listener: PgListener) -> Result<(), sq
     let Some(held) = server.upgrade() else { return Ok(()) };
     let (hub, silence) = (Arc::clone(&held.hub), held.settings.keepalive);
     drop(held);
+    let mut closing = hub.closing.subscribe();
     hub.wake_everybody();
     hub.notify(&mut listener, silence).await?;
     loop {
@@ -175,6 +200,7 @@ async fn serve(server: &Weak<Server>, mut listener: PgListener) -> Result<(), sq
                 hub.notify(&mut listener, silence).await?;
                 tokio::time::sleep(SPACING).await;
             }
+            () = closed(&mut closing) => return hub.notify(&mut listener, silence).await,
             // Silence may also mean that the other side is gone.
             () = tokio::time::sleep(silence) => {
                 let ping = sqlx::query("SELECT 1").execute(&mut listener);

@@ -69,7 +69,7 @@ async fn within<T>(
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.hub.close();
+        self.hub.abort();
     }
 }
 
@@ -204,7 +204,7 @@ impl Server {
     }
 
     pub async fn close(&self) {
-        self.hub.close();
+        self.hub.close().await;
         for pool in [&self.writer_pool, &self.reader_pool] {
             for link in pool.drain(None) {
                 self.end(link).await;

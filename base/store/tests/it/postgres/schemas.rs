@@ -126,6 +126,23 @@ async fn another_process_is_woken_also_after_its_connection_was_lost() {
     assert!(woken_within(&mut other, deadline).await);
 }
 
+/// The last that a process says is that it gave back what it had: nobody is to find that out by looking.
+#[tokio::test]
+async fn a_process_that_ends_sends_what_it_still_has_to_say() {
+    let Some(database) = kit::database().await else { return };
+    let (here, there) =
+        (database.store(StoreSettings::default()).await, database.store(StoreSettings::default()).await);
+    let (mut outbox, mut timers) = (there.1.woken("outbox"), there.1.woken("timers"));
+    let deadline = Duration::from_secs(30);
+    assert!(woken_within(&mut outbox, deadline).await && woken_within(&mut timers, deadline).await);
+    here.1.wake("outbox");
+    assert!(woken_within(&mut outbox, deadline).await);
+    // What comes right behind a notification waits for the next one.
+    here.1.wake("timers");
+    here.0.close().await;
+    assert!(woken_within(&mut timers, deadline).await);
+}
+
 /// A migration takes as long as it takes, and a node that starts meanwhile waits for it.
 #[tokio::test]
 async fn migrations_are_not_bound_in_time() {
