@@ -1,15 +1,15 @@
 //! Which partitions a group has here, and where it stands in each.
 
-use super::partition::{self, Partition, is_lost};
+use super::fetching::Check;
+use super::partition::{Partition, is_lost};
 use super::{GroupKind, GroupTask};
 use crate::Failure;
 use crate::storage::{groups, offsets, offsets::Offset};
 use crate::topics::Known;
 use crate::wakes::LEASES;
-use artel_bus::{BusError, From as StartAt};
 use artel_store::Lane;
 use std::sync::{Arc, PoisonError};
-use uuid::Uuid;
+use tokio::task::JoinSet;
 
 impl GroupTask {
     /// Reads every place again; nothing in memory is trusted any more. A topic or partition that the log has lost stops
@@ -39,15 +39,11 @@ impl GroupTask {
             else {
                 continue;
             };
-            let stopped = match partition::mismatch(self, &offset, log.id).await {
-                Ok(mismatch) => mismatch,
-                Err(error) if is_lost(&error) => Some(error.to_string()),
-                Err(error) => return Err(error.into()),
-            };
-            let mut partition = Partition::load(self, topic, offset, stopped).await?;
+            let mut partition = Partition::load(self, topic, offset, log.id).await?;
             self.partitions.iter().for_each(|before| partition.doubts(before));
             partitions.push(partition);
         }
+        self.fetches = JoinSet::new();
         self.partitions = partitions;
         self.register();
         self.forget_others();
@@ -88,21 +84,7 @@ impl GroupTask {
 
     /// Writes a row for each partition that the group has not read before, whoever will have it; true when there were some.
     async fn begin_new(&mut self, stored: &[Offset], logs: &[(Arc<str>, Known)]) -> Result<bool, Failure> {
-        let mut new = Vec::new();
-        for (topic, known) in logs {
-            for number in 0..known.partitions {
-                if stored.iter().any(|o| *o.topic == **topic && o.partition == number) {
-                    continue;
-                }
-                match self.start_of(stored, topic, number, known.id).await {
-                    Ok(offset) => new.push(offset),
-                    Err(error) if is_lost(&error) => {
-                        self.lost.push(((topic.to_string(), number), error.to_string()));
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
+        let new = self.new_places(stored, logs).await;
         if new.is_empty() {
             return Ok(false);
         }
@@ -124,32 +106,13 @@ impl GroupTask {
         Ok(true)
     }
 
-    /// Where the group begins in a partition. One that came later is read from its beginning.
-    async fn start_of(
-        &self,
-        stored: &[Offset],
-        topic: &str,
-        number: u32,
-        log: Uuid,
-    ) -> Result<Offset, BusError> {
-        let known_topic = stored.iter().any(|o| o.topic == topic);
-        let from = if known_topic { StartAt::Earliest } else { self.from };
-        let next = partition::start(self, topic, number, from).await?;
-        Ok(Offset {
-            topic: topic.to_owned(),
-            partition: number,
-            next,
-            epoch: self.shared.fresh_epoch(),
-            owner: (!self.shared.members.shared()).then_some(self.shared.node),
-            log,
-            last_offset: None,
-            last_id: None,
-        })
-    }
-
     pub(super) fn report(&self) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.assigned = true;
+        let fits = |p: &Partition| p.check == Check::Done || p.stopped.is_some();
+        let assigned = !self.starts.are_open() && self.partitions.iter().all(fits);
+        if std::mem::replace(&mut status.assigned, assigned) != assigned {
+            self.shared.progressed();
+        }
         for (place, reason) in &self.lost {
             status.partitions.insert(place.clone(), (0, Some(reason.clone())));
         }

@@ -3,16 +3,19 @@
 mod assign;
 mod attempt;
 mod failing;
+mod fetching;
 mod giveup;
 mod partition;
 mod registering;
 mod sort;
+mod starts;
 
 use crate::Failure;
 use crate::ctx::Shared;
 use crate::erase::Erased;
 use crate::failure::{Class, RERUNS};
 use crate::handler::Options;
+use crate::limits::Limits;
 use crate::service::{EventEntry, EventKind};
 use artel_bus::From as StartAt;
 use artel_message::{Cause, commands_topic};
@@ -23,10 +26,12 @@ use futures::future::select_all;
 use partition::Partition;
 use registering::Registering;
 use sort::Sorted;
+use starts::Starts;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -49,7 +54,7 @@ pub(crate) struct Status {
     pub error: Option<String>,
     /// (topic, partition) → (next, why it is stopped).
     pub partitions: HashMap<(String, u32), (i64, Option<String>)>,
-    /// False until the first assignment.
+    /// Whether all of its places are known to fit the log; false until the first assignment.
     pub assigned: bool,
 }
 
@@ -65,6 +70,9 @@ pub(crate) struct GroupTask {
     pub status: SharedStatus,
     pub stop: CancellationToken,
     pub(crate) partitions: Vec<Partition>,
+    /// Under way for `partitions`; they end with the assignment.
+    fetches: JoinSet<fetching::Answer>,
+    starts: Starts,
     /// What the log has lost: (topic, partition) and why.
     lost: Vec<((String, u32), String)>,
     /// When stopped partitions are looked at again.
@@ -78,6 +86,11 @@ pub(crate) struct GroupTask {
 /// How many messages a plan takes in.
 pub(super) fn size(plan: &Plan) -> usize {
     plan.iter().map(|(_, count)| count).sum()
+}
+
+/// The pause after so many failures of the infrastructure.
+fn pause_after(limits: &Limits, failures: u32) -> Duration {
+    limits.outage_pause * failures.min(10)
 }
 
 impl GroupTask {
@@ -102,6 +115,8 @@ impl GroupTask {
             status: SharedStatus::default(),
             stop,
             partitions: Vec::new(),
+            fetches: JoinSet::new(),
+            starts: Starts::default(),
             lost: Vec::new(),
             recheck_at: Instant::now() + RECHECK,
         }
@@ -132,7 +147,7 @@ impl GroupTask {
                 Ok(true) => outages = 0,
                 Ok(false) => {
                     outages = 0;
-                    if !self.wait().await {
+                    if !self.wait().await? {
                         self.assign().await?;
                     }
                 }
@@ -151,30 +166,18 @@ impl GroupTask {
 
     /// Takes in what is there; false when nothing was.
     async fn round(&mut self) -> Result<bool, Failure> {
+        self.fetch().await?;
         let mut plan = Plan::new();
         let mut left = self.shared.limits.batch_records;
-        let (shared, mut partitions) = (self.shared.clone(), std::mem::take(&mut self.partitions));
-        let mut result = Ok(());
-        for (index, partition) in partitions.iter_mut().enumerate() {
-            if partition.stopped.is_some() || left == 0 {
-                continue;
-            }
-            if partition.buffer.is_empty()
-                && let Err(failure) = partition.fetch(self).await
-            {
-                // The others go on; the error counts only where nothing else is to be done.
-                result = Err(failure);
-                continue;
-            }
-            let count = partition.ready(left.min(shared.limits.batch_records));
+        for (index, partition) in self.partitions.iter_mut().enumerate() {
+            let count = if partition.stopped.is_some() { 0 } else { partition.ready(left) };
             if count > 0 {
                 left -= count;
                 plan.push((index, count));
             }
         }
-        self.partitions = partitions;
         if plan.is_empty() {
-            return result.map(|()| false);
+            return Ok(false);
         }
         // The partition that came first goes last in the next round, so that none starves the others.
         self.take_in(plan).await?;
@@ -243,44 +246,45 @@ impl GroupTask {
     }
 
     /// Waits for more; false when the places should be read again.
-    async fn wait(&mut self) -> bool {
+    async fn wait(&mut self) -> Result<bool, Failure> {
         self.advise_all().await;
-        let bus = self.shared.topics.bus();
-        let waits: Vec<_> = self
-            .partitions
-            .iter()
-            .filter(|p| p.stopped.is_none())
-            .map(|p| bus.wait(&p.topic, p.number(), p.fetch_from).boxed())
-            .collect();
-        let any_stopped = waits.len() < self.partitions.len() || !self.lost.is_empty();
+        let any_stopped = !self.lost.is_empty() || self.partitions.iter().any(|p| p.stopped.is_some());
         if any_stopped && Instant::now() >= self.recheck_at {
             self.recheck_at = Instant::now() + RECHECK;
-            return false;
+            return Ok(false);
         }
-        let recheck_at = self.recheck_at;
+        let recheck_at = any_stopped.then_some(self.recheck_at);
         self.report();
+        let bus = self.shared.topics.bus();
+        let waiting = self.partitions.iter().filter(|p| p.waits());
+        let waits: Vec<_> = waiting.map(|p| bus.wait(&p.topic, p.number(), p.fetch_from).boxed()).collect();
         let more =
             async { if waits.is_empty() { std::future::pending().await } else { select_all(waits).await.0 } };
-        let recheck = async {
-            if any_stopped {
-                tokio::time::sleep_until(recheck_at).await
-            } else {
-                std::future::pending().await
-            }
+        let again_at = self.partitions.iter().filter_map(|p| p.again_at).min();
+        let (answer, start) = tokio::select! {
+            woken = more => return Ok(woken.is_ok()),
+            _ = self.leased.changed() => return Ok(false),
+            () = at(recheck_at) => return Ok(false),
+            () = at(self.starts.again_at) => return Ok(false),
+            () = at(again_at) => return Ok(true),
+            () = registering::registered(&self.registering) => return Ok(true),
+            () = self.stop.cancelled() => return Ok(true),
+            Some(answer) = self.fetches.join_next() => (Some(answer), None),
+            Some(start) = self.starts.under_way.join_next() => (None, Some(start)),
         };
-        tokio::select! {
-            woken = more => woken.is_ok(),
-            _ = self.leased.changed() => false,
-            () = recheck => false,
-            () = registering::registered(&self.registering) => true,
-            () = self.stop.cancelled() => true,
+        if let Some(answer) = answer {
+            self.answered(answer).await?;
         }
+        if let Some(start) = start {
+            self.begins(start);
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     async fn pause(&self, failures: u32) {
-        let pause = self.shared.limits.outage_pause * failures.min(10);
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(pause_after(&self.shared.limits, failures)) => {}
             () = self.stop.cancelled() => {}
         }
     }
@@ -325,5 +329,13 @@ impl GroupTask {
             EventKind::Batch(handler) => Some(handler),
             EventKind::Single(_) => None,
         }
+    }
+}
+
+/// Until then; for ever where there is no such moment.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

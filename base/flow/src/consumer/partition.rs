@@ -1,14 +1,16 @@
 //! One partition as a group has it: its place, what is known of its sources, what has been fetched.
 
 use super::GroupTask;
+use super::fetching::{Check, Fetching};
 use super::sort::{Place, Seen, Sorted, sort};
 use crate::Failure;
 use crate::ctx::Shared;
 use crate::storage::{offsets, offsets::Offset};
-use artel_bus::{Bounds, BusError, Fetch, From as StartAt, Received};
+use artel_bus::{Bounds, Bus, BusError, Fetch, Fetched, From as StartAt, Received};
 use artel_message::Envelope;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) struct Partition {
@@ -27,6 +29,14 @@ pub(crate) struct Partition {
     pub stopped: Option<String>,
     /// Why it stopped before it was looked at again; shown until it is known to go on.
     pub doubt: Option<String>,
+    pub check: Check,
+    pub fetching: Option<Fetching>,
+    /// Its last fetch took long: no round waits for the next one.
+    pub slow: bool,
+    /// How often in a row the log did not answer.
+    pub failures: u32,
+    /// When it is asked again after that.
+    pub again_at: Option<Instant>,
 }
 
 impl Partition {
@@ -36,7 +46,7 @@ impl Partition {
         task: &GroupTask,
         topic: &Arc<str>,
         offset: Offset,
-        stopped: Option<String>,
+        log: Uuid,
     ) -> Result<Self, Failure> {
         let mut read = task.shared.db.read().await?;
         let marks = offsets::high_water(&mut read, &task.grp, topic, offset.partition).await?;
@@ -47,15 +57,24 @@ impl Partition {
             ahead: high.clone(),
             high,
             buffer: VecDeque::new(),
-            stopped,
+            stopped: None,
             doubt: None,
+            check: Check::Against(log),
+            fetching: None,
+            slow: false,
+            failures: 0,
+            again_at: None,
             offset,
         })
     }
 
-    /// At the same place as when `before` stopped, it most likely stops again for the same reason.
+    /// At the same place as when `before` stopped, it most likely stops again for the same reason; and where the log did not
+    /// answer, it most likely still does not.
     pub fn doubts(&mut self, before: &Partition) {
         let place = |p: &Partition| (p.topic.clone(), p.number(), p.offset.next, p.offset.epoch);
+        if self.topic == before.topic && self.number() == before.number() {
+            self.slow = before.slow || before.failures > 0 || before.fetching.is_some();
+        }
         if place(self) == place(before) {
             self.doubt = before.trouble().map(str::to_owned);
         }
@@ -70,21 +89,8 @@ impl Partition {
         self.offset.partition
     }
 
-    /// Reads what is there, when nothing is buffered. True when something was.
-    pub async fn fetch(&mut self, task: &GroupTask) -> Result<bool, Failure> {
-        let shared = &task.shared;
-        let fetch = Fetch { max_records: shared.limits.batch_records, max_bytes: shared.limits.batch_bytes };
-        let bus = shared.topics.bus();
-        let fetched = match bus.read(&self.topic, self.number(), self.fetch_from, fetch).await {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                if !is_lost(&error) {
-                    return Err(error.into());
-                }
-                self.stopped = Some(error.to_string());
-                return Ok(false);
-            }
-        };
+    /// Takes what was read into memory.
+    pub async fn received(&mut self, shared: &Shared, fetched: Fetched) -> Result<(), Failure> {
         let mut ahead = self.ahead.clone();
         let mut sorted = self.sort_all(shared, fetched.records, &mut ahead);
         // Another node may have made this topic the service's own since this one looked; its messages came after that.
@@ -103,7 +109,7 @@ impl Partition {
         if self.buffer.is_empty() {
             self.doubt = None;
         }
-        Ok(!self.buffer.is_empty())
+        Ok(())
     }
 
     fn sort_all(
@@ -153,12 +159,11 @@ pub(crate) fn is_lost(error: &BusError) -> bool {
 
 /// The place a group starts at in a partition that it has not read before.
 pub(crate) async fn start(
-    task: &GroupTask,
+    bus: &dyn Bus,
     topic: &str,
     partition: u32,
     from: StartAt,
 ) -> Result<i64, BusError> {
-    let bus = task.shared.topics.bus();
     let Bounds { begin, end } = bus.bounds(topic, partition).await?;
     Ok(match from {
         StartAt::Earliest => begin,
@@ -172,11 +177,7 @@ pub(crate) async fn start(
 }
 
 /// Compares the stored place with the log (flow, section 1.6). `Some` = why the partition must not go on.
-pub(crate) async fn mismatch(
-    task: &GroupTask,
-    offset: &Offset,
-    log: Uuid,
-) -> Result<Option<String>, BusError> {
+pub(crate) async fn mismatch(bus: &dyn Bus, offset: &Offset, log: Uuid) -> Result<Option<String>, BusError> {
     let (topic, partition) = (offset.topic.as_str(), offset.partition);
     let say = |what: String| {
         Some(format!(
@@ -187,7 +188,6 @@ pub(crate) async fn mismatch(
     if offset.log != log {
         return Ok(say(format!("the place was stored for log {}, this one is {log}", offset.log)));
     }
-    let bus = task.shared.topics.bus();
     let Bounds { begin, end } = bus.bounds(topic, partition).await?;
     if offset.next < begin {
         return Ok(say(format!(

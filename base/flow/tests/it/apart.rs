@@ -98,3 +98,47 @@ async fn a_node_stops_while_a_partition_takes_nothing_and_the_next_one_publishes
     assert_eq!(lines_of(&node, &good, 10).await, sold(&good, 0..10));
     node.stop().await;
 }
+
+async fn read_apart(answer: Answer) {
+    let Some(place) = super::place().await else { return };
+    let (bad, good) = two_items(&place);
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, &bad, 0..2).await;
+    sell(&node, &good, 0..2).await;
+    node.settle().await;
+    place.gates.hold("shop.sale", 0, Asked::Read, answer);
+    sell(&node, &bad, 2..10).await;
+    sell(&node, &good, 2..10).await;
+    assert_eq!(lines_of(&node, &good, 10).await, sold(&good, 0..10));
+    assert_eq!(lines_of(&node, &bad, 2).await, sold(&bad, 0..2));
+    place.gates.let_go();
+    assert_eq!(lines_of(&node, &bad, 10).await, sold(&bad, 0..10));
+    assert_eq!(node.runtime.troubles(), Vec::<String>::new());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_partition_that_can_not_be_read_holds_up_no_other() {
+    read_apart(Answer::Silence).await;
+}
+
+#[tokio::test]
+async fn a_partition_whose_reads_fail_holds_up_no_other() {
+    read_apart(Answer::Refusal).await;
+}
+
+/// The first start of all: nobody has a place in that partition.
+#[tokio::test]
+async fn a_partition_that_does_not_answer_holds_up_no_other_at_the_first_start() {
+    let Some(place) = super::place().await else { return };
+    let (bad, good) = two_items(&place);
+    place.gates.hold("shop.sale", 0, Asked::Read, Answer::Silence);
+    let start = tokio::time::timeout(PATIENCE, place.start(vec![shop(), desk()], catalogue()));
+    let node = start.await.expect("it starts").expect("start");
+    sell(&node, &bad, 0..3).await;
+    sell(&node, &good, 0..3).await;
+    assert_eq!(lines_of(&node, &good, 3).await, sold(&good, 0..3));
+    place.gates.let_go();
+    assert_eq!(lines_of(&node, &bad, 3).await, sold(&bad, 0..3));
+    node.stop().await;
+}

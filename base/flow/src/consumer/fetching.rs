@@ -1,0 +1,177 @@
+//! Asking the log, each partition by itself: one that is not answered (it has no leader) holds up no other.
+
+use super::partition::{self, Partition, is_lost};
+use super::{GroupTask, pause_after};
+use crate::topics::Topics;
+use crate::{Failure, storage::offsets::Offset};
+use artel_bus::{BusError, Fetch, Fetched};
+use artel_message::Fault;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// A fetch that takes longer is waited for by its own partition only.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How many fetches a round waits for at a time. Each may bring a whole batch.
+const WIDTH: usize = 4;
+
+/// Whether the place in a partition has been compared with the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Not yet; the topic had this identity at the assignment.
+    Against(Uuid),
+    /// To be done again, since the log was away: the topic may be another one by now.
+    Again,
+    Done,
+}
+
+/// A fetch under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetching {
+    since: Instant,
+    awaited: bool,
+}
+
+pub(super) enum Brought {
+    Records(Fetched),
+    /// The place does not fit the log.
+    Mismatch(String),
+}
+
+pub(super) struct Answer {
+    topic: Arc<str>,
+    partition: u32,
+    brought: Result<Brought, BusError>,
+}
+
+/// Compares the place with the log where that has not been done, then reads.
+async fn ask(
+    topics: Topics,
+    place: Offset,
+    check: Check,
+    from: i64,
+    fetch: Fetch,
+) -> Result<Brought, BusError> {
+    let log = match check {
+        Check::Done => None,
+        Check::Against(log) => Some(log),
+        Check::Again => Some(topics.describe(&place.topic).await?.id),
+    };
+    if let Some(log) = log
+        && let Some(mismatch) = partition::mismatch(topics.bus().as_ref(), &place, log).await?
+    {
+        return Ok(Brought::Mismatch(mismatch));
+    }
+    topics.bus().read(&place.topic, place.partition, from, fetch).await.map(Brought::Records)
+}
+
+impl GroupTask {
+    /// Fetches for the partitions that have nothing in memory, in their order, until there is enough for a batch. Returns when all
+    /// that answer soon have answered.
+    pub(super) async fn fetch(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        let wanting = (0..self.partitions.len()).filter(|index| self.partitions[*index].wants(now));
+        let mut next = wanting.collect::<Vec<_>>().into_iter();
+        loop {
+            while self.awaited() < WIDTH
+                && self.buffered() < self.shared.limits.batch_records
+                && let Some(index) = next.next()
+            {
+                self.begin_fetch(index);
+            }
+            let Some(until) = self.awaited_until() else { break };
+            tokio::select! {
+                Some(answer) = self.fetches.join_next() => self.answered(answer).await?,
+                () = tokio::time::sleep_until(until) => self.partitions.iter_mut().for_each(Partition::go_alone),
+            }
+        }
+        while let Some(answer) = self.fetches.try_join_next() {
+            self.answered(answer).await?;
+        }
+        Ok(())
+    }
+
+    fn awaited(&self) -> usize {
+        self.partitions.iter().filter(|p| p.fetching.is_some_and(|f| f.awaited)).count()
+    }
+
+    fn awaited_until(&self) -> Option<Instant> {
+        let awaited = self.partitions.iter().filter_map(|p| p.fetching.filter(|f| f.awaited));
+        awaited.map(|f| f.since + PATIENCE).min()
+    }
+
+    /// Messages in memory that may be taken in.
+    fn buffered(&self) -> usize {
+        self.partitions.iter().filter(|p| p.stopped.is_none()).map(|p| p.buffer.len()).sum()
+    }
+
+    fn begin_fetch(&mut self, index: usize) {
+        let limits = &self.shared.limits;
+        let fetch = Fetch { max_records: limits.batch_records, max_bytes: limits.batch_bytes };
+        let partition = &mut self.partitions[index];
+        partition.again_at = None;
+        partition.fetching = Some(Fetching { since: Instant::now(), awaited: !partition.slow });
+        let (topic, number) = (partition.topic.clone(), partition.number());
+        let ask = ask(
+            self.shared.topics.clone(),
+            partition.offset.clone(),
+            partition.check,
+            partition.fetch_from,
+            fetch,
+        );
+        self.fetches.spawn(async move { Answer { topic, partition: number, brought: ask.await } });
+    }
+
+    pub(super) async fn answered(&mut self, answer: Result<Answer, JoinError>) -> Result<(), Failure> {
+        let Answer { topic, partition, brought } = answer.map_err(|error| {
+            Failure::Infrastructure(Fault::internal(format!("reading for group {} ended: {error}", self.grp)))
+        })?;
+        let Some(p) = self.partitions.iter_mut().find(|p| p.topic == topic && p.number() == partition) else {
+            return Ok(());
+        };
+        p.slow = p.fetching.take().is_some_and(|fetching| fetching.since.elapsed() >= PATIENCE);
+        match brought {
+            Ok(Brought::Records(fetched)) => {
+                p.received(&self.shared, fetched).await?;
+                (p.check, p.failures) = (Check::Done, 0);
+            }
+            Ok(Brought::Mismatch(reason)) => p.stopped = Some(reason),
+            Err(error) if is_lost(&error) => p.stopped = Some(error.to_string()),
+            Err(error) => {
+                p.failures = p.failures.saturating_add(1);
+                p.check = Check::Again;
+                p.again_at = Some(Instant::now() + pause_after(&self.shared.limits, p.failures));
+                if p.failures.is_power_of_two() {
+                    let (group, failures) = (&self.grp, p.failures);
+                    tracing::warn!(%group, %topic, partition, %error, failures, "a partition waits for the log");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Partition {
+    /// Whether it is to be asked for messages.
+    fn wants(&self, now: Instant) -> bool {
+        self.stopped.is_none()
+            && self.buffer.is_empty()
+            && self.fetching.is_none()
+            && self.again_at.is_none_or(|again| again <= now)
+    }
+
+    fn go_alone(&mut self) {
+        if let Some(fetching) = &mut self.fetching
+            && fetching.since.elapsed() >= PATIENCE
+        {
+            fetching.awaited = false;
+        }
+    }
+
+    /// Whether the log tells when there is more: not while it is asked, or was away a moment ago.
+    pub fn waits(&self) -> bool {
+        self.stopped.is_none() && self.fetching.is_none() && self.again_at.is_none()
+    }
+}
