@@ -88,6 +88,11 @@ impl Shared {
         self.clock.now()
     }
 
+    /// The clock of the database, which numbers are compared with.
+    pub async fn db_now(&self) -> Result<Time, StoreError> {
+        crate::relay::now_of(&self.db, &self.clock).await
+    }
+
     /// Wakes what has something to do after a commit.
     pub fn committed(&self, sent: Sent) {
         if sent.outbox > 0 {

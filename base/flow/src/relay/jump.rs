@@ -5,14 +5,19 @@ use crate::clock::Clock;
 use crate::leases::RELAY;
 use crate::storage::{leases, outbox};
 use artel_bus::{Bounds, Bus, BusError, Fetch};
-use artel_message::Envelope;
-use artel_store::{Db, Engine, Lane};
+use artel_message::{Envelope, Time};
+use artel_store::{Db, Engine, Lane, StoreError};
+use futures::StreamExt;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How far the end of a partition is searched for the service's own last seq.
 const LOOK_BACK: i64 = 1_000;
 const DAY_MICROS: i64 = 86_400_000_000;
+/// How many ends are read at a time, and how long the others wait for one.
+const WIDTH: usize = 32;
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why no number can be given.
 #[derive(Debug)]
@@ -31,7 +36,8 @@ impl<E: Into<Failure>> From<E> for NoNumber {
 }
 
 /// Raises the service's counter above every number it may have given before: a database that went back, or a lagging clock,
-/// never gives one twice. Runs at each open or take-over, before anything is numbered. `lease` is the relay's, where several
+/// never gives one twice. Runs at each open or take-over, before anything is numbered. Partitions that can't be looked at are
+/// marked: see `unsure`. `lease` is the relay's, where several
 /// nodes may want it.
 pub(crate) async fn jump(
     db: &Db,
@@ -40,17 +46,9 @@ pub(crate) async fn jump(
     clock: &Clock,
     lease: Option<(Uuid, i64)>,
 ) -> Result<(), NoNumber> {
-    // An embedded database has no clock but its process's.
-    let now = match db.engine() {
-        Engine::Sqlite => clock.now(),
-        Engine::Postgres => db.now().await?,
-    };
+    let now = now_of(db, clock).await?;
     let given = outbox::partitions(&mut db.read().await?).await?;
-    let mut highest = 0i64;
-    for (topic, partition, seq) in given {
-        let own = highest_own_seq(bus, service, &topic, partition).await?;
-        highest = highest.max(own.saturating_add(1)).max(seq.saturating_add(1));
-    }
+    let Ends { highest, unsure } = ends(bus, service, given).await?;
     let mut write = db.begin_plain(Lane::Interactive).await?;
     if let Some((owner, epoch)) = lease
         && !leases::hold(&mut write, RELAY, owner, epoch).await?
@@ -59,16 +57,68 @@ pub(crate) async fn jump(
         return Err(NoNumber::Lost);
     }
     let next = outbox::jump(&mut write, now.micros().max(highest)).await?;
-    // Consumers don't believe numbers that lie more than a day ahead of their clock.
-    if next > now.micros().saturating_add(DAY_MICROS) {
+    if !may_give(next, now) {
         write.rollback().await?;
         return Err(NoNumber::Clock);
     }
+    outbox::doubt(&mut write, &unsure, next).await?;
     write.commit().await?;
+    for (topic, partition) in unsure {
+        tracing::warn!(
+            service,
+            topic,
+            partition,
+            "the end of a partition can't be read; what is published there waits until it can, the rest goes on"
+        );
+    }
     Ok(())
 }
 
-async fn highest_own_seq(
+/// The database's own clock. An embedded one has none but its process's.
+pub(crate) async fn now_of(db: &Db, clock: &Clock) -> Result<Time, StoreError> {
+    match db.engine() {
+        Engine::Sqlite => Ok(clock.now()),
+        Engine::Postgres => db.now().await,
+    }
+}
+
+/// Consumers don't believe numbers that lie more than a day ahead of their clock.
+pub(super) fn may_give(next: i64, now: Time) -> bool {
+    next <= now.micros().saturating_add(DAY_MICROS)
+}
+
+/// What the ends of the partitions say.
+struct Ends {
+    /// No number up to here may be given again.
+    highest: i64,
+    unsure: Vec<(String, u32)>,
+}
+
+/// Looks at all of them beside each other. One that does not answer, or not soon, is left for later.
+async fn ends(
+    bus: &Arc<dyn Bus>,
+    service: &'static str,
+    given: Vec<(String, u32, i64)>,
+) -> Result<Ends, BusError> {
+    let looks = given.into_iter().map(async |(topic, partition, seq)| {
+        let look = tokio::time::timeout(PATIENCE, highest_own_seq(bus, service, &topic, partition));
+        (look.await, topic, partition, seq)
+    });
+    let mut looks = futures::stream::iter(looks).buffer_unordered(WIDTH);
+    let mut all = Ends { highest: 0, unsure: Vec::new() };
+    while let Some((seen, topic, partition, seq)) = looks.next().await {
+        all.highest = all.highest.max(seq.saturating_add(1));
+        match seen {
+            Ok(Ok(own)) => all.highest = all.highest.max(own.saturating_add(1)),
+            Ok(Err(BusError::Closed)) => return Err(BusError::Closed),
+            Ok(Err(_)) | Err(_) => all.unsure.push((topic, partition)),
+        }
+    }
+    Ok(all)
+}
+
+/// The highest of the service's own numbers at the end of a partition.
+pub(super) async fn highest_own_seq(
     bus: &Arc<dyn Bus>,
     service: &str,
     topic: &str,

@@ -42,6 +42,8 @@ struct Line {
     /// Refusals since it took something.
     refusals: u32,
     again_at: Option<Instant>,
+    /// Nothing of it may be published yet.
+    held: bool,
 }
 
 /// Every partition of which something is known.
@@ -71,6 +73,7 @@ impl Line {
             && self.behind.is_none()
             && self.again_at.is_none()
             && !self.slow
+            && !self.held
     }
 
     /// Leaves rows to the database, from the turn `first` to `last`.
@@ -104,7 +107,8 @@ impl Lines {
     /// A row whose turn has come. Where its partition is busy it is left to the database.
     pub fn arrive(&mut self, row: Waiting) {
         let line = self.lines.entry((row.message.topic.clone(), row.message.partition)).or_default();
-        if line.under_way.is_some() || line.behind.is_some() || line.again_at.is_some() {
+        let free = line.under_way.is_none() && line.behind.is_none() && line.again_at.is_none();
+        if line.held || !free {
             line.leave(row.turn, row.turn);
         } else {
             line.rest.push_back(row);
@@ -114,7 +118,8 @@ impl Lines {
     /// What may be read again: the oldest first, so that none of those that catch up holds up the others.
     pub fn wanted(&self, full: Load, now: Instant) -> Vec<Wanted> {
         let wanted = |(place, line): (&Place, &Line)| {
-            let behind = line.behind.filter(|_| line.under_way.is_none() && line.rest.is_empty())?;
+            let behind =
+                line.behind.filter(|_| !line.held && line.under_way.is_none() && line.rest.is_empty())?;
             let load = match line {
                 Line { again_at: Some(at), .. } if *at > now => return None,
                 Line { refusals: 1.., .. } => PROBE,
@@ -215,6 +220,24 @@ impl Lines {
         line.again_at = Some(now + pause * 10.min(1 << line.refusals.min(4)));
         line.refusals = line.refusals.saturating_add(1);
         line.refusals == 1
+    }
+
+    /// Keeps all of a partition's rows in the database.
+    pub fn hold(&mut self, place: &Place) {
+        self.lines.entry(place.clone()).or_default().held = true;
+    }
+
+    /// Lets them go. Those with a turn at or above `moved` have another one now, which comes later.
+    pub fn let_go(&mut self, place: &Place, moved: Option<i64>) {
+        let Some(line) = self.lines.get_mut(place) else { return };
+        line.held = false;
+        line.behind = line.behind.and_then(|behind| {
+            let until = moved.map_or(behind.until, |moved| behind.until.min(moved - 1));
+            (behind.after < until).then_some(Behind { until, ..behind })
+        });
+        if line.is_idle() {
+            self.lines.remove(place);
+        }
     }
 
     /// The partition whose append this was, and the first turn of it.

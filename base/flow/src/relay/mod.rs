@@ -6,8 +6,9 @@ mod lines;
 mod never;
 mod publish;
 mod round;
+mod unsure;
 
-pub(crate) use jump::{NoNumber, jump};
+pub(crate) use jump::{NoNumber, jump, now_of};
 
 use crate::Failure;
 use crate::ctx::Shared;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use unsure::Unsure;
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_millis(500);
@@ -47,6 +49,8 @@ struct State {
     /// Whether rows with a number may lie after `read_to`.
     backlog: bool,
     lines: Lines,
+    /// Partitions that may not be written to yet.
+    unsure: Unsure,
     /// What is on its way to the log. Those of a holding that ended are not waited for: the next relay repeats them.
     appends: JoinSet<Appended>,
     /// In the log, with their offsets, and not yet deleted here.
@@ -67,6 +71,7 @@ impl State {
             given: -1,
             backlog: true,
             lines: Lines::default(),
+            unsure: Unsure::default(),
             appends: JoinSet::new(),
             unconfirmed: Vec::new(),
             unreported: 0,
@@ -172,7 +177,12 @@ impl Relay {
                         return true;
                     }
                 }
-                Ok(false) => self.idle().await,
+                Ok(false) => {
+                    if let Err(failure) = self.idle().await {
+                        tracing::warn!(service = self.shared.name(), error = %failure, "the relay waits and tries again");
+                        self.pause(self.shared.limits.outage_pause).await;
+                    }
+                }
                 Err(Failure::Fenced { .. }) => {
                     if stopping {
                         return true;
@@ -191,16 +201,19 @@ impl Relay {
         }
     }
 
-    async fn idle(&mut self) {
-        let poll = Instant::now() + POLL;
-        let until = self.state.lines.again_at().map_or(poll, |again| again.min(poll));
+    async fn idle(&mut self) -> Result<(), Failure> {
+        let state = &mut self.state;
+        let agains = state.lines.again_at().into_iter().chain(state.unsure.again_at());
+        let until = agains.fold(Instant::now() + POLL, |until, again| until.min(again));
         tokio::select! {
             () = self.shared.wake.relay.notified() => {}
             _ = self.lease.changed() => {}
             () = self.stop.cancelled() => {}
-            Some(ended) = self.state.appends.join_next_with_id() => self.ended(ended),
+            Some(ended) = state.appends.join_next_with_id() => self.ended(ended),
+            Some(looked) = state.unsure.looks.join_next() => self.looked(looked).await?,
             () = tokio::time::sleep_until(until) => {}
         }
+        Ok(())
     }
 
     /// Waits for an append, when the node stops, but not for one that is refused anyway: false = for none.

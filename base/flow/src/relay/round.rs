@@ -30,6 +30,7 @@ impl Relay {
         self.reap();
         let mut any = !self.state.unconfirmed.is_empty();
         self.confirm().await?;
+        self.look_at_unsure().await?;
         any |= self.load_behind().await?;
         any |= self.load_fresh().await?;
         self.begin_appends();
@@ -205,14 +206,14 @@ impl Relay {
     }
 
     /// Shows why a partition's messages wait.
-    fn waits(&self, place: &Place, reason: &str) {
+    pub(super) fn waits(&self, place: &Place, reason: &str) {
         let (name, (topic, partition)) = (self.shared.name(), place);
         let text = format!("messages of {name} for {topic}/{partition} wait in the outbox: {reason}");
         let mut shown = self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         shown.insert(place.clone(), text);
     }
 
-    fn goes_on(&self, place: &Place) {
+    pub(super) fn goes_on(&self, place: &Place) {
         self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
     }
 }

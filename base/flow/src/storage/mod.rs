@@ -15,5 +15,5 @@ use artel_store::{Migrations, migrations};
 
 /// The flow's own tables; applied to every service's database before the service's.
 pub fn tables() -> Migrations {
-    migrations!("flow", "0001_flow.sql", "0002_nodes.sql")
+    migrations!("flow", "0001_flow.sql", "0002_nodes.sql", "0003_unsure.sql")
 }

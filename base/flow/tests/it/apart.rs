@@ -142,3 +142,26 @@ async fn a_partition_that_does_not_answer_holds_up_no_other_at_the_first_start()
     assert_eq!(lines_of(&node, &bad, 3).await, sold(&bad, 0..3));
     node.stop().await;
 }
+
+/// Whoever takes the relay over makes sure that it gives no number twice, and looks at the ends of all partitions for that.
+#[tokio::test]
+async fn a_partition_that_does_not_answer_holds_up_no_other_at_a_take_over() {
+    let Some(place) = super::place().await else { return };
+    let (bad, good) = two_items(&place);
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    sell(&node, &bad, 0..2).await;
+    sell(&node, &good, 0..2).await;
+    node.settle().await;
+    node.stop().await;
+    place.gates.hold("shop.sale", 0, Asked::Read, Answer::Silence);
+    let start = tokio::time::timeout(PATIENCE, place.start(vec![shop(), desk()], catalogue()));
+    let node = start.await.expect("it starts").expect("start");
+    sell(&node, &bad, 2..10).await;
+    sell(&node, &good, 2..10).await;
+    assert_eq!(lines_of(&node, &good, 10).await, sold(&good, 0..10));
+    place.gates.let_go();
+    assert_eq!(lines_of(&node, &bad, 10).await, sold(&bad, 0..10));
+    node.settle().await;
+    assert_eq!(node.runtime.troubles(), Vec::<String>::new());
+    node.stop().await;
+}

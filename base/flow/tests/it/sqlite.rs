@@ -16,6 +16,8 @@ mod given_up;
 mod partitions;
 #[path = "put_off.rs"]
 mod put_off;
+#[path = "restored.rs"]
+mod restored;
 #[path = "run_time_groups.rs"]
 mod run_time_groups;
 #[path = "take_in.rs"]
