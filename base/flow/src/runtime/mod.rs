@@ -1,29 +1,31 @@
 //! The runtime: opens each service's database, makes the topics, starts the loops, and stops them in order.
 
+mod opening;
+mod quiet;
+
 use crate::clock::{Clock, Ids};
 use crate::consumer::{GroupKind, GroupTask, SharedStatus, Status};
-use crate::ctx::{Ctx, Shared, Wake};
-use crate::groups::{Groups, is_quiet, troubles_of};
+use crate::ctx::{Ctx, Shared};
+use crate::groups::{Groups, troubles_of};
 use crate::http::Routes;
-use crate::leases::{self, Held, Leased};
+use crate::leases::{self, Leased};
 use crate::limits::Limits;
 use crate::mediator::{Mediator, Table};
 use crate::members::{self, Me, Members, Pulse};
 use crate::metrics::FlowMetrics;
 use crate::peers::Peers;
 use crate::service::Service;
-use crate::slots::Slots;
-use crate::storage::{self, effects, outbox};
+use crate::storage::outbox;
 use crate::topics::Topics;
 use crate::{
     Failure, Outbound, StartError, effects as effect_loop, registry, relay, schedules, timers, wakes,
 };
 use artel_bus::{Bus, From as StartAt};
-use artel_message::{Described, Fault, Time};
-use artel_store::{Cache, Engine, Lane, Store};
+use artel_message::{Described, Fault};
+use artel_store::{Cache, Engine, Store};
+use opening::{Opening, register_all};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -243,52 +245,6 @@ impl Runtime {
         declared.chain(run_time).chain(self.services.values().flat_map(stuck)).collect()
     }
 
-    /// Returns when nothing is outstanding: outboxes empty, groups at the end of their topics, no timer or effect due. For
-    /// tests; with a load that never ends it never returns.
-    pub async fn settle(&self) {
-        let mut progress = self.progress.clone();
-        loop {
-            progress.borrow_and_update();
-            // Quiet only if nothing was committed while it was looked at.
-            if self.is_quiet().await && !progress.has_changed().unwrap_or(true) {
-                return;
-            }
-            // The time-out only covers progress that is made outside commits, such as an assignment.
-            let _ = tokio::time::timeout(Duration::from_millis(50), progress.changed()).await;
-        }
-    }
-
-    async fn is_quiet(&self) -> bool {
-        if self.members.shared() && !self.all_leased().await.unwrap_or(false) {
-            return false;
-        }
-        for ctx in self.services.values() {
-            if !ctx.groups.quiet().await || !idle(&ctx.shared).await {
-                return false;
-            }
-        }
-        for reading in &self.readings {
-            let status = reading.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if !is_quiet(&reading.shared, &status).await {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Whether every lease of what runs is a living node's, and this node works with all of its own. What other nodes have they
-    /// know best.
-    async fn all_leased(&self) -> Result<bool, Fault> {
-        let leases = self.leases().await?;
-        let statuses = self.statuses();
-        let me = self.members.me().id;
-        Ok(leases.into_iter().all(|lease| {
-            let (Some(topic), Some(partition)) = (lease.topic, lease.partition) else { return lease.alive };
-            let Some((_, status)) = statuses.iter().find(|(grp, _)| *grp == lease.what) else { return true };
-            lease.alive && (lease.owner != Some(me) || status.partitions.contains_key(&(topic, partition)))
-        }))
-    }
-
     /// What every group that runs here says of itself.
     fn statuses(&self) -> Vec<(String, Status)> {
         let run_time = self.services.values().flat_map(|ctx| ctx.groups.statuses());
@@ -349,139 +305,4 @@ impl Runtime {
 
 fn names(services: &[Service]) -> Vec<String> {
     services.iter().map(|s| s.name.to_owned()).collect()
-}
-
-/// Registers all groups of the table, also those of roles that are off: retention must not pass them.
-async fn register_all(bus: &Arc<dyn Bus>, services: &[Service]) -> Result<(), StartError> {
-    for service in services {
-        for (grp, topics) in service.groups() {
-            for topic in topics {
-                bus.register(&grp, &topic, StartAt::Earliest).await?;
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn idle(shared: &Shared) -> bool {
-    let look = async {
-        let mut read = shared.db.read().await?;
-        let timer = storage::timers::next(&mut read).await?;
-        let due = timer.is_some_and(|due: Time| due <= shared.now());
-        let effect = effects::due(&mut read, shared.now()).await?;
-        let running = effects::claimed(&mut read).await? > 0;
-        let waiting = outbox::any(&mut read).await?;
-        let schedule = storage::schedules::list(&mut read).await?.iter().any(|(_, due)| *due <= shared.now());
-        Ok::<_, artel_store::StoreError>(!due && !effect && !running && !waiting && !schedule)
-    };
-    look.await.unwrap_or(false)
-}
-
-struct Opening {
-    members: Members,
-    store: Store,
-    cache: Arc<dyn Cache>,
-    outbound: Arc<dyn Outbound>,
-    topics: Topics,
-    limits: Arc<Limits>,
-    clock: Clock,
-    ids: Ids,
-    metrics: Arc<FlowMetrics>,
-    settings: BTreeMap<String, serde_json::Value>,
-    progress: watch::Sender<u64>,
-    intake: CancellationToken,
-}
-
-impl Opening {
-    /// Opens one service: tables, numbers, places, schedules.
-    async fn open(&mut self, service: Service) -> Result<Arc<Shared>, StartError> {
-        let name = service.name;
-        let table = self.settings.remove(name).unwrap_or_else(|| serde_json::json!({}));
-        let settings = service
-            .parse_settings(table)
-            .map_err(|bad| StartError::Settings { service: name.to_owned(), problems: bad.sentences() })?;
-        let db = self.store.db(name).await?;
-        db.migrate(&service.migration_sets()).await?;
-        self.check_log(name, &db).await?;
-        let node = self.members.me().id;
-        let alone = !self.members.shared();
-        if alone {
-            relay::jump(&db, self.topics.bus(), name, &self.clock, None)
-                .await
-                .map_err(|e| no_number(name, e))?;
-        }
-        // Other nodes may start at the same moment: nothing here is read that another one's row could make wrong.
-        let mut write = db.begin_plain(Lane::Interactive).await?;
-        if alone {
-            storage::leases::take_all(&mut write, node).await?;
-        } else {
-            storage::leases::renew_own(&mut write, node).await?;
-        }
-        effects::release(&mut write, (!alone).then_some(node)).await?;
-        for (topic, actual) in self.topics.of(name) {
-            let recorded = storage::groups::partitions(&mut write, &topic, actual).await?;
-            if recorded != actual {
-                return Err(StartError::Partitions { topic, recorded, actual });
-            }
-        }
-        write.commit().await?;
-        let made = storage::groups::topics(&mut db.read().await?).await?;
-        let most = i64::try_from(self.limits.outbox_rows).unwrap_or(i64::MAX);
-        let waiting = outbox::count(&mut db.read().await?, most).await?;
-        for topic in &made {
-            self.topics.ensure(topic).await?;
-        }
-        let shared = Arc::new(Shared {
-            settings,
-            db,
-            cache: self.cache.clone(),
-            outbound: self.outbound.clone(),
-            topics: self.topics.clone(),
-            limits: self.limits.clone(),
-            clock: self.clock.clone(),
-            ids: self.ids.clone(),
-            metrics: self.metrics.clone(),
-            node,
-            slots: Slots::of((!alone).then_some(node)),
-            held: if alone { Held::all() } else { Held::new() },
-            members: self.members.clone(),
-            relay_trouble: Mutex::default(),
-            outbox_rows: AtomicI64::new(waiting),
-            adopted: RwLock::new(made.into_iter().collect()),
-            stuck: Mutex::default(),
-            wake: Wake::new(self.progress.clone()),
-            shutdown: self.intake.clone(),
-            service,
-        });
-        schedules::begin(&shared).await.map_err(StartError::Flow)?;
-        Ok(shared)
-    }
-}
-
-impl Opening {
-    /// Refuses a log that none of the places in the service's own topics belongs to: what waits in the outbox would be published
-    /// there. One topic of several that was made anew stops alone, when its group reads it.
-    async fn check_log(&self, service: &str, db: &artel_store::Db) -> Result<(), StartError> {
-        let stored = storage::offsets::logs(&mut db.read().await?).await?;
-        let mut known = stored.into_iter().filter_map(|(topic, stored)| {
-            // Those of the table were made or found just now.
-            let found = self.topics.known(&topic).filter(|_| self.topics.owner(&topic) == Some(service))?;
-            Some((topic, stored, found.id))
-        });
-        let Some((topic, stored, found)) = known.next() else { return Ok(()) };
-        if stored == found || known.any(|(_, stored, found)| stored == found) {
-            return Ok(());
-        }
-        Err(StartError::OtherLog { service: service.to_owned(), topic, stored, found })
-    }
-}
-
-fn no_number(service: &str, reason: relay::NoNumber) -> StartError {
-    match reason {
-        relay::NoNumber::Clock => StartError::Clock { service: service.to_owned() },
-        relay::NoNumber::Failed(failure) => StartError::Flow(failure),
-        relay::NoNumber::Lost => {
-            StartError::Flow(Failure::Fenced { topic: leases::RELAY.to_owned(), partition: 0 })
-        }
-    }
 }
