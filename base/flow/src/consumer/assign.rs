@@ -25,6 +25,7 @@ impl GroupTask {
         }
         let stored = offsets::of_group(&mut self.shared.db.read().await?, &self.grp).await?;
         let logs = self.logs().await?;
+        self.register(stored.is_empty()).await;
         let begun = self.begin_new(&stored, &logs).await?;
         let stored = if begun {
             offsets::of_group(&mut self.shared.db.read().await?, &self.grp).await?
@@ -45,7 +46,6 @@ impl GroupTask {
         }
         self.fetches = JoinSet::new();
         self.partitions = partitions;
-        self.register();
         self.forget_others();
         self.report();
         Ok(())

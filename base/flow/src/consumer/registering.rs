@@ -3,8 +3,13 @@
 
 use super::partition::is_lost;
 use super::{Done, GroupTask, RECHECK};
+use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+
+/// How long a group that begins waits until the log knows it. Where groups hold up retention that takes a moment; a broker, which
+/// takes longer, keeps no messages for them.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// A group on its way to the log.
 pub(super) struct Registering {
@@ -19,8 +24,16 @@ impl Drop for Registering {
 }
 
 impl GroupTask {
-    /// Begins, unless it is under way.
-    pub(super) fn register(&mut self) {
+    /// Begins, unless it is under way. A group that has no place yet waits a moment for it: its first place is looked up behind
+    /// that, so that retention does not pass it in between.
+    pub(super) async fn register(&mut self, is_new: bool) {
+        self.begin_registering();
+        if is_new {
+            let _ = tokio::time::timeout(PATIENCE, registered(&self.registering)).await;
+        }
+    }
+
+    fn begin_registering(&mut self) {
         if self.registering.as_ref().is_some_and(|registering| !registering.done.is_cancelled()) {
             return;
         }

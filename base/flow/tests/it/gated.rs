@@ -8,7 +8,7 @@ use artel_bus::{
 use artel_message::Time;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// What is asked of a partition.
@@ -30,28 +30,35 @@ pub enum Answer {
 type Held = BTreeMap<(String, u32, Asked), Answer>;
 
 /// Which partitions don't answer; shared by the test and every log of a place.
-#[derive(Clone)]
-pub struct Gates(Arc<watch::Sender<Held>>);
-
-impl Default for Gates {
-    fn default() -> Gates {
-        Gates(Arc::new(watch::Sender::new(Held::new())))
-    }
+#[derive(Clone, Default)]
+pub struct Gates {
+    held: Arc<watch::Sender<Held>>,
+    /// What the log did about groups and places: `register GROUP TOPIC`, `bounds TOPIC`, in order.
+    did: Arc<Mutex<Vec<String>>>,
 }
 
 impl Gates {
     pub fn hold(&self, topic: &str, partition: u32, asked: Asked, answer: Answer) {
-        self.0.send_modify(|held| {
+        self.held.send_modify(|held| {
             held.insert((topic.to_owned(), partition, asked), answer);
         });
     }
 
     pub fn let_go(&self) {
-        self.0.send_modify(Held::clear);
+        self.held.send_modify(Held::clear);
+    }
+
+    /// How many things the log did before it first did this one.
+    pub fn when(&self, what: &str) -> Option<usize> {
+        self.did.lock().expect("no panic").iter().position(|did| did == what)
+    }
+
+    fn note(&self, what: String) {
+        self.did.lock().expect("no panic").push(what);
     }
 
     async fn pass(&self, topic: &str, partition: u32, asked: Asked) -> Result<(), BusError> {
-        let (place, mut held) = ((topic.to_owned(), partition, asked), self.0.subscribe());
+        let (place, mut held) = ((topic.to_owned(), partition, asked), self.held.subscribe());
         let answers = held.wait_for(|held| held.get(&place) != Some(&Answer::Silence)).await;
         match answers.ok().and_then(|held| held.get(&place).copied()) {
             Some(_) => Err(BusError::Unavailable(format!("{topic}/{partition} has no leader"))),
@@ -83,6 +90,7 @@ impl Log for Gated {
     }
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError> {
         self.gates.pass(topic, partition, Asked::Read).await?;
+        self.gates.note(format!("bounds {topic}"));
         self.log.bounds(topic, partition).await
     }
     async fn offset_at(&self, topic: &str, partition: u32, time: Time) -> Result<Option<i64>, BusError> {
@@ -112,7 +120,9 @@ impl Topics for Gated {
 #[async_trait]
 impl Groups for Gated {
     async fn register(&self, group: &str, topic: &str, from: From) -> Result<(), BusError> {
-        self.log.register(group, topic, from).await
+        self.log.register(group, topic, from).await?;
+        self.gates.note(format!("register {group} {topic}"));
+        Ok(())
     }
     async fn advise(&self, group: &str, topic: &str, partition: u32, next: i64) -> Result<(), BusError> {
         self.log.advise(group, topic, partition, next).await

@@ -98,3 +98,17 @@ async fn messages_of_a_topic_made_at_run_time_are_known_when_they_repeat() {
     assert_eq!(raw(&node).await, ["raw far 7"]);
     node.stop().await;
 }
+
+/// Otherwise retention could pass its first place before the log holds it back for the group.
+#[tokio::test]
+async fn the_log_knows_a_group_before_its_first_place_is_looked_up() {
+    let Some(place) = super::place().await else { return };
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    node.ctx("desk").topics().ensure("far").await.expect("topic");
+    foreign(&node, "1").await;
+    note(&node, "read far").await;
+    assert_eq!(raw(&node).await, ["raw far 1"]);
+    let (known, looked_up) = (place.gates.when("register desk.reader far"), place.gates.when("bounds far"));
+    assert!(known.is_some() && known < looked_up, "known {known:?}, looked up {looked_up:?}");
+    node.stop().await;
+}
