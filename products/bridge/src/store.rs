@@ -17,6 +17,9 @@ const PRODUCED: &str = "produced";
 const CONSUMED: &str = "consumed";
 const FAILED: &str = "failed";
 
+/// Rows that a statement is joined with.
+const JOINED: usize = 64;
+
 struct Stored(Tracked);
 
 impl FromRow for Stored {
@@ -71,16 +74,21 @@ pub async fn insert(tx: &mut Tx, messages: &[(MessageId, NewMessage)]) -> Result
 pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), StoreError> {
     let at = tx.now();
     let (fresh, reached) = (Status::Accepted, domain::after(Status::Accepted, Fact::Produced));
-    let rows = reports.iter().map(|p| (p.id, p.partition, p.offset).values()).collect();
-    let produced = tx
-        .exec_rows(
-            "UPDATE bridge_message SET status = CASE WHEN status = $2 THEN $3 ELSE status END,
-                 partition = v.column2, position = v.column3, produced_at = $1
-             FROM (VALUES {rows}) AS v WHERE bridge_message.id = v.column1 AND bridge_message.produced_at IS NULL",
-            (at, domain::code(fresh), domain::code(reached)),
-            rows,
-        )
-        .await?;
+    let mut produced = 0;
+    for Part { rows, first, last } in
+        parts(reports.iter().map(|p| (p.id, (p.id, p.partition, p.offset).values())))
+    {
+        produced += tx
+            .exec_rows(
+                "UPDATE bridge_message SET status = CASE WHEN status = $2 THEN $3 ELSE status END,
+                     partition = v.column2, position = v.column3, produced_at = $1
+                 FROM (VALUES {rows}) AS v WHERE bridge_message.id = v.column1 AND bridge_message.produced_at IS NULL
+                     AND bridge_message.id >= $4 AND bridge_message.id <= $5",
+                (at, domain::code(fresh), domain::code(reached), first, last),
+                rows,
+            )
+            .await?;
+    }
     tx.count(PRODUCED, count(produced));
     Ok(())
 }
@@ -91,26 +99,54 @@ pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(),
     let mended = reads.iter().map(|c| (c.id,).values()).collect();
     let mended = tx
         .exec_rows(
-            "UPDATE bridge_message SET status = $1, reason = NULL FROM (VALUES {rows}) AS v
-             WHERE bridge_message.id = v.column1 AND bridge_message.status = $2 AND bridge_message.status <> 2",
+            "UPDATE bridge_message SET status = $1, reason = NULL WHERE id IN ({rows}) AND status = $2 AND status <> 2",
             (reached, domain::code(Status::Failed)),
             mended,
         )
         .await?;
     tx.count(FAILED, -count(mended));
-    let rows = reads.iter().map(|c| (c.id, c.read_at).values()).collect();
-    let consumed = tx
-        .exec_rows(
-            "UPDATE bridge_message SET status = $1, consumed_at = v.column2,
-                 latency = CASE WHEN v.column2 > bridge_message.accepted_at
-                     THEN v.column2 - bridge_message.accepted_at ELSE 0 END
-             FROM (VALUES {rows}) AS v WHERE bridge_message.id = v.column1 AND bridge_message.consumed_at IS NULL",
-            (reached,),
-            rows,
-        )
-        .await?;
+    let mut consumed = 0;
+    for Part { rows, first, last } in parts(reads.iter().map(|c| (c.id, (c.id, c.read_at).values()))) {
+        consumed += tx
+            .exec_rows(
+                "UPDATE bridge_message SET status = $1, consumed_at = v.column2,
+                     latency = CASE WHEN v.column2 > bridge_message.accepted_at
+                         THEN v.column2 - bridge_message.accepted_at ELSE 0 END
+                 FROM (VALUES {rows}) AS v WHERE bridge_message.id = v.column1 AND bridge_message.consumed_at IS NULL
+                     AND bridge_message.id >= $2 AND bridge_message.id <= $3",
+                (reached, first, last),
+                rows,
+            )
+            .await?;
+    }
     tx.count(CONSUMED, count(consumed));
     Ok(())
+}
+
+/// Rows of one statement that is joined with them, and the range of their ids.
+struct Part<I> {
+    rows: Vec<Values>,
+    first: I,
+    last: I,
+}
+
+/// Cuts a batch into short ranges of ids. Where PostgreSQL's statistics are of a table that was empty, it goes over all that it
+/// finds and compares each message with each row of the statement: the range keeps it to the part of the table where these are,
+/// and few rows keep the comparisons few.
+fn parts<I: Ord + Copy>(rows: impl Iterator<Item = (I, Values)>) -> Vec<Part<I>> {
+    let mut rows: Vec<(I, Values)> = rows.collect();
+    rows.sort_unstable_by_key(|(id, _)| *id);
+    let mut parts: Vec<Part<I>> = Vec::with_capacity(rows.len().div_ceil(JOINED));
+    for (id, row) in rows {
+        match parts.last_mut() {
+            Some(part) if part.rows.len() < JOINED => {
+                part.last = id;
+                part.rows.push(row);
+            }
+            _ => parts.push(Part { rows: vec![row], first: id, last: id }),
+        }
+    }
+    parts
 }
 
 /// Marks a message as failed. One that is consumed stays so, one that failed keeps its first reason; false where there is none.
