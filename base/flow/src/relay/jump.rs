@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::clock::Clock;
 use crate::leases::RELAY;
-use crate::storage::{leases, outbox};
+use crate::storage::{leases, numbers};
 use artel_bus::{Bounds, Bus, BusError, Fetch};
 use artel_message::{Envelope, Time};
 use artel_store::{Db, Engine, Lane, StoreError};
@@ -47,7 +47,7 @@ pub(crate) async fn jump(
     lease: Option<(Uuid, i64)>,
 ) -> Result<(), NoNumber> {
     let now = now_of(db, clock).await?;
-    let given = outbox::partitions(&mut db.read().await?).await?;
+    let given = numbers::partitions(&mut db.read().await?).await?;
     let Ends { highest, unsure } = ends(bus, service, given).await?;
     let mut write = db.begin_plain(Lane::Interactive).await?;
     if let Some((owner, epoch)) = lease
@@ -56,12 +56,12 @@ pub(crate) async fn jump(
         write.rollback().await?;
         return Err(NoNumber::Lost);
     }
-    let next = outbox::jump(&mut write, now.micros().max(highest)).await?;
+    let next = numbers::jump(&mut write, now.micros().max(highest)).await?;
     if !may_give(next, now) {
         write.rollback().await?;
         return Err(NoNumber::Clock);
     }
-    outbox::doubt(&mut write, &unsure, next).await?;
+    numbers::doubt(&mut write, &unsure, next).await?;
     write.commit().await?;
     for (topic, partition) in unsure {
         tracing::warn!(

@@ -292,3 +292,6 @@ impl Chunk {
 fn size(rows: &[Waiting]) -> usize {
     rows.iter().map(|row| row.message.size()).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use super::jump::{highest_own_seq, may_give};
 use super::lines::Place;
 use crate::Failure;
 use crate::leases::RELAY;
-use crate::storage::{leases, outbox};
+use crate::storage::{leases, numbers};
 use artel_bus::BusError;
 use artel_message::Fault;
 use artel_store::Lane;
@@ -47,7 +47,7 @@ impl Relay {
     /// Begins the looks that are due, and lets those partitions go whose end is known by now.
     pub(super) async fn look_at_unsure(&mut self) -> Result<(), Failure> {
         if !self.state.unsure.known {
-            let places = outbox::unsure(&mut self.shared.db.read().await?).await?;
+            let places = numbers::unsure(&mut self.shared.db.read().await?).await?;
             for place in places {
                 self.state.lines.hold(&place);
                 let look = Look { failures: 0, again_at: Some(Instant::now()) };
@@ -110,7 +110,7 @@ impl Relay {
             write.rollback().await?;
             return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
         }
-        let settled = outbox::settle(&mut write, shared.db.engine(), place, highest).await?;
+        let settled = numbers::settle(&mut write, shared.db.engine(), place, highest).await?;
         if let Some(settled) = &settled
             && !may_give(settled.next, now)
         {

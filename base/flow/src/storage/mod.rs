@@ -6,6 +6,7 @@ pub(crate) mod dead;
 pub(crate) mod effects;
 pub(crate) mod groups;
 pub(crate) mod leases;
+pub(crate) mod numbers;
 pub(crate) mod offsets;
 pub(crate) mod outbox;
 pub(crate) mod schedules;
