@@ -247,39 +247,46 @@ impl GroupTask {
 
     /// Waits for more; false when the places should be read again.
     async fn wait(&mut self) -> Result<bool, Failure> {
-        self.advise_all().await;
-        let any_stopped = !self.lost.is_empty() || self.partitions.iter().any(|p| p.stopped.is_some());
-        if any_stopped && Instant::now() >= self.recheck_at {
-            self.recheck_at = Instant::now() + RECHECK;
-            return Ok(false);
+        loop {
+            self.advise_all().await;
+            let any_stopped = !self.lost.is_empty() || self.partitions.iter().any(|p| p.stopped.is_some());
+            if any_stopped && Instant::now() >= self.recheck_at {
+                self.recheck_at = Instant::now() + RECHECK;
+                return Ok(false);
+            }
+            let recheck_at = any_stopped.then_some(self.recheck_at);
+            self.report();
+            let bus = self.shared.topics.bus();
+            let waiting = self.partitions.iter().filter(|p| p.waits());
+            let waits: Vec<_> =
+                waiting.map(|p| bus.wait(&p.topic, p.number(), p.fetch_from).boxed()).collect();
+            let more = async {
+                if waits.is_empty() { std::future::pending().await } else { select_all(waits).await.0 }
+            };
+            let again_at = self.partitions.iter().filter_map(|p| p.again_at).min();
+            let answer = tokio::select! {
+                woken = more => return Ok(woken.is_ok()),
+                _ = self.leased.changed() => return Ok(false),
+                () = at(recheck_at) => return Ok(false),
+                () = at(self.starts.again_at) => return Ok(false),
+                () = at(again_at) => return Ok(true),
+                () = registering::registered(&self.registering) => return Ok(true),
+                () = self.stop.cancelled() => return Ok(true),
+                Some(answer) = self.fetches.join_next() => Ok(answer),
+                Some(start) = self.starts.under_way.join_next() => Err(start),
+            };
+            match answer {
+                Ok(answer) => self.answered(answer).await?,
+                Err(start) => {
+                    self.begins(start);
+                    return Ok(false);
+                }
+            }
+            // A late answer that brought nothing is no reason to ask again: the log says when there is more.
+            if self.partitions.iter().any(|p| p.stopped.is_none() && !p.buffer.is_empty()) {
+                return Ok(true);
+            }
         }
-        let recheck_at = any_stopped.then_some(self.recheck_at);
-        self.report();
-        let bus = self.shared.topics.bus();
-        let waiting = self.partitions.iter().filter(|p| p.waits());
-        let waits: Vec<_> = waiting.map(|p| bus.wait(&p.topic, p.number(), p.fetch_from).boxed()).collect();
-        let more =
-            async { if waits.is_empty() { std::future::pending().await } else { select_all(waits).await.0 } };
-        let again_at = self.partitions.iter().filter_map(|p| p.again_at).min();
-        let (answer, start) = tokio::select! {
-            woken = more => return Ok(woken.is_ok()),
-            _ = self.leased.changed() => return Ok(false),
-            () = at(recheck_at) => return Ok(false),
-            () = at(self.starts.again_at) => return Ok(false),
-            () = at(again_at) => return Ok(true),
-            () = registering::registered(&self.registering) => return Ok(true),
-            () = self.stop.cancelled() => return Ok(true),
-            Some(answer) = self.fetches.join_next() => (Some(answer), None),
-            Some(start) = self.starts.under_way.join_next() => (None, Some(start)),
-        };
-        if let Some(answer) = answer {
-            self.answered(answer).await?;
-        }
-        if let Some(start) = start {
-            self.begins(start);
-            return Ok(false);
-        }
-        Ok(true)
     }
 
     async fn pause(&self, failures: u32) {
