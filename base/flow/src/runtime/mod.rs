@@ -288,9 +288,8 @@ impl Runtime {
             tracing::warn!("this node could not take leave in time; the others notice by its silence");
         }
         self.bus.close().await;
-        for ctx in self.services.values() {
-            ctx.shared.db.close().await;
-        }
+        // Beside each other: each waits for its transactions, up to a bound.
+        futures::future::join_all(self.services.values().map(|ctx| ctx.shared.db.close())).await;
     }
 
     /// Gives leases back, so that other nodes go on at once: all but the relay's, or the relay's.

@@ -203,7 +203,7 @@ async fn a_relay_that_loses_its_lease_while_the_node_stops_ends() {
         .expect("stolen");
     // What is sold waits in the outbox: the relay has to wait for the thief.
     sell(&node, 0, 5).await;
-    let stop = node.runtime.stop(Duration::from_secs(240));
+    let stop = Box::pin(node.runtime.stop(Duration::from_secs(240)));
     let steal = async {
         let is_leaving = || {
             node.runtime.members().list().iter().any(|m| m.roles.iter().any(|r| r.starts_with("leaving:")))
