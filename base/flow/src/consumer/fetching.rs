@@ -2,6 +2,7 @@
 
 use super::partition::{self, Partition, is_lost};
 use super::{GroupTask, pause_after};
+use crate::limits::Limits;
 use crate::topics::Topics;
 use crate::{Failure, storage::offsets::Offset};
 use artel_bus::{BusError, Fetch, Fetched};
@@ -135,19 +136,14 @@ impl GroupTask {
         match brought {
             Ok(Brought::Records(fetched)) => {
                 p.received(&self.shared, fetched).await?;
-                (p.check, p.failures) = (Check::Done, 0);
-            }
-            Ok(Brought::Mismatch(reason)) => p.stopped = Some(reason),
-            Err(error) if is_lost(&error) => p.stopped = Some(error.to_string()),
-            Err(error) => {
-                p.failures = p.failures.saturating_add(1);
-                p.check = Check::Again;
-                p.again_at = Some(Instant::now() + pause_after(&self.shared.limits, p.failures));
-                if p.failures.is_power_of_two() {
-                    let (group, failures) = (&self.grp, p.failures);
-                    tracing::warn!(%group, %topic, partition, %error, failures, "a partition waits for the log");
+                p.check = Check::Done;
+                // That there is nothing is said also where reading is not allowed.
+                if !p.buffer.is_empty() {
+                    p.failures = 0;
                 }
             }
+            Ok(Brought::Mismatch(reason)) => p.stopped = Some(reason),
+            Err(error) => p.failed(&self.grp, &self.shared.limits, &error),
         }
         Ok(())
     }
@@ -160,6 +156,21 @@ impl Partition {
             && self.buffer.is_empty()
             && self.fetching.is_none()
             && self.again_at.is_none_or(|again| again <= now)
+    }
+
+    /// The log did not answer, or refused. It is asked again after a pause, and only for this partition.
+    pub(super) fn failed(&mut self, group: &str, limits: &Limits, error: &BusError) {
+        if is_lost(error) {
+            self.stopped = Some(error.to_string());
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.check = Check::Again;
+        self.again_at = Some(Instant::now() + pause_after(limits, self.failures));
+        if self.failures.is_power_of_two() {
+            let (topic, partition, failures) = (&self.topic, self.number(), self.failures);
+            tracing::warn!(group, %topic, partition, %error, failures, "a partition waits for the log");
+        }
     }
 
     fn go_alone(&mut self) {

@@ -140,7 +140,7 @@ impl GroupTask {
         self.update(|status| status.error = None);
         let mut outages = 0u32;
         while !self.stop.is_cancelled() {
-            if self.leased.has_changed().unwrap_or(false) {
+            if self.is_due() {
                 self.assign().await?;
             }
             match self.round().await {
@@ -162,6 +162,26 @@ impl GroupTask {
             }
         }
         Ok(())
+    }
+
+    /// Whether the places are to be read again, also while there is more to take in.
+    fn is_due(&mut self) -> bool {
+        let mut due = self.leased.has_changed().unwrap_or(false);
+        while let Some(start) = self.starts.under_way.try_join_next() {
+            self.begins(start);
+            due = true;
+        }
+        let now = Instant::now();
+        due |= self.starts.again_at.is_some_and(|again| again <= now);
+        if self.any_stopped() && self.recheck_at <= now {
+            self.recheck_at = now + RECHECK;
+            due = true;
+        }
+        due
+    }
+
+    fn any_stopped(&self) -> bool {
+        !self.lost.is_empty() || self.partitions.iter().any(|p| p.stopped.is_some())
     }
 
     /// Takes in what is there; false when nothing was.
@@ -249,23 +269,31 @@ impl GroupTask {
     async fn wait(&mut self) -> Result<bool, Failure> {
         loop {
             self.advise_all().await;
-            let any_stopped = !self.lost.is_empty() || self.partitions.iter().any(|p| p.stopped.is_some());
-            if any_stopped && Instant::now() >= self.recheck_at {
-                self.recheck_at = Instant::now() + RECHECK;
+            if self.is_due() {
                 return Ok(false);
             }
-            let recheck_at = any_stopped.then_some(self.recheck_at);
+            let recheck_at = self.any_stopped().then_some(self.recheck_at);
             self.report();
             let bus = self.shared.topics.bus();
-            let waiting = self.partitions.iter().filter(|p| p.waits());
-            let waits: Vec<_> =
-                waiting.map(|p| bus.wait(&p.topic, p.number(), p.fetch_from).boxed()).collect();
+            let waiting = self.partitions.iter().enumerate().filter(|(_, p)| p.waits());
+            let waits: Vec<_> = waiting
+                .map(|(index, p)| {
+                    async move { (index, bus.wait(&p.topic, p.number(), p.fetch_from).await) }.boxed()
+                })
+                .collect();
             let more = async {
                 if waits.is_empty() { std::future::pending().await } else { select_all(waits).await.0 }
             };
             let again_at = self.partitions.iter().filter_map(|p| p.again_at).min();
             let answer = tokio::select! {
-                woken = more => return Ok(woken.is_ok()),
+                (index, woken) = more => {
+                    let partition = &mut self.partitions[index];
+                    match woken {
+                        Ok(()) => partition.failures = 0,
+                        Err(error) => partition.failed(&self.grp, &self.shared.limits, &error),
+                    }
+                    return Ok(true);
+                }
                 _ = self.leased.changed() => return Ok(false),
                 () = at(recheck_at) => return Ok(false),
                 () = at(self.starts.again_at) => return Ok(false),

@@ -28,15 +28,19 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    /// Whether the log was asked and has not answered.
+    /// Whether some partition's beginning is not known yet.
     pub fn are_open(&self) -> bool {
-        !self.asked.is_empty()
+        !self.asked.is_empty() || !self.found.is_empty() || self.again_at.is_some()
     }
 }
 
 impl GroupTask {
     /// The places of partitions that have none, as far as the log says.
     pub(super) async fn new_places(&mut self, stored: &[Offset], logs: &[(Arc<str>, Known)]) -> Vec<Offset> {
+        if self.starts.again_at.is_some_and(|again| again > Instant::now()) {
+            // It is the group that asked too soon, for another reason.
+            return self.complete(stored, logs);
+        }
         self.starts.again_at = None;
         let mut any = false;
         for (topic, known) in logs {
@@ -57,7 +61,23 @@ impl GroupTask {
                 Ok(None) | Err(_) => break,
             }
         }
-        std::mem::take(&mut self.starts.found)
+        self.complete(stored, logs)
+    }
+
+    /// What may be written down. A partition without a place in a topic that has some is taken for one that came later; so those of a
+    /// new topic are written down together, unless they begin where a later one does.
+    fn complete(&mut self, stored: &[Offset], logs: &[(Arc<str>, Known)]) -> Vec<Offset> {
+        let is_complete = |topic: &str| {
+            let found = self.starts.found.iter().filter(|o| o.topic == topic).count();
+            let lost = self.lost.iter().filter(|((lost, _), _)| lost == topic).count();
+            let known = logs.iter().find(|(log, _)| **log == *topic).map_or(0, |(_, known)| known.partitions);
+            found + lost >= known as usize
+        };
+        let from_any = self.from == StartAt::Earliest;
+        let may = |o: &Offset| from_any || stored.iter().any(|s| s.topic == o.topic) || is_complete(&o.topic);
+        let ready: Vec<bool> = self.starts.found.iter().map(may).collect();
+        let mut ready = ready.into_iter();
+        self.starts.found.extract_if(.., |_| ready.next().unwrap_or(false)).collect()
     }
 
     fn ask_start(&mut self, stored: &[Offset], place: Place, known: Known) {

@@ -37,14 +37,14 @@ impl<E: Into<Failure>> From<E> for NoNumber {
 
 /// Raises the service's counter above every number it may have given before: a database that went back, or a lagging clock,
 /// never gives one twice. Runs at each open or take-over, before anything is numbered. Partitions that can't be looked at are
-/// marked: see `unsure`. `lease` is the relay's, where several
-/// nodes may want it.
+/// marked: see `unsure`. `lease` is the relay's, where several nodes may want it. No number below `floor` is given.
 pub(crate) async fn jump(
     db: &Db,
     bus: &Arc<dyn Bus>,
     service: &'static str,
     clock: &Clock,
     lease: Option<(Uuid, i64)>,
+    floor: i64,
 ) -> Result<(), NoNumber> {
     let now = now_of(db, clock).await?;
     let given = numbers::partitions(&mut db.read().await?).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn jump(
         write.rollback().await?;
         return Err(NoNumber::Lost);
     }
-    let next = numbers::jump(&mut write, now.micros().max(highest)).await?;
+    let next = numbers::jump(&mut write, now.micros().max(highest).max(floor)).await?;
     if !may_give(next, now) {
         write.rollback().await?;
         return Err(NoNumber::Clock);

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// What a partition that refused is tried with.
 const PROBE: Load = Load { rows: 16, bytes: 64 << 10 };
 /// Appends that take long keep their rows in memory. Above this others take as little as a probe each.
-const HELD_BYTES: usize = 32 << 20;
+const HELD_BYTES: usize = 8 << 20;
 
 /// An append that has been begun.
 struct UnderWay {

@@ -48,6 +48,8 @@ struct State {
     given: i64,
     /// Whether rows with a number may lie after `read_to`.
     backlog: bool,
+    /// A commit that gave numbers ended in an error: whether it holds is known once it has ended in the database too.
+    doubtful: bool,
     lines: Lines,
     /// Partitions that may not be written to yet.
     unsure: Unsure,
@@ -70,6 +72,7 @@ impl State {
             read_to: -1,
             given: -1,
             backlog: true,
+            doubtful: false,
             lines: Lines::default(),
             unsure: Unsure::default(),
             appends: JoinSet::new(),
@@ -126,7 +129,9 @@ impl Relay {
         let shared = &self.shared;
         while shared.members.shared() && !self.lost() {
             let lease = Some((shared.node, self.state.epoch));
-            let jump = jump(&shared.db, shared.topics.bus(), shared.name(), &shared.clock, lease);
+            // Where this relay has given numbers, what it gives next lies above them whatever the database says.
+            let floor = self.state.given.saturating_add(1);
+            let jump = jump(&shared.db, shared.topics.bus(), shared.name(), &shared.clock, lease, floor);
             let stopped = async {
                 self.stop.cancelled().await;
                 tokio::time::sleep(GRACE).await;

@@ -9,7 +9,7 @@ use crate::leases::RELAY;
 use crate::storage::leases;
 use crate::storage::outbox::{self, Load, Waiting};
 use artel_bus::BusError;
-use artel_store::{Engine, Lane};
+use artel_store::{Engine, Lane, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,6 +30,7 @@ impl Relay {
         self.reap();
         let mut any = !self.state.unconfirmed.is_empty();
         self.confirm().await?;
+        self.await_outcome().await?;
         self.look_at_unsure().await?;
         any |= self.load_behind().await?;
         any |= self.load_fresh().await?;
@@ -100,32 +101,57 @@ impl Relay {
         self.number(load).await
     }
 
-    async fn number(&mut self, load: Load) -> Result<Vec<Waiting>, Failure> {
-        let shared = self.shared.clone();
+    /// A transaction of the relay's own, which others that hold its lease wait for.
+    pub(super) async fn begin_held(&self) -> Result<Write, Failure> {
+        let shared = &self.shared;
         let mut write = shared.begin_own(Lane::Background).await?;
-        if !leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await? {
+        if shared.members.shared() && !leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await? {
             write.rollback().await?;
             return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
         }
+        Ok(write)
+    }
+
+    /// Where a commit ended in an error it may still be under way in the database, and take effect after the rows were looked for.
+    /// It holds the lease's row, so that whoever gets that comes after it.
+    async fn await_outcome(&mut self) -> Result<(), Failure> {
+        if self.state.doubtful {
+            self.begin_held().await?.rollback().await?;
+            // What has its number by now lies behind what was read.
+            (self.state.doubtful, self.state.backlog) = (false, true);
+        }
+        Ok(())
+    }
+
+    async fn number(&mut self, load: Load) -> Result<Vec<Waiting>, Failure> {
+        let shared = self.shared.clone();
+        let mut write = self.begin_held().await?;
         let Some(rows) = outbox::number(&mut write, self.state.given, load).await? else {
             write.rollback().await?;
             tracing::warn!(
                 service = shared.name(),
                 "the database went back; the numbers of messages jump ahead"
             );
-            self.take_over().await;
-            // Nothing that was read before is there any more, or at the same place.
-            self.state = State::new(self.state.epoch);
+            if !self.take_over().await {
+                return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
+            }
+            self.begin_anew();
             return Ok(Vec::new());
         };
-        // Whatever became of a commit that failed: rows that have numbers are found by them.
-        self.state.backlog = true;
+        self.state.doubtful = true;
         write.commit().await?;
-        self.state.backlog = false;
+        self.state.doubtful = false;
         if let Some(last) = rows.last() {
             (self.state.given, self.state.read_to) = (last.turn, last.turn);
         }
         Ok(rows)
+    }
+
+    /// Nothing that was read before is there any more, or at the same place. What this relay has given stays given.
+    pub(super) fn begin_anew(&mut self) {
+        let State { epoch, given, doubtful, .. } = self.state;
+        self.state = State { given, doubtful, ..State::new(epoch) };
+        self.shared.stuck.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Begins the next append of each partition that is free.

@@ -5,11 +5,9 @@ use super::Relay;
 use super::jump::{highest_own_seq, may_give};
 use super::lines::Place;
 use crate::Failure;
-use crate::leases::RELAY;
-use crate::storage::{leases, numbers};
+use crate::storage::numbers;
 use artel_bus::BusError;
 use artel_message::Fault;
-use artel_store::Lane;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
@@ -105,11 +103,7 @@ impl Relay {
     async fn settle(&mut self, place: &Place, highest: i64) -> Result<(), Failure> {
         let shared = self.shared.clone();
         let now = shared.db_now().await?;
-        let mut write = shared.begin_own(Lane::Background).await?;
-        if shared.members.shared() && !leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await? {
-            write.rollback().await?;
-            return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
-        }
+        let mut write = self.begin_held().await?;
         let settled = numbers::settle(&mut write, shared.db.engine(), place, highest).await?;
         if let Some(settled) = &settled
             && !may_give(settled.next, now)
@@ -118,7 +112,12 @@ impl Relay {
             let sentence = crate::StartError::Clock { service: shared.name().to_owned() }.to_string();
             return Err(Failure::Infrastructure(Fault::unavailable(sentence)));
         }
-        write.commit().await?;
+        if let Err(error) = write.commit().await {
+            // Nobody knows which numbers the rows have now: all is read again, once that is over.
+            self.state.doubtful = true;
+            self.begin_anew();
+            return Err(error.into());
+        }
         self.state.lines.let_go(place, settled.map(|moved| moved.from));
         // What got other numbers comes again by these.
         self.state.backlog = true;

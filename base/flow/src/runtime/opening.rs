@@ -61,7 +61,7 @@ impl Opening {
         let node = self.members.me().id;
         let alone = !self.members.shared();
         if alone {
-            relay::jump(&db, self.topics.bus(), name, &self.clock, None)
+            relay::jump(&db, self.topics.bus(), name, &self.clock, None, 0)
                 .await
                 .map_err(|e| no_number(name, e))?;
         }

@@ -53,6 +53,16 @@ impl Gates {
         self.did.lock().expect("no panic").iter().position(|did| did == what)
     }
 
+    /// Until this has been refused so often.
+    pub async fn refused(&self, topic: &str, times: usize) {
+        let what = format!("refused {topic}");
+        let mut again = tokio::time::interval(std::time::Duration::from_millis(5));
+        let times_so_far = || self.did.lock().expect("no panic").iter().filter(|did| **did == what).count();
+        while times_so_far() < times {
+            again.tick().await;
+        }
+    }
+
     fn note(&self, what: String) {
         self.did.lock().expect("no panic").push(what);
     }
@@ -61,7 +71,10 @@ impl Gates {
         let (place, mut held) = ((topic.to_owned(), partition, asked), self.held.subscribe());
         let answers = held.wait_for(|held| held.get(&place) != Some(&Answer::Silence)).await;
         match answers.ok().and_then(|held| held.get(&place).copied()) {
-            Some(_) => Err(BusError::Unavailable(format!("{topic}/{partition} has no leader"))),
+            Some(_) => {
+                self.note(format!("refused {topic}"));
+                Err(BusError::Unavailable(format!("{topic}/{partition} has no leader")))
+            }
             None => Ok(()),
         }
     }

@@ -1,9 +1,11 @@
 //! Groups made at run time.
 
+use crate::gated::{Answer, Asked};
 use crate::kit::Node;
 use crate::shop::{Journal, Note, Sell, catalogue, desk, shop};
 use artel_bus::Record;
 use artel_flow::GroupState;
+use std::time::Duration;
 
 async fn note(node: &Node, text: &str) {
     node.ctx("desk").ask(Note { key: "reader".into(), text: text.into() }).await.expect("noted");
@@ -18,9 +20,13 @@ async fn raw(node: &Node) -> Vec<String> {
 }
 
 async fn foreign(node: &Node, value: &str) {
+    foreign_to(node, 0, value).await;
+}
+
+async fn foreign_to(node: &Node, partition: u32, value: &str) {
     let time = node.ctx("desk").now();
     let record = Record { key: None, value: Some(value.as_bytes()), headers: &[], time };
-    node.log.append("far", 0, &[record]).await.expect("append");
+    node.log.append("far", partition, &[record]).await.expect("append");
 }
 
 #[tokio::test]
@@ -62,7 +68,13 @@ async fn a_stopped_group_keeps_its_place_and_a_forgotten_one_begins_anew() {
     note(&node, "forget reading").await;
     node.settle().await;
     assert_eq!(node.ctx("desk").groups().list().await.expect("list").len(), 0);
-    assert!(!node.log.offsets().await.expect("offsets").iter().any(|o| o.group == "desk.reader"));
+    // The log is told beside the rest.
+    let forgotten = async {
+        while node.log.offsets().await.expect("offsets").iter().any(|o| o.group == "desk.reader") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), forgotten).await.expect("the log forgets the group");
     note(&node, "read far").await;
     assert_eq!(raw(&node).await, ["raw far 1", "raw far 1", "raw far 2", "raw far 2"]);
     node.stop().await;
@@ -110,5 +122,25 @@ async fn the_log_knows_a_group_before_its_first_place_is_looked_up() {
     assert_eq!(raw(&node).await, ["raw far 1"]);
     let (known, looked_up) = (place.gates.when("register desk.reader far"), place.gates.when("bounds far"));
     assert!(known.is_some() && known < looked_up, "known {known:?}, looked up {looked_up:?}");
+    node.stop().await;
+}
+
+/// A partition that answers late is not taken for one that was added later, which is read from its beginning.
+#[tokio::test]
+async fn a_group_from_the_end_begins_there_in_a_partition_too_that_answers_late() {
+    let Some(place) = super::place().await else { return };
+    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    node.ctx("desk").topics().ensure("far").await.expect("topic");
+    foreign_to(&node, 0, "old").await;
+    foreign_to(&node, 1, "old").await;
+    place.gates.hold("far", 1, Asked::Read, Answer::Refusal);
+    note(&node, "follow far").await;
+    // It was asked for again after what the others said was known.
+    tokio::time::timeout(Duration::from_secs(30), place.gates.refused("far", 3)).await.expect("asked again");
+    place.gates.let_go();
+    assert_eq!(raw(&node).await, Vec::<String>::new());
+    foreign_to(&node, 0, "1").await;
+    foreign_to(&node, 1, "2").await;
+    assert_eq!(raw(&node).await, ["raw far 1", "raw far 2"]);
     node.stop().await;
 }

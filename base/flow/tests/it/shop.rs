@@ -197,6 +197,9 @@ async fn note(tx: &mut Tx, note: Note) -> Result<String, Fault> {
     if let Some(topic) = note.text.strip_prefix("read ") {
         tx.start_group(&note.key, topic, artel_bus::From::Earliest).await?;
     }
+    if let Some(topic) = note.text.strip_prefix("follow ") {
+        tx.start_group(&note.key, topic, artel_bus::From::Latest).await?;
+    }
     if note.text == "stop reading" {
         tx.stop_group(&note.key).await?;
     }
