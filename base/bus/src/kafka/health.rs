@@ -96,7 +96,8 @@ impl Health {
                 "{doing}: a broker's host is unknown ({reason}); check the list of brokers ({brokers}) and the name service"
             )),
             Some(Trouble::Down(reason)) => BusError::Unavailable(format!(
-                "{doing}: the brokers at {brokers} are away ({reason}); it goes on by itself when they are back"
+                "{doing}: the brokers at {brokers} are away ({reason}); it goes on by itself when they are back. If they run, see \
+                 whether these ports ask for TLS"
             )),
             None => BusError::Unavailable(format!(
                 "{doing}: the brokers at {brokers} did not answer in time; if this stays so look at their logs, and \
