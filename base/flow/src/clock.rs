@@ -2,9 +2,10 @@
 
 use artel_message::{Cause, Time};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The longest single sleep, so that a wall clock that is set anew is noticed.
@@ -18,6 +19,15 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<watch::Sender<Time>>),
+    Timed(Arc<Timed>),
+}
+
+/// A clock that goes with tokio's, which a test may pause, and can be set anew.
+struct Timed {
+    start: Time,
+    begun: Instant,
+    /// In microseconds.
+    shift: AtomicI64,
 }
 
 impl Clock {
@@ -30,9 +40,18 @@ impl Clock {
         Clock(Source::Manual(Arc::new(watch::Sender::new(start))))
     }
 
+    /// A clock that shows `start` now and goes on with tokio's.
+    pub fn timed(start: Time) -> Clock {
+        Clock(Source::Timed(Arc::new(Timed { start, begun: Instant::now(), shift: AtomicI64::new(0) })))
+    }
+
     pub fn now(&self) -> Time {
         match &self.0 {
             Source::System => Time::from_system(SystemTime::now()),
+            Source::Timed(timed) => {
+                let now = (timed.start + timed.begun.elapsed()).micros();
+                Time::from_micros(now.saturating_add(timed.shift.load(Ordering::Relaxed)))
+            }
             Source::Manual(time) => *time.borrow(),
         }
     }
@@ -40,7 +59,7 @@ impl Clock {
     /// Returns when the clock has reached `due`.
     pub async fn until(&self, due: Time) {
         match &self.0 {
-            Source::System => loop {
+            Source::System | Source::Timed(_) => loop {
                 let left = due.since(self.now());
                 if left.is_zero() {
                     return;
@@ -56,8 +75,20 @@ impl Clock {
 
     /// Moves a manual clock on; nothing happens to the system's.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(time) = &self.0 {
-            time.send_modify(|now| *now = *now + by);
+        match &self.0 {
+            Source::Manual(time) => time.send_modify(|now| *now = *now + by),
+            Source::Timed(timed) => {
+                let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+                timed.shift.fetch_add(micros, Ordering::Relaxed);
+            }
+            Source::System => {}
+        }
+    }
+
+    /// Sets back a clock made by [`Clock::timed`].
+    pub fn set_back(&self, by: Duration) {
+        if let Source::Timed(timed) = &self.0 {
+            timed.shift.fetch_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
 }

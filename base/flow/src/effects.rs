@@ -83,9 +83,10 @@ async fn idle(shared: &Shared, name: &str, woken: &mut watch::Receiver<u64>, sto
         }
     };
     tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
         _ = woken.changed() => {}
         () = wait => {}
-        () = stop.cancelled() => {}
     }
 }
 
@@ -160,6 +161,7 @@ async fn renewed(
     let call = Call::new(shared, "effect", name, effect.trace.as_deref());
     let work = around(call, shared.limits.effect_time, (entry.handler)(&ctx, effect.body.clone()));
     tokio::select! {
+        biased;
         result = work => result,
         never = renew(shared, name, effect.id) => match never {},
     }

@@ -72,9 +72,10 @@ impl Groups {
                 tracing::warn!(service = self.0.shared.name(), error = %failure, "groups wait for the infrastructure");
             }
             tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
                 () = self.0.shared.wake.groups.notified() => {}
                 () = tokio::time::sleep(POLL) => {}
-                () = stop.cancelled() => {}
             }
         }
     }
@@ -106,12 +107,14 @@ impl Groups {
     async fn forget_all_gone(self, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = self.0.look_for_gone.notified() => {}
+                biased;
                 () = stop.cancelled() => return,
+                () = self.0.look_for_gone.notified() => {}
             }
             let forgotten = tokio::select! {
-                forgotten = self.forget_gone() => forgotten,
+                biased;
                 () = stop.cancelled() => return,
+                forgotten = self.forget_gone() => forgotten,
             };
             if let Err(failure) = forgotten {
                 tracing::warn!(service = self.0.shared.name(), error = %failure, "the log could not be told which groups are gone; it is tried again");

@@ -50,8 +50,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         if keeper.borrow_and_update().is_none() {
             // Another node keeps the schedules of this service.
             tokio::select! {
-                _ = keeper.changed() => {}
+                biased;
                 () = stop.cancelled() => {}
+                _ = keeper.changed() => {}
             }
             continue;
         }
@@ -63,9 +64,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             }
         };
         tokio::select! {
-            () = shared.clock.until(next) => {}
-            _ = keeper.changed() => {}
+            biased;
             () = stop.cancelled() => {}
+            _ = keeper.changed() => {}
+            () = shared.clock.until(next) => {}
         }
     }
 }

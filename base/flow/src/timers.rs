@@ -32,8 +32,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         if keeper.borrow_and_update().is_none() {
             // Another node keeps the timers of this service.
             tokio::select! {
-                _ = keeper.changed() => {}
+                biased;
                 () = stop.cancelled() => {}
+                _ = keeper.changed() => {}
             }
             continue;
         }
@@ -46,10 +47,11 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             }
         };
         tokio::select! {
-            () = shared.clock.until(next) => {}
-            () = shared.wake.timers.notified() => {}
-            _ = keeper.changed() => {}
+            biased;
             () = stop.cancelled() => {}
+            _ = keeper.changed() => {}
+            () = shared.wake.timers.notified() => {}
+            () = shared.clock.until(next) => {}
         }
     }
 }

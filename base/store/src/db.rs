@@ -2,6 +2,8 @@
 
 #[cfg(feature = "postgres")]
 use crate::postgres;
+#[cfg(feature = "sim")]
+use crate::sim;
 use crate::session::Session;
 use crate::sql::Sql;
 use crate::{Lane, Read, StoreError, Woken, Write, sqlite};
@@ -36,7 +38,13 @@ pub(crate) enum Backend {
     Sqlite(Arc<sqlite::Database>),
     #[cfg(feature = "postgres")]
     Postgres(Arc<postgres::Database>),
+    #[cfg(feature = "sim")]
+    Sim(Arc<sim::Handle>),
 }
+
+/// How long a simulated background transaction runs before it gives way.
+#[cfg(feature = "sim")]
+const SIM_SLICE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A text that the engine does not take.
 #[derive(Debug, Clone)]
@@ -52,6 +60,8 @@ impl Db {
             Backend::Sqlite(database) => &database.name,
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => &database.name,
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => handle.name(),
         }
     }
 
@@ -60,6 +70,20 @@ impl Db {
             Backend::Sqlite(_) => Engine::Sqlite,
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => Engine::Postgres,
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => Engine::Sqlite,
+        }
+    }
+
+    /// Whether other processes may use the same database. It decides who gives the numbers of messages, whether work is leased,
+    /// and whose clock counts; never which text is run.
+    pub fn is_shared(&self) -> bool {
+        match &self.0 {
+            Backend::Sqlite(_) => false,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => true,
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => handle.is_shared(),
         }
     }
 
@@ -91,6 +115,11 @@ impl Db {
                 let gate = Arc::clone(database.writers());
                 Ok(Write::new(Session::Postgres(session), gate, lane, database.slice()))
             }
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => {
+                let session = Session::Sim(sim::Session::write(handle, lane).await?);
+                Ok(Write::new(session, Arc::clone(handle.gate()), lane, SIM_SLICE))
+            }
         }
     }
 
@@ -101,12 +130,18 @@ impl Db {
             Backend::Sqlite(database) => Session::Sqlite(sqlite::Session::read(database).await?),
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => Session::Postgres(postgres::Session::read(database).await?),
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => Session::Sim(sim::Session::read(handle).await?),
         };
         Ok(Read::new(session))
     }
 
     /// The database's clock; SQLite's has milliseconds.
     pub async fn now(&self) -> Result<Time, StoreError> {
+        #[cfg(feature = "sim")]
+        if let Backend::Sim(handle) = &self.0 {
+            return Ok(handle.now());
+        }
         let (now,) = self.read().await?.one::<(Time,)>(NOW.pick(self.engine()), ()).await?;
         Ok(now)
     }
@@ -134,6 +169,8 @@ impl Db {
             Backend::Sqlite(database) => database.wakes.wake(channel),
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => database.wake(channel),
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => handle.wake(channel),
         }
     }
 
@@ -143,6 +180,8 @@ impl Db {
             Backend::Sqlite(database) => database.wakes.woken(channel),
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => database.woken(channel),
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => handle.woken(channel),
         }
     }
 
@@ -152,6 +191,8 @@ impl Db {
             Backend::Sqlite(_) => None,
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => Some(database.lock_key()),
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => None,
         }
     }
 
@@ -161,6 +202,8 @@ impl Db {
             Backend::Sqlite(database) => database.close().await,
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => database.close().await,
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => {}
         }
     }
 }

@@ -17,6 +17,8 @@ mod migrate;
 mod postgres;
 mod row;
 mod session;
+#[cfg(feature = "sim")]
+mod sim;
 mod sql;
 mod sqlite;
 mod store;
@@ -33,6 +35,8 @@ pub use gate::Lane;
 pub use lint::lint_sql;
 pub use migrate::{Applied, MigrationState, MigrationStatus, Migrations};
 pub use row::{Cell, Column, ColumnIndex, FromRow, Row};
+#[cfg(feature = "sim")]
+pub use sim::{SimClient, SimDeed, SimHook, SimPlan, SimServer, SimStep};
 pub use sql::Sql;
 pub use store::{Connections, Store, StoreSettings};
 pub use transaction::{Read, RowStream, Write};

@@ -18,6 +18,8 @@ pub(crate) enum RowKind {
     Sqlite(SqliteRow),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::postgres::PgRow),
+    #[cfg(feature = "sim")]
+    Sim(crate::sim::SimRow),
 }
 
 impl Row {
@@ -32,21 +34,26 @@ impl Row {
     }
 }
 
-#[cfg(not(feature = "postgres"))]
-fn cell<'r>(row: &'r Row, index: impl sqlx::ColumnIndex<SqliteRow>) -> Result<Cell<'r>, String> {
-    match &row.0 {
-        RowKind::Sqlite(row) => sqlite::cell(row, index),
-    }
+/// A column of a row.
+#[derive(Clone, Copy)]
+pub(crate) enum Place<'a> {
+    Named(&'a str),
+    At(usize),
 }
 
-#[cfg(feature = "postgres")]
-fn cell<'r>(
-    row: &'r Row,
-    index: impl sqlx::ColumnIndex<SqliteRow> + sqlx::ColumnIndex<sqlx::postgres::PgRow>,
-) -> Result<Cell<'r>, String> {
+fn cell<'r>(row: &'r Row, place: Place<'_>) -> Result<Cell<'r>, String> {
     match &row.0 {
-        RowKind::Sqlite(row) => sqlite::cell(row, index),
-        RowKind::Postgres(row) => postgres::cell(row, index),
+        RowKind::Sqlite(row) => match place {
+            Place::Named(name) => sqlite::cell(row, name),
+            Place::At(index) => sqlite::cell(row, index),
+        },
+        #[cfg(feature = "postgres")]
+        RowKind::Postgres(row) => match place {
+            Place::Named(name) => postgres::cell(row, name),
+            Place::At(index) => postgres::cell(row, index),
+        },
+        #[cfg(feature = "sim")]
+        RowKind::Sim(row) => crate::sim::cell(row, place),
     }
 }
 
@@ -60,7 +67,8 @@ pub trait ColumnIndex: Copy {
 
 impl ColumnIndex for &str {
     fn cell(self, row: &Row) -> Result<Cell<'_>, StoreError> {
-        cell(row, self).map_err(|reason| StoreError::Decode { column: self.to_owned(), reason })
+        cell(row, Place::Named(self))
+            .map_err(|reason| StoreError::Decode { column: self.to_owned(), reason })
     }
     fn name(self) -> Cow<'static, str> {
         Cow::Owned(self.to_owned())
@@ -69,7 +77,8 @@ impl ColumnIndex for &str {
 
 impl ColumnIndex for usize {
     fn cell(self, row: &Row) -> Result<Cell<'_>, StoreError> {
-        cell(row, self).map_err(|reason| StoreError::Decode { column: self.to_string(), reason })
+        cell(row, Place::At(self))
+            .map_err(|reason| StoreError::Decode { column: self.to_string(), reason })
     }
     fn name(self) -> Cow<'static, str> {
         Cow::Owned(self.to_string())

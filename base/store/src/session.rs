@@ -9,6 +9,8 @@ use sqlx::sqlite::SqliteRow;
 
 #[cfg(feature = "postgres")]
 use crate::postgres;
+#[cfg(feature = "sim")]
+use crate::sim;
 #[cfg(feature = "postgres")]
 use sqlx::postgres::PgRow;
 
@@ -16,6 +18,8 @@ pub(crate) enum Session {
     Sqlite(sqlite::Session),
     #[cfg(feature = "postgres")]
     Postgres(postgres::Session),
+    #[cfg(feature = "sim")]
+    Sim(sim::Session),
 }
 
 /// What a statement gave, before it is decoded.
@@ -23,6 +27,8 @@ pub(crate) enum Rows {
     Sqlite(Vec<SqliteRow>),
     #[cfg(feature = "postgres")]
     Postgres(Vec<PgRow>),
+    #[cfg(feature = "sim")]
+    Sim(Vec<sim::SimRow>),
 }
 
 impl Rows {
@@ -31,6 +37,8 @@ impl Rows {
             Rows::Sqlite(rows) => extend(out, rows, RowKind::Sqlite),
             #[cfg(feature = "postgres")]
             Rows::Postgres(rows) => extend(out, rows, RowKind::Postgres),
+            #[cfg(feature = "sim")]
+            Rows::Sim(rows) => extend(out, rows, RowKind::Sim),
         }
     }
 }
@@ -54,6 +62,8 @@ macro_rules! on {
             Session::Sqlite($inner) => $call,
             #[cfg(feature = "postgres")]
             Session::Postgres($inner) => $call,
+            #[cfg(feature = "sim")]
+            Session::Sim($inner) => $call,
         }
     };
 }
@@ -64,6 +74,8 @@ impl Session {
             Session::Sqlite(_) => Engine::Sqlite,
             #[cfg(feature = "postgres")]
             Session::Postgres(_) => Engine::Postgres,
+            #[cfg(feature = "sim")]
+            Session::Sim(_) => Engine::Sqlite,
         }
     }
 
@@ -81,7 +93,13 @@ impl Session {
         sql: SqlStr,
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<u64, StoreError> {
-        on!(self, session => session.run(sql, values).await)
+        match self {
+            Session::Sqlite(session) => session.run(sql, values).await,
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => session.run(sql, values).await,
+            #[cfg(feature = "sim")]
+            Session::Sim(session) => session.run(sql.as_str(), values.collect()).await,
+        }
     }
 
     pub async fn first(
@@ -97,6 +115,11 @@ impl Session {
             Session::Postgres(session) => {
                 Ok(session.first(sql, values).await?.map(|row| Row(RowKind::Postgres(row))))
             }
+            #[cfg(feature = "sim")]
+            Session::Sim(session) => {
+                let rows = session.rows(sql.as_str(), values.collect()).await?;
+                Ok(rows.into_iter().next().map(|row| Row(RowKind::Sim(row))))
+            }
         }
     }
 
@@ -109,6 +132,8 @@ impl Session {
             Session::Sqlite(session) => session.rows(sql, values).await.map(Rows::Sqlite),
             #[cfg(feature = "postgres")]
             Session::Postgres(session) => session.rows(sql, values).await.map(Rows::Postgres),
+            #[cfg(feature = "sim")]
+            Session::Sim(session) => session.rows(sql.as_str(), values.collect()).await.map(Rows::Sim),
         }
     }
 
@@ -126,6 +151,18 @@ impl Session {
             Session::Postgres(session) => {
                 session.stream(sql, values)?.map(|row| row.map(|row| Row(RowKind::Postgres(row)))).boxed()
             }
+            #[cfg(feature = "sim")]
+            Session::Sim(session) => {
+                let values: Vec<Value> = values.collect();
+                let rows = async move { session.rows(sql.as_str(), values).await };
+                let row = |row| Ok(Row(RowKind::Sim(row)));
+                futures::stream::once(rows)
+                    .flat_map(move |rows| match rows {
+                        Ok(rows) => futures::stream::iter(rows.into_iter().map(row)).left_stream(),
+                        Err(error) => futures::stream::iter([Err(error)]).right_stream(),
+                    })
+                    .boxed()
+            }
         })
     }
 
@@ -135,12 +172,20 @@ impl Session {
             Session::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
             Session::Postgres(session) => session.take_time().await,
+            #[cfg(feature = "sim")]
+            Session::Sim(_) => Ok(()),
         }
     }
 
     /// Several statements without parameters, as in a migration.
     pub async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
-        on!(self, session => session.script(sql).await)
+        match self {
+            Session::Sqlite(session) => session.script(sql).await,
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => session.script(sql).await,
+            #[cfg(feature = "sim")]
+            Session::Sim(session) => session.script(sql.as_str()).await,
+        }
     }
 
     /// Whether the engine takes the text, without running it.

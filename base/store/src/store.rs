@@ -3,6 +3,8 @@
 use crate::db::Backend;
 #[cfg(feature = "postgres")]
 use crate::postgres;
+#[cfg(feature = "sim")]
+use crate::sim::{Handle, SimClient};
 use crate::sqlite;
 use crate::{Db, Engine, StoreError};
 use std::collections::HashMap;
@@ -108,6 +110,8 @@ enum Source {
     },
     #[cfg(feature = "postgres")]
     Postgres(Arc<postgres::Server>),
+    #[cfg(feature = "sim")]
+    Sim(SimClient),
 }
 
 impl Store {
@@ -135,7 +139,26 @@ impl Store {
             Source::Sqlite { .. } => Engine::Sqlite,
             #[cfg(feature = "postgres")]
             Source::Postgres(_) => Engine::Postgres,
+            #[cfg(feature = "sim")]
+            Source::Sim(_) => Engine::Sqlite,
         }
+    }
+
+    /// Whether other processes may use the same databases.
+    pub fn is_shared(&self) -> bool {
+        match &self.source {
+            Source::Sqlite { .. } => false,
+            #[cfg(feature = "postgres")]
+            Source::Postgres(_) => true,
+            #[cfg(feature = "sim")]
+            Source::Sim(client) => client.is_shared(),
+        }
+    }
+
+    /// The simulated databases of one node.
+    #[cfg(feature = "sim")]
+    pub fn simulated(client: SimClient) -> Store {
+        Store { source: Source::Sim(client), open: Arc::default() }
     }
 
     /// The connections of this process; `None` where databases are files.
@@ -144,6 +167,8 @@ impl Store {
             Source::Sqlite { .. } => None,
             #[cfg(feature = "postgres")]
             Source::Postgres(server) => Some(server.connections()),
+            #[cfg(feature = "sim")]
+            Source::Sim(_) => None,
         }
     }
 
@@ -163,6 +188,11 @@ impl Store {
             }
             #[cfg(feature = "postgres")]
             Source::Postgres(server) => Backend::Postgres(postgres::Database::open(server, service).await?),
+            #[cfg(feature = "sim")]
+            Source::Sim(client) => {
+                let database = client.server().database(service)?;
+                Backend::Sim(Arc::new(Handle { database, client: client.clone() }))
+            }
         });
         open.insert(service.to_owned(), db.clone());
         Ok(db)
@@ -178,6 +208,8 @@ impl Store {
             Source::Sqlite { lock, .. } => lock.free(),
             #[cfg(feature = "postgres")]
             Source::Postgres(server) => server.close().await,
+            #[cfg(feature = "sim")]
+            Source::Sim(_) => {}
         }
     }
 }

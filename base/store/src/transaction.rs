@@ -10,7 +10,8 @@ use futures::stream::{BoxStream, StreamExt};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A session and its latch: the first error of a statement stays, and nothing runs or commits after it. SQLite alone
 /// would go on after a failed statement, PostgreSQL alone would turn the commit into a silent rollback.

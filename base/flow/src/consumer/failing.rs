@@ -74,8 +74,9 @@ impl GroupTask {
             let growing = self.shared.limits.retry_pause.saturating_mul(2u32.saturating_pow(attempts - 1));
             let pause = growing.min(LONGEST_PAUSE);
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
             }
             match self.attempt(&plan).await {
                 Ok((done, overlay)) => {

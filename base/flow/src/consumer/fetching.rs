@@ -84,8 +84,9 @@ impl GroupTask {
             }
             let Some(until) = self.awaited_until() else { break };
             tokio::select! {
-                Some(answer) = self.fetches.join_next() => self.answered(answer).await?,
+                biased;
                 () = tokio::time::sleep_until(until) => self.partitions.iter_mut().for_each(Partition::go_alone),
+                Some(answer) = self.fetches.join_next() => self.answered(answer).await?,
             }
         }
         while let Some(answer) = self.fetches.try_join_next() {

@@ -286,6 +286,16 @@ impl GroupTask {
             };
             let again_at = self.partitions.iter().filter_map(|p| p.again_at).min();
             let answer = tokio::select! {
+                // What is always there under load comes last, so that it keeps nothing else out.
+                biased;
+                () = self.stop.cancelled() => return Ok(true),
+                _ = self.leased.changed() => return Ok(false),
+                () = at(recheck_at) => return Ok(false),
+                () = at(self.starts.again_at) => return Ok(false),
+                Some(start) = self.starts.under_way.join_next() => Err(start),
+                Some(answer) = self.fetches.join_next() => Ok(answer),
+                () = at(again_at) => return Ok(true),
+                () = registering::registered(&self.registering) => return Ok(true),
                 (index, woken) = more => {
                     let partition = &mut self.partitions[index];
                     match woken {
@@ -294,14 +304,6 @@ impl GroupTask {
                     }
                     return Ok(true);
                 }
-                _ = self.leased.changed() => return Ok(false),
-                () = at(recheck_at) => return Ok(false),
-                () = at(self.starts.again_at) => return Ok(false),
-                () = at(again_at) => return Ok(true),
-                () = registering::registered(&self.registering) => return Ok(true),
-                () = self.stop.cancelled() => return Ok(true),
-                Some(answer) = self.fetches.join_next() => Ok(answer),
-                Some(start) = self.starts.under_way.join_next() => Err(start),
             };
             match answer {
                 Ok(answer) => self.answered(answer).await?,
@@ -319,8 +321,9 @@ impl GroupTask {
 
     async fn pause(&self, failures: u32) {
         tokio::select! {
-            () = tokio::time::sleep(pause_after(&self.shared.limits, failures)) => {}
+            biased;
             () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(pause_after(&self.shared.limits, failures)) => {}
         }
     }
 

@@ -14,8 +14,9 @@ use artel_store::Lane;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -75,10 +76,11 @@ pub(crate) async fn run(shared: Arc<Shared>, members: Members, stop: Cancellatio
             tracing::warn!(service = shared.name(), error = %failure, "leases wait for the infrastructure");
         }
         tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
             _ = changes.changed() => {}
             () = shared.held.look.notified() => {}
             () = tokio::time::sleep(POLL) => {}
-            () = stop.cancelled() => {}
         }
     }
 }
@@ -144,7 +146,7 @@ async fn move_each(shared: &Shared, leases: &[Lease], owner: Option<Uuid>) -> us
 /// Waits a moment only where somebody holds the row.
 async fn change(shared: &Shared, lease: &Lease, owner: Option<Uuid>) -> Result<bool, Failure> {
     let mut write = shared.begin_own(Lane::Interactive).await?;
-    leases::wait_shortly(&mut write).await?;
+    leases::wait_shortly(&mut write, shared.db.engine()).await?;
     let changed = leases::change(&mut write, lease, owner).await?;
     write.commit().await?;
     Ok(changed)

@@ -177,10 +177,11 @@ impl Members {
         let mut failures = 0u32;
         loop {
             let withdraws = tokio::select! {
-                () = tokio::time::sleep(self.0.pulse.beat) => false,
-                () = woken.wait() => false,
-                () = self.0.withdraws.notified() => true,
+                biased;
                 () = stop.cancelled() => break,
+                () = self.0.withdraws.notified() => true,
+                () = woken.wait() => false,
+                () = tokio::time::sleep(self.0.pulse.beat) => false,
             };
             match self.beat().await {
                 Ok(()) => {

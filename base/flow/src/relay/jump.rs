@@ -6,7 +6,7 @@ use crate::leases::RELAY;
 use crate::storage::{leases, numbers};
 use artel_bus::{Bounds, Bus, BusError, Fetch};
 use artel_message::{Envelope, Time};
-use artel_store::{Db, Engine, Lane, StoreError};
+use artel_store::{Db, Lane, StoreError};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,10 +76,7 @@ pub(crate) async fn jump(
 
 /// The database's own clock. An embedded one has none but its process's.
 pub(crate) async fn now_of(db: &Db, clock: &Clock) -> Result<Time, StoreError> {
-    match db.engine() {
-        Engine::Sqlite => Ok(clock.now()),
-        Engine::Postgres => db.now().await,
-    }
+    if db.is_shared() { db.now().await } else { Ok(clock.now()) }
 }
 
 /// Consumers don't believe numbers that lie more than a day ahead of their clock.

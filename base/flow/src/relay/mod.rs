@@ -114,8 +114,9 @@ impl Relay {
                 return Some(epoch);
             }
             tokio::select! {
-                changed = self.lease.changed() => changed.ok()?,
+                biased;
                 () = self.stop.cancelled() => return None,
+                changed = self.lease.changed() => changed.ok()?,
             }
         }
     }
@@ -137,6 +138,7 @@ impl Relay {
                 tokio::time::sleep(GRACE).await;
             };
             let jumped = tokio::select! {
+                biased;
                 jumped = jump => jumped,
                 () = stopped => return false,
             };
@@ -211,11 +213,12 @@ impl Relay {
         let agains = state.lines.again_at().into_iter().chain(state.unsure.again_at());
         let until = agains.fold(Instant::now() + POLL, |until, again| until.min(again));
         tokio::select! {
-            () = self.shared.wake.relay.notified() => {}
-            _ = self.lease.changed() => {}
+            biased;
             () = self.stop.cancelled() => {}
-            Some(ended) = state.appends.join_next_with_id() => self.ended(ended),
+            _ = self.lease.changed() => {}
             Some(looked) = state.unsure.looks.join_next() => self.looked(looked).await?,
+            Some(ended) = state.appends.join_next_with_id() => self.ended(ended),
+            () = self.shared.wake.relay.notified() => {}
             () = tokio::time::sleep_until(until) => {}
         }
         Ok(())
@@ -234,6 +237,7 @@ impl Relay {
 
     async fn pause(&self, wait: Duration) {
         tokio::select! {
+            biased;
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(wait) => {}
         }

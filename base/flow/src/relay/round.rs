@@ -7,9 +7,9 @@ use super::{Relay, State};
 use crate::Failure;
 use crate::leases::RELAY;
 use crate::storage::leases;
-use crate::storage::outbox::{self, Load, Waiting};
+use crate::storage::outbox::{self, Load, Numbering, Waiting};
 use artel_bus::BusError;
-use artel_store::{Engine, Lane, Write};
+use artel_store::{Lane, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,13 +56,13 @@ impl Relay {
         if wanted.is_empty() {
             return Ok(false);
         }
-        let (engine, mut left) = (self.shared.db.engine(), self.load());
+        let (numbering, mut left) = (Numbering::of(&self.shared.db), self.load());
         let mut read = self.shared.db.read().await?;
         let mut any = false;
         for wanted in wanted {
             let load = wanted.load.within(left);
             let (rows, whole) =
-                outbox::of_partition(&mut read, engine, &wanted.place, wanted.behind, load).await?;
+                outbox::of_partition(&mut read, numbering, &wanted.place, wanted.behind, load).await?;
             left = left.without(&rows);
             any |= !rows.is_empty();
             if !self.state.lines.loaded(&wanted.place, rows, whole) {
@@ -85,17 +85,17 @@ impl Relay {
 
     /// The rows whose turn is next. Where several nodes write, those without a number are given theirs first.
     async fn fresh(&mut self) -> Result<Vec<Waiting>, Failure> {
-        let (load, engine) = (self.load(), self.shared.db.engine());
+        let (load, numbering) = (self.load(), Numbering::of(&self.shared.db));
         if self.state.backlog {
             let mut read = self.shared.db.read().await?;
-            let rows = outbox::after(&mut read, engine, self.state.read_to, load).await?;
+            let rows = outbox::after(&mut read, numbering, self.state.read_to, load).await?;
             if let Some(last) = rows.last() {
                 self.state.read_to = last.turn;
                 return Ok(rows);
             }
-            self.state.backlog = engine == Engine::Sqlite;
+            self.state.backlog = numbering == Numbering::AtInsert;
         }
-        if engine == Engine::Sqlite || !outbox::any_open(&mut self.shared.db.read().await?).await? {
+        if numbering == Numbering::AtInsert || !outbox::any_open(&mut self.shared.db.read().await?).await? {
             return Ok(Vec::new());
         }
         self.number(load).await
@@ -168,6 +168,8 @@ impl Relay {
     async fn await_prompt(&mut self) {
         while let Some(until) = self.state.lines.awaited_until() {
             tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => self.state.lines.set_aside(Instant::now()),
                 ended = self.state.appends.join_next_with_id() => {
                     if let Some(ended) = ended {
                         self.ended(ended);
@@ -175,7 +177,6 @@ impl Relay {
                         self.begin_appends();
                     }
                 }
-                () = tokio::time::sleep_until(until) => self.state.lines.set_aside(Instant::now()),
             }
         }
         self.reap();

@@ -6,6 +6,7 @@ use super::jump::{highest_own_seq, may_give};
 use super::lines::Place;
 use crate::Failure;
 use crate::storage::numbers;
+use crate::storage::outbox::Numbering;
 use artel_bus::BusError;
 use artel_message::Fault;
 use std::collections::BTreeMap;
@@ -104,7 +105,7 @@ impl Relay {
         let shared = self.shared.clone();
         let now = shared.db_now().await?;
         let mut write = self.begin_held().await?;
-        let settled = numbers::settle(&mut write, shared.db.engine(), place, highest).await?;
+        let settled = numbers::settle(&mut write, Numbering::of(&shared.db), place, highest).await?;
         if let Some(settled) = &settled
             && !may_give(settled.next, now)
         {

@@ -22,7 +22,7 @@ use crate::{
 };
 use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Fault};
-use artel_store::{Cache, Engine, Store};
+use artel_store::{Cache, Store};
 use opening::{Opening, register_all};
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
@@ -105,14 +105,13 @@ impl Runtime {
             Some(roles) => roles.clone(),
             None => names.clone(),
         };
-        let members = match parts.store.engine() {
-            Engine::Sqlite => Members::alone(parts.me, roles, parts.clock.clone()),
-            Engine::Postgres => {
-                let db = parts.store.db(members::DATABASE).await?;
-                Members::join(db, parts.me, roles, parts.pulse, parts.clock.clone())
-                    .await
-                    .map_err(StartError::Flow)?
-            }
+        let members = if parts.store.is_shared() {
+            let db = parts.store.db(members::DATABASE).await?;
+            Members::join(db, parts.me, roles, parts.pulse, parts.clock.clone())
+                .await
+                .map_err(StartError::Flow)?
+        } else {
+            Members::alone(parts.me, roles, parts.clock.clone())
         };
         let mut opening = Opening {
             members: members.clone(),

@@ -1,7 +1,7 @@
 //! Who does what: leases of partitions (in `flow_offset`) and of work that one node at a time does (in `flow_lease`). Each
 //! change of an owner raises the epoch, and is made only if the epoch is still the one that was seen.
 
-use artel_store::{FromRow, Read, Row, StoreError, Write};
+use artel_store::{Engine, FromRow, Read, Row, StoreError, Write};
 use uuid::Uuid;
 
 /// What can be leased.
@@ -42,9 +42,11 @@ pub(crate) async fn all(read: &mut Read) -> Result<Vec<Lease>, StoreError> {
     Ok(leases)
 }
 
-/// Bounds how long this transaction waits for a row that another one holds. For PostgreSQL, where alone leases move.
-pub(crate) async fn wait_shortly(write: &mut Write) -> Result<(), StoreError> {
-    write.exec("SET LOCAL lock_timeout = '500ms'", ()).await?;
+/// Bounds how long this transaction waits for a row that another one holds, where that can be.
+pub(crate) async fn wait_shortly(write: &mut Write, engine: Engine) -> Result<(), StoreError> {
+    if engine == Engine::Postgres {
+        write.exec("SET LOCAL lock_timeout = '500ms'", ()).await?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The counter that seqs come from, and what is known of the ends of the partitions they went to.
 
-use artel_store::{Engine, Read, Sql, StoreError, Write};
+use super::outbox::Numbering;
+use artel_store::{Read, StoreError, Write};
 
 /// The partitions this service ever wrote to with a seq.
 pub(crate) async fn partitions(read: &mut Read) -> Result<Vec<(String, u32, i64)>, StoreError> {
@@ -55,16 +56,16 @@ pub(crate) struct Moved {
 /// those rows that have one, none of which was published, move behind every number given so far; their order stays.
 pub(crate) async fn settle(
     write: &mut Write,
-    engine: Engine,
+    numbering: Numbering,
     (topic, partition): &(String, u32),
     highest: i64,
 ) -> Result<Option<Moved>, StoreError> {
-    const MOVE: Sql = Sql {
-        sqlite: "UPDATE flow_outbox SET id = id + $1, seq = seq + $1, prev = CASE WHEN prev >= $2 THEN prev + $1 ELSE prev END
+    let text = numbering.pick(
+        "UPDATE flow_outbox SET id = id + $1, seq = seq + $1, prev = CASE WHEN prev >= $2 THEN prev + $1 ELSE prev END
          WHERE topic = $3 AND partition = $4 AND id >= $2",
-        postgres: "UPDATE flow_outbox SET seq = seq + $1, prev = CASE WHEN prev >= $2 THEN prev + $1 ELSE prev END
+        "UPDATE flow_outbox SET seq = seq + $1, prev = CASE WHEN prev >= $2 THEN prev + $1 ELSE prev END
          WHERE topic = $3 AND partition = $4 AND seq >= $2",
-    };
+    );
     let place = (topic.as_str(), *partition);
     // Written first, since it locks the row.
     let marked: Option<(Option<i64>,)> = write
@@ -79,7 +80,7 @@ pub(crate) async fn settle(
     if highest >= from {
         let next = jump(write, highest.saturating_add(1)).await?;
         by = next - from;
-        write.exec(MOVE.pick(engine), (by, from, place.0, place.1)).await?;
+        write.exec(text, (by, from, place.0, place.1)).await?;
         moved = Some(Moved { from, next: jump(write, next.saturating_add(by)).await? });
     }
     write

@@ -3,11 +3,34 @@
 use crate::Failure;
 use crate::ctx::Shared;
 use artel_message::{Fault, Time};
-use artel_store::{Args, Engine, FromRow, Read, Row, RowStream, Sql, StoreError, Values, Write};
+use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Values, Write};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
+
+/// Who gives a message its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbering {
+    /// Whoever writes the row: one process at a time writes to the database, so ids are in the order of commits.
+    AtInsert,
+    /// The relay, where several processes write: ids of theirs become visible out of order.
+    ByRelay,
+}
+
+impl Numbering {
+    pub fn of(db: &Db) -> Numbering {
+        if db.is_shared() { Numbering::ByRelay } else { Numbering::AtInsert }
+    }
+
+    /// The text for it.
+    pub fn pick(self, at_insert: &'static str, by_relay: &'static str) -> &'static str {
+        match self {
+            Numbering::AtInsert => at_insert,
+            Numbering::ByRelay => by_relay,
+        }
+    }
+}
 
 /// A message on its way out.
 #[derive(Debug, Clone)]
@@ -68,11 +91,10 @@ pub(crate) fn bound(shared: &Shared, more: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes the rows as the last statements before the commit. Where one writer at a time has the database, insert order is
-/// commit order, and ids serve as seqs; otherwise the relay gives the numbers.
+/// Writes the rows as the last statements before the commit.
 pub(crate) async fn insert(
     write: &mut Write,
-    engine: Engine,
+    numbering: Numbering,
     messages: Vec<Outgoing>,
     sent: &mut Sent,
 ) -> Result<(), Failure> {
@@ -80,9 +102,9 @@ pub(crate) async fn insert(
         return Ok(());
     }
     sent.outbox = messages.len();
-    match engine {
-        Engine::Sqlite => insert_numbered(write, messages).await,
-        Engine::Postgres => insert_open(write, messages).await,
+    match numbering {
+        Numbering::AtInsert => insert_numbered(write, messages).await,
+        Numbering::ByRelay => insert_open(write, messages).await,
     }
 }
 
@@ -266,18 +288,18 @@ pub(crate) struct Behind {
 /// Rows that have their turn after `turn`, in order. Where ids are the numbers, rows without one have their turn too.
 pub(crate) async fn after(
     read: &mut Read,
-    engine: Engine,
+    numbering: Numbering,
     turn: i64,
     load: Load,
 ) -> Result<Vec<Waiting>, StoreError> {
-    const TEXT: Sql = Sql {
-        sqlite: "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+    let text = numbering.pick(
+        "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE id > $1 ORDER BY id LIMIT $2",
-        postgres: "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+        "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE seq > $1 ORDER BY seq LIMIT $2",
-    };
+    );
     let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
-    let mut rows = read.stream(TEXT.pick(engine), (turn, limit))?;
+    let mut rows = read.stream(text, (turn, limit))?;
     Ok(bounded(&mut rows, load).await?.0)
 }
 
@@ -285,19 +307,19 @@ pub(crate) async fn after(
 /// that have waited for longer out of the search.
 pub(crate) async fn of_partition(
     read: &mut Read,
-    engine: Engine,
+    numbering: Numbering,
     (topic, partition): &(String, u32),
     Behind { after, until }: Behind,
     load: Load,
 ) -> Result<(Vec<Waiting>, bool), StoreError> {
-    const TEXT: Sql = Sql {
-        sqlite: "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+    let text = numbering.pick(
+        "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE topic = $1 AND partition = $2 AND id > $3 AND id <= $4 ORDER BY id LIMIT $5",
-        postgres: "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
+        "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE topic = $1 AND partition = $2 AND seq > $3 AND seq <= $4 ORDER BY seq LIMIT $5",
-    };
+    );
     let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
-    let mut rows = read.stream(TEXT.pick(engine), (topic.as_str(), *partition, after, until, limit))?;
+    let mut rows = read.stream(text, (topic.as_str(), *partition, after, until, limit))?;
     bounded(&mut rows, load).await
 }
 

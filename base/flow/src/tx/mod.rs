@@ -12,7 +12,7 @@ use crate::ctx::Shared;
 use crate::failure::Class;
 use crate::slots::Slot;
 use crate::storage::counts::Counted;
-use crate::storage::outbox::Outgoing;
+use crate::storage::outbox::{Numbering, Outgoing};
 use crate::storage::{self, outbox::Sent};
 use artel_message::{Cause, Fault, Later, Time};
 use artel_store::{Args, FromRow, Lane, StoreError, Values};
@@ -269,7 +269,7 @@ impl Tx {
         storage::counts::add(&mut write, slot.shard(), &out.counted).await?;
         let mut sent = Sent { timers: !out.timers.is_empty(), groups: out.groups, ..Sent::default() };
         sent.adopted = out.adopted;
-        storage::outbox::insert(&mut write, shared.db.engine(), out.messages, &mut sent).await?;
+        storage::outbox::insert(&mut write, Numbering::of(&shared.db), out.messages, &mut sent).await?;
         write.commit().await?;
         shared.committed(sent);
         Ok(())

@@ -47,7 +47,7 @@ fn by_code(code: i32, message: &str, database: &Database, writer: bool) -> Class
     Classified { error, broken }
 }
 
-fn statement(code: i32, message: &str) -> StoreError {
+pub(crate) fn statement(code: i32, message: &str) -> StoreError {
     StoreError::Statement { code: format!("sqlite {code}"), message: message.to_owned() }
 }
 
@@ -55,7 +55,7 @@ fn unavailable(database: &Database, reason: String) -> StoreError {
     StoreError::Unavailable { database: database.name.clone(), reason }
 }
 
-fn constraint(code: i32, message: &str) -> StoreError {
+pub(crate) fn constraint(code: i32, message: &str) -> StoreError {
     let detail = message.split_once("constraint failed: ").map_or(message, |(_, detail)| detail);
     let kind = match code >> 8 {
         // UNIQUE, PRIMARYKEY, ROWID

@@ -10,6 +10,8 @@ mod error;
 mod session;
 
 pub(crate) use cell::cell;
+#[cfg(feature = "sim")]
+pub(crate) use error::{constraint, statement};
 pub(crate) use session::Session;
 
 use crate::gate::{Gate, Permit, Refused};
