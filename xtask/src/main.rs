@@ -4,6 +4,7 @@ mod backends;
 mod deploy;
 mod licenses;
 mod new;
+mod simulate;
 mod spdx;
 mod tidy;
 
@@ -40,6 +41,8 @@ enum Task {
         #[arg(value_name = "CHECK")]
         only: Vec<String>,
     },
+    /// Run the flow's simulation: many seeds, or one with everything that happened in it
+    Simulate(simulate::Args),
     /// Write what is new, ready to compile
     #[command(subcommand)]
     New(New),
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<ExitCode> {
             true
         }
         Task::DeployCheck { scrape, only, .. } => deploy::run(&root, scrape.as_deref(), &only)?,
+        Task::Simulate(args) => simulate::run(&root, &args)?,
         Task::New(New::Service { name, product }) => new::service(&root, &name, product).map(|()| true)?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -4,7 +4,19 @@
 //! A service is a value ([`Service`]); [`Runtime`] runs a table of them on a log and a store. What a handler may do stands in
 //! [`Tx`], what effects and HTTP handlers may do in [`Ctx`].
 
+/// Whether a bug was planted; never in a build without the feature of that name.
+macro_rules! planted {
+    ($bug:ident) => {{
+        #[cfg(feature = "planted")]
+        let planted = crate::planted::is(crate::planted::Bug::$bug);
+        #[cfg(not(feature = "planted"))]
+        let planted = false;
+        planted
+    }};
+}
+
 mod around;
+mod changes;
 mod clock;
 mod consumer;
 mod ctx;
@@ -23,6 +35,8 @@ mod members;
 mod metrics;
 mod outbound;
 mod peers;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod read;
 mod registry;
 mod relay;

@@ -2,9 +2,9 @@
 
 #[cfg(feature = "postgres")]
 use crate::postgres;
+use crate::session::Session;
 #[cfg(feature = "sim")]
 use crate::sim;
-use crate::session::Session;
 use crate::sql::Sql;
 use crate::{Lane, Read, StoreError, Woken, Write, sqlite};
 use artel_message::Time;

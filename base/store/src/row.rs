@@ -67,8 +67,7 @@ pub trait ColumnIndex: Copy {
 
 impl ColumnIndex for &str {
     fn cell(self, row: &Row) -> Result<Cell<'_>, StoreError> {
-        cell(row, Place::Named(self))
-            .map_err(|reason| StoreError::Decode { column: self.to_owned(), reason })
+        cell(row, Place::Named(self)).map_err(|reason| StoreError::Decode { column: self.to_owned(), reason })
     }
     fn name(self) -> Cow<'static, str> {
         Cow::Owned(self.to_owned())
@@ -77,8 +76,7 @@ impl ColumnIndex for &str {
 
 impl ColumnIndex for usize {
     fn cell(self, row: &Row) -> Result<Cell<'_>, StoreError> {
-        cell(row, Place::At(self))
-            .map_err(|reason| StoreError::Decode { column: self.to_string(), reason })
+        cell(row, Place::At(self)).map_err(|reason| StoreError::Decode { column: self.to_string(), reason })
     }
     fn name(self) -> Cow<'static, str> {
         Cow::Owned(self.to_string())

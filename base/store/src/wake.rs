@@ -2,50 +2,71 @@
 //! breaks, a process dies before it sends), so whoever waits looks by itself too, slowly; and one may come for nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Waits for the wake-ups of one channel of a database: [`crate::Db::woken`].
 pub struct Woken {
-    receiver: watch::Receiver<()>,
-    // Its sender lives there: without it this would wait for ever, and with it too, but not fail.
-    _wakes: Arc<Wakes>,
+    channel: Arc<Channel>,
+    /// How many wake-ups were seen.
+    seen: u64,
 }
 
 impl Woken {
     /// Returns at once where there was a wake-up since the last call, else with the next one. Several become one.
     pub async fn wait(&mut self) {
-        if self.receiver.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            // Made before the look, so that none is missed in between.
+            let woken = self.channel.waiters.notified();
+            let count = self.channel.count.load(Ordering::SeqCst);
+            if count != self.seen {
+                self.seen = count;
+                return;
+            }
+            woken.await;
         }
+    }
+}
+
+/// Wakes who waits in the order in which they began to: a watch channel would do it by chance.
+#[derive(Default)]
+struct Channel {
+    count: AtomicU64,
+    waiters: Notify,
+}
+
+impl Channel {
+    fn wake(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.waiters.notify_waiters();
     }
 }
 
 /// The channels of one database in this process.
 #[derive(Default)]
-pub(crate) struct Wakes(Mutex<HashMap<String, watch::Sender<()>>>);
+pub(crate) struct Wakes(Mutex<HashMap<String, Arc<Channel>>>);
 
 impl Wakes {
-    fn channels(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<String, Arc<Channel>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn woken(self: &Arc<Self>, channel: &str) -> Woken {
-        let mut channels = self.channels();
-        let receiver = channels.entry(channel.to_owned()).or_default().subscribe();
-        Woken { receiver, _wakes: Arc::clone(self) }
+    pub fn woken(&self, channel: &str) -> Woken {
+        let channel = self.channels().entry(channel.to_owned()).or_default().clone();
+        Woken { seen: channel.count.load(Ordering::SeqCst), channel }
     }
 
     pub fn wake(&self, channel: &str) {
         if let Some(channel) = self.channels().get(channel) {
-            channel.send_replace(());
+            channel.wake();
         }
     }
 
     #[cfg(feature = "postgres")]
     pub fn wake_all(&self) {
         for channel in self.channels().values() {
-            channel.send_replace(());
+            channel.wake();
         }
     }
 }

@@ -15,7 +15,7 @@ impl GroupTask {
     /// Reads every place again; nothing in memory is trusted any more. A topic or partition that the log has lost stops
     /// alone. On a database that several nodes share only those partitions count that this node has leased.
     pub(super) async fn assign(&mut self) -> Result<(), Failure> {
-        self.leased.mark_unchanged();
+        self.leased.see();
         if let GroupKind::RunTime { name, id } = &self.kind
             && !groups::is_wanted(&mut self.shared.db.read().await?, name, *id).await?
         {

@@ -85,6 +85,11 @@ pub(crate) async fn open(task: &GroupTask, plan: &Plan) -> Result<Tx, Broken> {
             return Err(Failure::Fenced { topic: old.topic.clone(), partition: old.partition }.into());
         }
     }
+    if planted!(OffsetBeforeState) {
+        tx.commit().await?;
+        tx = Tx::begin(&task.shared, Lane::Background).await?;
+        tx.scope(&task.grp);
+    }
     Ok(tx)
 }
 
@@ -97,7 +102,7 @@ pub(crate) async fn close(
     overlay: &Overlay,
 ) -> Result<(), Broken> {
     for ((index, planned), (_, count)) in plan.iter().zip(done) {
-        if count < planned {
+        if count < planned && !planted!(KeepsWholeBatch) {
             let (ahead, actual) = (advanced(task, *index, *planned), advanced(task, *index, *count));
             offsets::fence(tx.write(), &task.grp, &ahead, &actual).await?;
         }
@@ -108,9 +113,15 @@ pub(crate) async fn close(
         let place = (partition.topic.to_string(), partition.number());
         marks.extend(high.iter().map(|(source, seq)| (place.0.clone(), place.1, source.clone(), *seq)));
     }
+    if planted!(HighWaterNotStored) {
+        marks.clear();
+    }
     offsets::raise(tx.write(), &task.grp, marks).await?;
     for (kind, n) in &overlay.counts {
         tx.count_in(&task.grp, kind, *n);
+    }
+    if planted!(AdvisesAhead) {
+        task.tell_of(done).await;
     }
     tx.commit().await.map_err(Broken::from)
 }

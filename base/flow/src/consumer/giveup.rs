@@ -235,6 +235,10 @@ pub(crate) fn answer(
         at: tx.now(),
         numbered: true,
     };
+    if planted!(ReplyOutside) {
+        crate::tx::leave_apart(&tx.shared, vec![message]);
+        return Ok(());
+    }
     tx.put_raw(message);
     Ok(())
 }

@@ -11,6 +11,7 @@ mod sort;
 mod starts;
 
 use crate::Failure;
+use crate::changes::Changed;
 use crate::ctx::Shared;
 use crate::erase::Erased;
 use crate::failure::{Class, RERUNS};
@@ -30,7 +31,6 @@ use starts::Starts;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -78,7 +78,7 @@ pub(crate) struct GroupTask {
     /// When stopped partitions are looked at again.
     recheck_at: Instant,
     /// Changes when this node gained or lost partitions.
-    leased: watch::Receiver<u64>,
+    leased: Changed,
     /// The log is being told of the group.
     registering: Option<Registering>,
 }
@@ -166,7 +166,7 @@ impl GroupTask {
 
     /// Whether the places are to be read again, also while there is more to take in.
     fn is_due(&mut self) -> bool {
-        let mut due = self.leased.has_changed().unwrap_or(false);
+        let mut due = self.leased.is_news();
         while let Some(start) = self.starts.under_way.try_join_next() {
             self.begins(start);
             due = true;
@@ -289,7 +289,7 @@ impl GroupTask {
                 // What is always there under load comes last, so that it keeps nothing else out.
                 biased;
                 () = self.stop.cancelled() => return Ok(true),
-                _ = self.leased.changed() => return Ok(false),
+                () = self.leased.changed() => return Ok(false),
                 () = at(recheck_at) => return Ok(false),
                 () = at(self.starts.again_at) => return Ok(false),
                 Some(start) = self.starts.under_way.join_next() => Err(start),

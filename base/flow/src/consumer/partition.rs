@@ -50,7 +50,10 @@ impl Partition {
     ) -> Result<Self, Failure> {
         let mut read = task.shared.db.read().await?;
         let marks = offsets::high_water(&mut read, &task.grp, topic, offset.partition).await?;
-        let high: HashMap<String, i64> = marks.into_iter().collect();
+        let mut high: HashMap<String, i64> = marks.into_iter().collect();
+        if planted!(ForgetsHighWater) {
+            high.clear();
+        }
         Ok(Partition {
             topic: topic.clone(),
             fetch_from: offset.next,
@@ -71,6 +74,9 @@ impl Partition {
     /// At the same place as when `before` stopped, it most likely stops again for the same reason; and where the log did not
     /// answer, it most likely still does not.
     pub fn doubts(&mut self, before: &Partition) {
+        if planted!(TrustsMemory) && self.topic == before.topic && self.number() == before.number() {
+            self.ahead = before.ahead.clone();
+        }
         let place = |p: &Partition| (p.topic.clone(), p.number(), p.offset.next, p.offset.epoch);
         if self.topic == before.topic && self.number() == before.number() {
             self.slow = before.slow || before.failures > 0 || before.fetching.is_some();

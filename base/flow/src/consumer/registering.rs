@@ -82,6 +82,16 @@ impl GroupTask {
         }
     }
 
+    /// Tells the log of places that are not committed: for a planted bug.
+    pub(super) async fn tell_of(&self, done: &Done) {
+        for (index, count) in done.iter().filter(|(_, count)| *count > 0) {
+            let partition = &self.partitions[*index];
+            let next = partition.buffer.get(count - 1).map_or(0, |last| last.record.offset + 1);
+            let bus = self.shared.topics.bus();
+            let _ = bus.advise(&self.grp, &partition.topic, partition.number(), next).await;
+        }
+    }
+
     async fn tell(&self, done: &Done) {
         for (index, count) in done.iter().filter(|(_, count)| *count > 0) {
             let partition = &self.partitions[*index];

@@ -84,6 +84,7 @@ impl GroupTask {
         // A partition that came later is read from its beginning.
         let known_topic = stored.iter().any(|o| *o.topic == *place.0);
         let from = if known_topic { StartAt::Earliest } else { self.from };
+        let from = if planted!(StartsLatest) { StartAt::Latest } else { from };
         let bus = self.shared.topics.bus().clone();
         let offset = Offset {
             topic: place.0.to_string(),

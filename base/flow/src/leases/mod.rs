@@ -5,6 +5,7 @@
 mod share;
 
 use crate::Failure;
+use crate::changes::Changes;
 use crate::ctx::Shared;
 use crate::members::Members;
 use crate::storage::leases::{self, Lease, Subject};
@@ -36,7 +37,7 @@ pub(crate) struct Held {
     pub relay: watch::Sender<Option<i64>>,
     pub keeper: watch::Sender<Option<i64>>,
     /// Changes whenever partitions were gained or lost.
-    pub partitions: watch::Sender<u64>,
+    pub partitions: Changes,
     /// Asks for a look: there are new partitions.
     pub look: Notify,
 }
@@ -46,7 +47,7 @@ impl Held {
         Held {
             relay: watch::Sender::new(None),
             keeper: watch::Sender::new(None),
-            partitions: watch::Sender::new(0),
+            partitions: Changes::default(),
             look: Notify::new(),
         }
     }
@@ -78,7 +79,7 @@ pub(crate) async fn run(shared: Arc<Shared>, members: Members, stop: Cancellatio
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            _ = changes.changed() => {}
+            () = changes.changed() => {}
             () = shared.held.look.notified() => {}
             () = tokio::time::sleep(POLL) => {}
         }
@@ -168,7 +169,7 @@ async fn learn(shared: &Shared, mine: &mut BTreeSet<(Subject, i64)>) -> Result<(
         all.iter().filter(|(s, _)| matches!(s, Subject::Partition { .. })).cloned().collect()
     };
     if partitions(&now) != partitions(mine) {
-        shared.held.partitions.send_modify(|n| *n += 1);
+        shared.held.partitions.tell();
     }
     *mine = now;
     Ok(())

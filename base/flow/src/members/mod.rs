@@ -5,12 +5,13 @@ mod store;
 mod watch;
 
 use crate::Failure;
+use crate::changes::{Changed, Changes};
 use artel_message::Time;
 use artel_store::{Db, Lane, Migrations};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch as channel};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -84,7 +85,7 @@ struct Inner {
     seen: Mutex<Vec<Member>>,
     watch: Mutex<Watch>,
     /// Counts changes of who lives.
-    changes: channel::Sender<u64>,
+    changes: Changes,
     withdrawn: AtomicBool,
     withdraws: Notify,
 }
@@ -113,7 +114,7 @@ impl Members {
             clock,
             seen: Mutex::new(vec![myself]),
             watch: Mutex::default(),
-            changes: channel::Sender::new(0),
+            changes: Changes::default(),
             withdrawn: AtomicBool::new(false),
             withdraws: Notify::new(),
         }))
@@ -167,7 +168,7 @@ impl Members {
     }
 
     /// Changes whenever somebody comes, goes, or falls silent.
-    pub(crate) fn changes(&self) -> channel::Receiver<u64> {
+    pub(crate) fn changes(&self) -> Changed {
         self.0.changes.subscribe()
     }
 
@@ -236,7 +237,7 @@ impl Members {
         *seen = members;
         drop(seen);
         if changed {
-            self.0.changes.send_modify(|n| *n += 1);
+            self.0.changes.tell();
         }
     }
 

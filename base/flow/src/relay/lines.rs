@@ -108,7 +108,7 @@ impl Lines {
     pub fn arrive(&mut self, row: Waiting) {
         let line = self.lines.entry((row.message.topic.clone(), row.message.partition)).or_default();
         let free = line.under_way.is_none() && line.behind.is_none() && line.again_at.is_none();
-        if line.held || !free {
+        if (line.held || !free) && !planted!(Overtakes) {
             line.leave(row.turn, row.turn);
         } else {
             line.rest.push_back(row);

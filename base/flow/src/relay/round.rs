@@ -105,7 +105,9 @@ impl Relay {
     pub(super) async fn begin_held(&self) -> Result<Write, Failure> {
         let shared = &self.shared;
         let mut write = shared.begin_own(Lane::Background).await?;
-        if shared.members.shared() && !leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await? {
+        let held = !shared.members.shared()
+            || leases::hold(&mut write, RELAY, shared.node, self.state.epoch).await?;
+        if !held && !planted!(NumbersWithoutLease) {
             write.rollback().await?;
             return Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 });
         }
@@ -138,7 +140,7 @@ impl Relay {
             self.begin_anew();
             return Ok(Vec::new());
         };
-        self.state.doubtful = true;
+        self.state.doubtful = !planted!(ForgetsNumbered);
         write.commit().await?;
         self.state.doubtful = false;
         if let Some(last) = rows.last() {
@@ -157,6 +159,9 @@ impl Relay {
     /// Begins the next append of each partition that is free.
     fn begin_appends(&mut self) {
         for chunk in self.state.lines.next() {
+            if planted!(DeletesBeforeAck) {
+                self.state.unconfirmed.extend(chunk.rows.iter().map(|row| (row.clone(), 0)));
+            }
             let Chunk { place, .. } = &chunk;
             let (place, marks) = (place.clone(), chunk.marks());
             let task = self.state.appends.spawn(append(self.shared.topics.bus().clone(), chunk)).id();

@@ -74,6 +74,13 @@ pub(crate) async fn fence(
     old: &Offset,
     new: &Offset,
 ) -> Result<bool, StoreError> {
+    if planted!(NoFence) {
+        let place = (new.next, grp, old.topic.as_str(), old.partition);
+        write
+            .exec("UPDATE flow_offset SET next = $1 WHERE grp = $2 AND topic = $3 AND partition = $4", place)
+            .await?;
+        return Ok(true);
+    }
     let rows = write
         .exec(
             "UPDATE flow_offset SET next = $1, last_offset = $2, last_id = $3

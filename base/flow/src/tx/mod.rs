@@ -265,6 +265,15 @@ impl Tx {
             storage::outbox::bound(&self.shared, out.messages.len())?;
         }
         let Tx { mut write, shared, slot, .. } = self;
+        #[cfg(feature = "planted")]
+        let out = match planted!(OutboxOutside) {
+            true => {
+                let mut out = out;
+                leave_apart(&shared, std::mem::take(&mut out.messages));
+                out
+            }
+            false => out,
+        };
         storage::timers::insert(&mut write, &out.timers).await?;
         storage::counts::add(&mut write, slot.shard(), &out.counted).await?;
         let mut sent = Sent { timers: !out.timers.is_empty(), groups: out.groups, ..Sent::default() };
@@ -290,4 +299,18 @@ impl Tx {
             tracing::debug!(%error, "rollback failed; the connection is thrown away");
         }
     }
+}
+
+/// Messages in a transaction of their own: for planted bugs.
+pub(crate) fn leave_apart(shared: &Arc<Shared>, messages: Vec<Outgoing>) {
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        if let Ok(mut write) = shared.db.begin(Lane::Background).await {
+            let (numbering, mut sent) = (Numbering::of(&shared.db), Sent::default());
+            let inserted = storage::outbox::insert(&mut write, numbering, messages, &mut sent).await;
+            if inserted.is_ok() && write.commit().await.is_ok() {
+                shared.committed(sent);
+            }
+        }
+    });
 }

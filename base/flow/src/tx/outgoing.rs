@@ -148,7 +148,12 @@ impl Tx {
         };
         let key = draft.key.or_else(|| draft.keyed.then(|| Bytes::from(id.to_string())));
         let spread = key.as_deref().unwrap_or(id.as_bytes());
-        let partition = artel_bus::partition::of_key(spread, known.partitions);
+        let mut partition = artel_bus::partition::of_key(spread, known.partitions);
+        if planted!(OtherPartition) {
+            let sum: usize =
+                self.shared.node.as_bytes().iter().chain(spread).map(|byte| usize::from(*byte)).sum();
+            partition = u32::try_from(sum).unwrap_or(0) % known.partitions;
+        }
         let envelope = Envelope {
             id,
             name: draft.name.to_owned(),

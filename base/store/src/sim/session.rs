@@ -2,11 +2,11 @@
 
 use super::rows::{self, SimRow};
 use super::{Handle, IDLE, SimDeed, SimPlan, SimStep, Snapshot, Writer, lost};
-use crate::{Engine, Lane, StoreError, Value};
 use crate::sql::{ROWS, Template};
+use crate::{Engine, Lane, StoreError, Value};
 use futures::FutureExt;
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 pub(crate) struct Session {
     handle: Arc<Handle>,
@@ -84,6 +84,8 @@ impl Session {
                     self.end();
                     std::future::pending().await
                 }
+                // Nothing is open yet that the server could end.
+                SimPlan::Later(later) if deed == SimDeed::Begin && !after => later.await,
                 SimPlan::Later(mut later) => match tokio::time::timeout(IDLE, &mut later).await {
                     Ok(plan) => plan,
                     Err(_) => {
@@ -149,10 +151,7 @@ impl Session {
         self.turn().await?;
         if self.writes {
             let state = self.handle.database.state();
-            state
-                .main
-                .execute_batch("COMMIT")
-                .map_err(|error| rows::failure(self.handle.name(), &error))?;
+            state.main.execute_batch("COMMIT").map_err(|error| rows::failure(self.handle.name(), &error))?;
         }
         // Everybody sees it from here on, whether this session is told or not.
         self.end();

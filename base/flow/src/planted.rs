@@ -1,0 +1,87 @@
+//! Bugs on purpose, for the simulation to find: each switch breaks one rule of the durable flow. Only in builds of the feature
+//! `planted`, which no program has; and there only in the thread that plants one.
+
+use std::cell::Cell;
+
+/// A rule that is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    /// The place of a group is committed before its handlers' work.
+    OffsetBeforeState,
+    /// A fence takes the place whoever has it, and wherever it stands.
+    NoFence,
+    /// What is known of the sources is not read when a partition is taken up.
+    ForgetsHighWater,
+    /// What is known of the sources is not written.
+    HighWaterNotStored,
+    /// What a partition knew of its sources in memory outlives a failure.
+    TrustsMemory,
+    /// Messages without a key's own hash: each node has its own idea of where a key belongs.
+    OtherPartition,
+    /// Rows are deleted before the log has them.
+    DeletesBeforeAck,
+    /// Rows that come after a refusal overtake those that were refused.
+    Overtakes,
+    /// The answer of a command leaves in a transaction of its own.
+    ReplyOutside,
+    /// Events leave in a transaction of their own.
+    OutboxOutside,
+    /// A repeat of a request is not known by its key.
+    AnswerNotKept,
+    /// A timer fires whether it is still there or not.
+    TimerNotTaken,
+    /// The log is told of a place before it is committed.
+    AdvisesAhead,
+    /// After a commit of numbers whose outcome is unknown nobody looks for them.
+    ForgetsNumbered,
+    /// A partition whose place is read anew begins where the topic ends.
+    StartsLatest,
+    /// A place stays where the whole batch would have ended, though the attempt ended early.
+    KeepsWholeBatch,
+    /// A relay gives numbers without its lease.
+    NumbersWithoutLease,
+    /// Numbers don't jump at a take-over.
+    NoJump,
+    /// A missing message before this one is not noticed.
+    NoPrevCheck,
+    /// A failing message is passed over.
+    SkipsFailing,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 20] = [
+        Bug::OffsetBeforeState,
+        Bug::NoFence,
+        Bug::ForgetsHighWater,
+        Bug::HighWaterNotStored,
+        Bug::TrustsMemory,
+        Bug::OtherPartition,
+        Bug::DeletesBeforeAck,
+        Bug::Overtakes,
+        Bug::ReplyOutside,
+        Bug::OutboxOutside,
+        Bug::AnswerNotKept,
+        Bug::TimerNotTaken,
+        Bug::AdvisesAhead,
+        Bug::ForgetsNumbered,
+        Bug::StartsLatest,
+        Bug::KeepsWholeBatch,
+        Bug::NumbersWithoutLease,
+        Bug::NoJump,
+        Bug::NoPrevCheck,
+        Bug::SkipsFailing,
+    ];
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Breaks one rule for all that runs in this thread; `None` = none.
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+pub(crate) fn is(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
