@@ -88,6 +88,8 @@ impl Relay {
                     return Ok(());
                 }
                 Err(failure @ Failure::Fenced { .. }) => return Err(failure),
+                // All is read again, these marks first: a round that went on would publish what they hold back.
+                Err(failure) if !self.state.unsure.known => return Err(failure),
                 Err(failure) => failure.to_string(),
             },
             Err(error) => error.to_string(),
