@@ -148,7 +148,14 @@ impl SimHook for Hook {
         life.stage.note(life.node, what, if step.sql.is_empty() { step.database } else { step.sql });
         let met = life.meets();
         let fails = fails(&life.stage, &step);
-        let then = move || if fails { SimPlan::Fail } else { SimPlan::Go };
+        // A commit that nobody is told of may take its time in the database.
+        let late = (fails && step.deed == SimDeed::Commit && !step.after && life.stage.strikes(5_000))
+            .then(|| life.stage.chance(|chance| chance.millis(1..2_500)));
+        let then = move || match late {
+            Some(after) => SimPlan::Late(after),
+            None if fails => SimPlan::Fail,
+            None => SimPlan::Go,
+        };
         match met {
             None => then(),
             Some(Met::Death) => SimPlan::Dead,

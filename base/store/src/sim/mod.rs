@@ -13,7 +13,7 @@ pub(crate) use session::Session;
 
 use crate::gate::{Gate, Permit};
 use crate::wake::{Wakes, Woken};
-use crate::{Lane, StoreError};
+use crate::{Lane, StoreError, Value};
 use artel_message::Time;
 use futures::future::BoxFuture;
 use rusqlite::Connection;
@@ -50,6 +50,8 @@ pub enum SimPlan {
     Go,
     /// It fails as when the connection is lost: the transaction is gone. After a commit: it is committed, and nobody is told.
     Fail,
+    /// Of a commit: it fails, and takes effect after so long. Until then readers see what was before, and writers wait.
+    Late(Duration),
     /// Decided later.
     Later(BoxFuture<'static, SimPlan>),
     /// The process has died: nothing of it goes on, and the server ends its session.
@@ -91,6 +93,8 @@ pub(crate) struct Database {
 struct State {
     main: Connection,
     writer: Option<Writer>,
+    /// A commit that its session was not told of is still under way.
+    late: bool,
     /// Reading sessions that have seen something, and what they see.
     readers: BTreeMap<u64, Snapshot>,
 }
@@ -148,7 +152,7 @@ impl SimServer {
             gate: Gate::new(8, 4096),
             wakes: Arc::default(),
             idle: Notify::new(),
-            state: Mutex::new(State { main, writer: None, readers: BTreeMap::new() }),
+            state: Mutex::new(State { main, writer: None, late: false, readers: BTreeMap::new() }),
         });
         self.databases().insert(name.to_owned(), database.clone());
         Ok(database)
@@ -172,7 +176,11 @@ impl SimServer {
 
     /// Whether a transaction that writes is open.
     pub fn is_busy(&self, name: &str) -> bool {
-        self.databases().get(name).is_some_and(|database| database.state().writer.is_some())
+        let busy = |database: &Arc<Database>| {
+            let state = database.state();
+            state.writer.is_some() || state.late
+        };
+        self.databases().get(name).is_some_and(busy)
     }
 
     /// A copy of what is committed. Nobody's transaction may be open.
@@ -277,7 +285,45 @@ impl Database {
     }
 }
 
+/// A statement that was run, to be run again.
+type Done = (String, Vec<Value>);
+
+impl Database {
+    /// Ends the open transaction for its session, and commits it after a while.
+    fn commit_late(self: &Arc<Self>, session: u64, done: Vec<Done>, after: Duration) {
+        let permit = {
+            let mut state = self.state();
+            let Some(writer) = state.writer.take_if(|writer| writer.session == session) else { return };
+            // As in `end`.
+            let _ = state.main.execute_batch("ROLLBACK");
+            state.late = true;
+            writer._permit
+        };
+        self.idle.notify_waiters();
+        let database = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let mut state = database.state();
+            let again = state.again(&database.name, done);
+            state.late = false;
+            drop(state);
+            drop(permit);
+            // Nobody has written meanwhile, so that what succeeded succeeds again.
+            assert!(again.is_ok(), "a late commit of {} failed: {again:?}", database.name);
+        });
+    }
+}
+
 impl State {
+    fn again(&mut self, name: &str, done: Vec<Done>) -> Result<(), StoreError> {
+        self.keep_snapshots(name)?;
+        self.main.execute_batch("BEGIN").map_err(|error| rows::failure(name, &error))?;
+        for (sql, values) in done {
+            rows::query(&self.main, name, &sql, values)?;
+        }
+        self.main.execute_batch("COMMIT").map_err(|error| rows::failure(name, &error))
+    }
+
     /// Gives the readers a copy of what they see, before it changes.
     fn keep_snapshots(&mut self, name: &str) -> Result<(), StoreError> {
         if !self.readers.values().any(|snapshot| matches!(snapshot, Snapshot::Current)) {

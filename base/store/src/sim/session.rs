@@ -7,6 +7,7 @@ use crate::{Engine, Lane, StoreError, Value};
 use futures::FutureExt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 pub(crate) struct Session {
     handle: Arc<Handle>,
@@ -14,6 +15,12 @@ pub(crate) struct Session {
     writes: bool,
     /// The transaction has ended, one way or another.
     ended: bool,
+    /// What a transaction that writes has run.
+    done: Vec<(String, Vec<Value>)>,
+    /// It has run what can't be run again, so that its commit never comes late.
+    scripted: bool,
+    /// Its commit takes effect after so long.
+    late: Option<Duration>,
 }
 
 impl Drop for Session {
@@ -53,7 +60,15 @@ impl Session {
 
     fn new(handle: &Arc<Handle>, writes: bool) -> Session {
         let id = handle.client.server().0.sessions.fetch_add(1, Ordering::Relaxed);
-        Session { handle: handle.clone(), id, writes, ended: false }
+        Session {
+            handle: handle.clone(),
+            id,
+            writes,
+            ended: false,
+            done: Vec::new(),
+            scripted: false,
+            late: None,
+        }
     }
 
     /// Rolls back what is open and lets the next one in.
@@ -76,6 +91,11 @@ impl Session {
         loop {
             plan = match plan {
                 SimPlan::Go => return Ok(()),
+                SimPlan::Late(after) if deed == SimDeed::Commit && self.writes && !self.scripted => {
+                    self.late = Some(after);
+                    return Ok(());
+                }
+                SimPlan::Late(_) => SimPlan::Fail,
                 SimPlan::Fail => {
                     self.end();
                     return Err(lost(self.handle.name()));
@@ -149,6 +169,11 @@ impl Session {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.ask(SimDeed::Commit, "", false).await?;
         self.turn().await?;
+        if let Some(after) = self.late {
+            self.ended = true;
+            self.handle.database.commit_late(self.id, std::mem::take(&mut self.done), after);
+            return Err(lost(self.handle.name()));
+        }
         if self.writes {
             let state = self.handle.database.state();
             state.main.execute_batch("COMMIT").map_err(|error| rows::failure(self.handle.name(), &error))?;
@@ -164,16 +189,30 @@ impl Session {
         Ok(())
     }
 
+    /// Keeps a statement of a transaction that writes, to be run again if the commit comes late.
+    fn keep(&mut self, sql: &str, values: &[Value]) {
+        if self.writes {
+            self.done.push((sql.to_owned(), values.to_vec()));
+        }
+    }
+
     pub async fn run(&mut self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
-        self.statement(sql, |connection, name| rows::run(connection, name, sql, values)).await
+        let kept = values.clone();
+        let count = self.statement(sql, |connection, name| rows::run(connection, name, sql, values)).await?;
+        self.keep(sql, &kept);
+        Ok(count)
     }
 
     pub async fn rows(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<SimRow>, StoreError> {
-        self.statement(sql, |connection, name| rows::query(connection, name, sql, values)).await
+        let kept = values.clone();
+        let rows = self.statement(sql, |connection, name| rows::query(connection, name, sql, values)).await?;
+        self.keep(sql, &kept);
+        Ok(rows)
     }
 
     /// Several statements without parameters, as in a migration.
     pub async fn script(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.scripted = true;
         self.statement(sql, |connection, name| {
             connection.execute_batch(sql).map_err(|error| rows::failure(name, &error))
         })
