@@ -308,6 +308,10 @@ async fn attempt(
         let until = tx.now() + shared.limits.answered;
         answered::keep(tx.write(), asking, true, &reply, until).await?;
     }
+    if planted!(AnswersBeforeCommit) {
+        tokio::spawn(tx.commit());
+        return Ok(reply);
+    }
     tx.commit().await?;
     Ok(reply)
 }

@@ -42,10 +42,22 @@ pub enum Bug {
     NumbersWithoutLease,
     /// A failing message is passed over.
     SkipsFailing,
+    /// Numbers don't jump at a take-over.
+    NoJump,
+    /// A missing message before this one is not noticed.
+    NoPrevCheck,
+    /// An append that nobody confirmed counts as done.
+    UnknownAppendIsDone,
+    /// A request is answered before its work is committed.
+    AnswersBeforeCommit,
+    /// A message that can't be handled yet is given up at the first try.
+    GivesUpAtOnce,
+    /// Rows get their numbers in another order than they were written.
+    NumbersOutOfOrder,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 18] = [
+    pub const ALL: [Bug; 24] = [
         Bug::OffsetBeforeState,
         Bug::NoFence,
         Bug::ForgetsHighWater,
@@ -64,6 +76,12 @@ impl Bug {
         Bug::KeepsWholeBatch,
         Bug::NumbersWithoutLease,
         Bug::SkipsFailing,
+        Bug::NoJump,
+        Bug::NoPrevCheck,
+        Bug::UnknownAppendIsDone,
+        Bug::AnswersBeforeCommit,
+        Bug::GivesUpAtOnce,
+        Bug::NumbersOutOfOrder,
     ];
 }
 

@@ -61,6 +61,7 @@ impl GroupTask {
         loop {
             let tries = match failure.class() {
                 Class::Infrastructure => return Err(failure),
+                Class::NotYet if planted!(GivesUpAtOnce) => 1,
                 Class::NotYet => self.tries(index),
                 Class::Undecodable | Class::Never => 1,
             };

@@ -178,6 +178,9 @@ pub(crate) async fn number(
     if rows.is_empty() {
         return Ok(Some(rows));
     }
+    if planted!(NumbersOutOfOrder) {
+        rows.reverse();
+    }
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
     let (next,): (i64,) =
         write.one("UPDATE flow_seq SET next = next + $1 WHERE id = 1 RETURNING next", (count,)).await?;

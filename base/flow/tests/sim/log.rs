@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -45,11 +46,13 @@ struct State {
 pub struct SimLog {
     pub stage: Arc<Stage>,
     state: Mutex<State>,
+    /// (topic, when): the next append there is confirmed and lost, as by brokers that lose power before they have written.
+    loses: Mutex<Option<(String, Instant)>>,
 }
 
 impl SimLog {
     pub fn new(stage: &Arc<Stage>) -> Arc<SimLog> {
-        Arc::new(SimLog { stage: stage.clone(), state: Mutex::default() })
+        Arc::new(SimLog { stage: stage.clone(), state: Mutex::default(), loses: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,6 +82,20 @@ impl SimLog {
             partition.grown.notify_waiters();
             Ok(base)
         })
+    }
+
+    /// From then on one append to that topic will be lost, though it is confirmed.
+    pub fn lose(&self, topic: &str, after: Duration) {
+        *self.loses.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((topic.to_owned(), Instant::now() + after));
+    }
+
+    /// Whether this append is the one. Where nothing was before, nobody could notice.
+    fn is_lost(&self, topic: &str, partition: u32) -> Result<Option<i64>, BusError> {
+        let end = self.with(topic, partition, |p| Ok(p.end()))?;
+        let mut loses = self.loses.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = loses.take_if(|(of, after)| of == topic && end > 0 && *after <= Instant::now());
+        Ok(lost.map(|_| end))
     }
 
     pub fn partitions(&self, topic: &str) -> u32 {
@@ -191,6 +208,11 @@ impl Log for NodeLog {
         let (stage, count) = (&self.life.stage, u32::try_from(records.len()).unwrap_or(u32::MAX));
         match self.outcome(records.len()) {
             Outcome::Done => {
+                if let Some(end) = self.log.is_lost(topic, partition)? {
+                    stage.note(self.life.node, "LOSES", &format!("{topic}/{partition} {count}"));
+                    stage.count(|counts| counts.lost_tails += 1);
+                    return Ok(Appended::whole(end, count));
+                }
                 let base = self.log.store(topic, partition, &records)?;
                 self.life.pass("appended", topic).await;
                 Ok(Appended::whole(base, count))

@@ -10,6 +10,7 @@ mod oracle;
 mod run;
 mod services;
 mod stage;
+mod trials;
 
 use artel_flow::planted::{Bug, plant};
 use many::{number, plan, run_many, show};

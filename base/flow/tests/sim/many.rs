@@ -1,6 +1,6 @@
 //! Many seeds, on all cores: each run is one thread.
 
-use crate::run::{Plan, Verdict, run};
+use crate::run::{Plan, Trial, Verdict, run};
 use crate::stage::Weather;
 use std::fmt;
 use std::io::Write as _;
@@ -24,7 +24,12 @@ const WEATHER: Weather = Weather {
 pub fn plan(seed: u64) -> Plan {
     let shared = seed % 5 != 0;
     let nodes = if shared { 2 + (seed % 2) as usize } else { 1 };
-    Plan { seed, nodes, shared, requests: 80, weather: WEATHER }
+    let trial = match seed % 20 {
+        3 | 10 | 13 => Trial::Restored,
+        7 | 17 => Trial::LostTail,
+        _ => Trial::None,
+    };
+    Plan { seed, nodes, shared, requests: 80, trial, weather: WEATHER }
 }
 
 /// What came of many.

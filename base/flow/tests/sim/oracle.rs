@@ -3,7 +3,7 @@
 use crate::run::World;
 use crate::services::NAMES;
 use artel_store::Row;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use uuid::Uuid;
 
@@ -140,8 +140,14 @@ pub fn judge(world: &World) {
     }
     for (name, what) in TRAILS {
         let there = effects(world, name, what);
-        once(world, what, &made.iter().map(|thing| thing.id).collect::<Vec<_>>(), &there);
-        in_order(what, world, &there);
+        if world.stage.counts().restores > 0 {
+            at_least_once(world, what, &made, there);
+        } else if world.stage.counts().lost_tails > 0 {
+            as_far_as_told(world, what, &made, &there);
+        } else {
+            once(world, what, &made.iter().map(|thing| thing.id).collect::<Vec<_>>(), &there);
+            in_order(what, world, &there);
+        }
     }
     let rings: Vec<Uuid> = made.iter().filter(|thing| thing.n % 4 == 0).map(|thing| thing.id).collect();
     once(world, "ring", &rings, &effects(world, "ann", "ring"));
@@ -157,6 +163,39 @@ pub fn judge(world: &World) {
     }
     let records = world.log.ends().iter().map(|(_, _, _, end)| u64::try_from(*end).unwrap_or(0)).sum();
     world.stage.count(|counts| counts.messages = records);
+}
+
+/// Where the log has lost what it had confirmed, consumers stop there and say so.
+pub fn may_stand_still(world: &World) -> bool {
+    let says_so = |trouble: &String| trouble.contains("are missing; nothing is skipped");
+    world.stage.counts().lost_tails > 0 && world.troubles().iter().any(says_so)
+}
+
+/// After a restore nothing that is there now was lost, and its order is kept. What came after the copy and is gone has left its
+/// trail elsewhere, and what waited in the outbox of the copy comes twice.
+fn at_least_once(world: &World, what: &str, made: &[Thing], there: Vec<Thing>) {
+    let wanted: BTreeSet<(Uuid, i64)> = made.iter().map(|thing| (thing.id, thing.n)).collect();
+    let mut seen = BTreeSet::new();
+    // The last of each: the others may be of what is gone.
+    let last = there.into_iter().rev().filter(|thing| {
+        let known = (thing.id, thing.n);
+        wanted.contains(&known) && seen.insert(known)
+    });
+    let mut last: Vec<Thing> = last.collect();
+    last.reverse();
+    once(world, what, &made.iter().map(|thing| thing.id).collect::<Vec<_>>(), &last);
+    in_order(what, world, &last);
+}
+
+/// After a loss in the log: no thing twice, none before what came before it; and where something is missing, somebody says so.
+fn as_far_as_told(world: &World, what: &str, made: &[Thing], there: &[Thing]) {
+    let mut ids: Vec<Uuid> = made.iter().map(|thing| thing.id).collect();
+    if may_stand_still(world) {
+        let seen: BTreeSet<Uuid> = there.iter().map(|thing| thing.id).collect();
+        ids.retain(|id| seen.contains(id));
+    }
+    once(world, what, &ids, there);
+    in_order(what, world, there);
 }
 
 /// Each of them exactly once, and nothing else.

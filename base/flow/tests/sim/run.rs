@@ -5,6 +5,7 @@ use crate::log::{NodeLog, SimLog};
 use crate::oracle::{self, Acked};
 use crate::services::{self, Make, NAMES, Noted};
 use crate::stage::{Counts, Stage, Weather};
+use crate::trials;
 use artel_bus::{Received, partition};
 use artel_flow::{Asked, Clock, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime};
 use artel_message::{Envelope, Event, Headers, Message, Time};
@@ -19,6 +20,16 @@ use uuid::Uuid;
 const LOAD: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_secs(180);
 
+/// What becomes of a run beside faults that leave nothing behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    None,
+    /// The database of `ann` goes back to what it was a while ago.
+    Restored,
+    /// The log confirms messages of `ann` and loses them.
+    LostTail,
+}
+
 /// What a run is like.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -27,6 +38,7 @@ pub struct Plan {
     /// Several nodes on one database; otherwise one at a time.
     pub shared: bool,
     pub requests: u64,
+    pub trial: Trial,
     pub weather: Weather,
 }
 
@@ -58,6 +70,7 @@ pub struct World {
     pub server: SimServer,
     pub log: Arc<SimLog>,
     nodes: Vec<Mutex<Option<Arc<Runtime>>>>,
+    pub lives: Vec<Mutex<Option<Arc<Life>>>>,
     pub acked: Mutex<Vec<Acked>>,
     pub foreign: Mutex<Vec<Uuid>>,
 }
@@ -72,6 +85,7 @@ pub fn run(plan: Plan) -> Verdict {
             server: SimServer::new(),
             log: SimLog::new(&stage),
             nodes: (0..plan.nodes).map(|_| Mutex::new(None)).collect(),
+            lives: (0..plan.nodes).map(|_| Mutex::new(None)).collect(),
             acked: Mutex::default(),
             foreign: Mutex::default(),
             stage,
@@ -88,6 +102,11 @@ impl World {
         }
         tokio::spawn(self.clone().watch_leases());
         tokio::spawn(self.clone().take_leaders());
+        match self.plan.trial {
+            Trial::None => {}
+            Trial::Restored => drop(tokio::spawn(trials::restore(self.clone()))),
+            Trial::LostTail => trials::lose_tail(&self),
+        }
         let callers: Vec<_> = (0..4).map(|caller| tokio::spawn(self.clone().call(caller))).collect();
         let stranger = tokio::spawn(self.clone().stranger());
         tokio::time::sleep(LOAD + LOAD / 2).await;
@@ -97,16 +116,15 @@ impl World {
             let _ = caller.await;
         }
         let _ = stranger.await;
-        let at_rest = tokio::time::timeout(REST, async {
+        let patience = if self.stage.counts().lost_tails > 0 { REST / 4 } else { REST };
+        let at_rest = tokio::time::timeout(patience, async {
             while !oracle::is_done(&self) {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
-        if at_rest.await.is_err() {
+        if at_rest.await.is_err() && !oracle::may_stand_still(&self) {
             self.stage.broke(format!("not at rest after {REST:?}: {}", oracle::what_is_open(&self)));
-            for runtime in self.running() {
-                runtime.troubles().into_iter().for_each(|trouble| self.stage.broke(trouble));
-            }
+            self.troubles().into_iter().for_each(|trouble| self.stage.broke(trouble));
         }
         // What is still under way may come twice.
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -118,6 +136,11 @@ impl World {
             broken: self.stage.broken(),
             lines: self.stage.lines(),
         }
+    }
+
+    /// What the nodes that run say of themselves.
+    pub fn troubles(&self) -> Vec<String> {
+        self.running().iter().flat_map(|runtime| runtime.troubles()).collect()
     }
 
     fn running(&self) -> Vec<Arc<Runtime>> {
@@ -135,6 +158,7 @@ impl World {
         loop {
             lives += 1;
             let life = Life::begin(&self.stage, node, &self.server, self.plan.shared);
+            *self.lives[node].lock().unwrap_or_else(PoisonError::into_inner) = Some(life.clone());
             self.stage.note(node, "STARTS", &lives.to_string());
             let started = tokio::select! {
                 biased;

@@ -136,7 +136,13 @@ async fn made(tx: &mut Tx, made: Made) -> Result<(), Fault> {
     leave(tx, "made", made.id, &made.key, made.n).await?;
     let command = tx.send(Work { key: made.key.clone(), n: made.n, id: made.id });
     let row = (command, made.id, made.key, made.n);
-    tx.exec("INSERT INTO asked (command, id, key, n) VALUES ($1, $2, $3, $4)", row).await?;
+    // A restored database sends what it had sent already once more, under the same ids.
+    tx.exec(
+        "INSERT INTO asked (command, id, key, n) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (command) DO UPDATE SET id = excluded.id, key = excluded.key, n = excluded.n",
+        row,
+    )
+    .await?;
     Ok(())
 }
 

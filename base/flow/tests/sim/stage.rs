@@ -46,6 +46,8 @@ pub struct Counts {
     pub unknown_commits: u64,
     pub unknown_appends: u64,
     pub restores: u64,
+    /// Appends that were confirmed, and of which nothing is there.
+    pub lost_tails: u64,
 }
 
 struct Inner {
