@@ -265,20 +265,15 @@ impl Tx {
             storage::outbox::bound(&self.shared, out.messages.len())?;
         }
         let Tx { mut write, shared, slot, .. } = self;
-        #[cfg(feature = "planted")]
-        let out = match planted!(OutboxOutside) {
-            true => {
-                let mut out = out;
-                leave_apart(&shared, std::mem::take(&mut out.messages));
-                out
-            }
-            false => out,
-        };
+        let mut messages = out.messages;
+        if planted!(OutboxOutside) {
+            leave_apart(&shared, std::mem::take(&mut messages));
+        }
         storage::timers::insert(&mut write, &out.timers).await?;
         storage::counts::add(&mut write, slot.shard(), &out.counted).await?;
         let mut sent = Sent { timers: !out.timers.is_empty(), groups: out.groups, ..Sent::default() };
         sent.adopted = out.adopted;
-        storage::outbox::insert(&mut write, Numbering::of(&shared.db), out.messages, &mut sent).await?;
+        storage::outbox::insert(&mut write, Numbering::of(&shared.db), messages, &mut sent).await?;
         write.commit().await?;
         shared.committed(sent);
         Ok(())

@@ -5,7 +5,7 @@ use crate::stage::Stage;
 use artel_message::Time;
 use artel_store::{SimClient, SimDeed, SimHook, SimPlan, SimServer, SimStep};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -35,7 +35,8 @@ impl Life {
             death: Notify::new(),
             client: OnceLock::new(),
         });
-        let _ = life.client.set(server.client(Arc::new(Hook(life.clone())), shared));
+        let hook = Hook { life: Arc::downgrade(&life), stage: stage.clone() };
+        let _ = life.client.set(server.client(Arc::new(hook), shared));
         life
     }
 
@@ -128,14 +129,15 @@ enum Met {
     Wait(Instant),
 }
 
-struct Hook(Arc<Life>);
+/// Not an owner of the life, which owns its client and so this.
+struct Hook {
+    life: Weak<Life>,
+    stage: Arc<Stage>,
+}
 
 impl SimHook for Hook {
     fn step(&self, step: SimStep<'_>) -> SimPlan {
-        let life = &self.0;
-        if life.is_dead() {
-            return SimPlan::Dead;
-        }
+        let Some(life) = self.life.upgrade().filter(|life| !life.is_dead()) else { return SimPlan::Dead };
         let what = match (step.deed, step.after) {
             (SimDeed::Begin, false) => "begins",
             (SimDeed::Begin, true) => "began",
@@ -159,18 +161,15 @@ impl SimHook for Hook {
         match met {
             None => then(),
             Some(Met::Death) => SimPlan::Dead,
-            Some(Met::Wait(until)) => {
-                let life = life.clone();
-                SimPlan::Later(Box::pin(async move {
-                    tokio::time::sleep_until(until).await;
-                    if life.is_dead() { SimPlan::Dead } else { then() }
-                }))
-            }
+            Some(Met::Wait(until)) => SimPlan::Later(Box::pin(async move {
+                tokio::time::sleep_until(until).await;
+                if life.is_dead() { SimPlan::Dead } else { then() }
+            })),
         }
     }
 
     fn now(&self) -> Time {
-        self.0.stage.clock.now()
+        self.stage.clock.now()
     }
 }
 

@@ -13,19 +13,20 @@ mod stage;
 mod trials;
 
 use artel_flow::planted::{Bug, plant};
-use many::{number, plan, run_many, show};
+use many::{number, on_all_cores, plan, run_many, show};
 use run::run;
 use stage::Stage;
 
-/// As many as take a minute or so on two cores.
-const SEEDS: u64 = 400;
+/// As many as take a minute or two on two cores.
+const SEEDS: u64 = 1_000;
 /// A planted bug has to be found among so many.
 const SEARCH: u64 = 150;
 
 #[test]
 fn the_same_seed_is_the_same_run() {
     Stage::keep_lines(true);
-    for seed in [1, 2, 5] {
+    // A calm one, one on a database of its own, one whose log loses something, one whose database goes back.
+    for seed in [1, 5, 7, 13] {
         let (first, again) = (run(plan(seed)), run(plan(seed)));
         if let Some(at) = first.lines.iter().zip(&again.lines).position(|(a, b)| a != b) {
             let from = at.saturating_sub(30);
@@ -46,7 +47,8 @@ fn every_seed_keeps_every_promise() {
         assert_eq!(verdict.broken, Vec::<String>::new());
         return;
     }
-    let done = run_many(1..1 + number("ARTEL_SIM_SEEDS").unwrap_or(SEEDS));
+    let from = number("ARTEL_SIM_FROM").unwrap_or(1);
+    let done = run_many(from..from + number("ARTEL_SIM_SEEDS").unwrap_or(SEEDS));
     println!("{done}");
     done.failed.iter().for_each(show);
     let failed: Vec<u64> = done.failed.iter().map(|verdict| verdict.seed).collect();
@@ -55,30 +57,41 @@ fn every_seed_keeps_every_promise() {
         "seeds {failed:?} failed; cargo xtask simulate --seed {} shows one",
         failed[0]
     );
-    assert!(done.counted >= done.seeds / 2, "too many seeds prove too little: {done}");
+    assert!(done.seeds < 50 || done.counted * 5 >= done.seeds * 4, "too many seeds prove too little: {done}");
 }
 
 /// The rules of the flow are held by the simulation as a whole: it finds whoever breaks one, without knowing of it.
 #[test]
 fn every_planted_bug_is_found() {
     let only = std::env::var("ARTEL_SIM_BUG").ok();
-    let mut missed = Vec::new();
-    for bug in Bug::ALL.into_iter().filter(|bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}")))
-    {
-        let mut tries = Vec::new();
-        // Three searches from different seeds, of which the middle one counts.
-        for from in [1, 10_001, 20_001] {
-            plant(Some(bug));
-            let found = (from..from + SEARCH).find(|seed| !run(plan(*seed)).broken.is_empty());
-            plant(None);
-            tries.extend(found.map(|seed| seed - from + 1));
-        }
+    let wanted = |bug: &Bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}"));
+    let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(wanted).collect();
+    assert!(!bugs.is_empty(), "{only:?} is no planted bug; there are {:?}", Bug::ALL);
+    // Searches from different seeds, of which the middle one counts.
+    let starts: &[u64] =
+        if number("ARTEL_SIM_PLANTED").is_some() { &[1, 10_001, 20_001, 30_001, 40_001] } else { &[1] };
+    let found = on_all_cores(&bugs, |bug| {
+        let mut tries: Vec<u64> = starts.iter().map(|from| search(*bug, *from)).collect();
         tries.sort_unstable();
-        let median = tries.get(1);
-        println!("| {bug:?} | {} |", median.map_or("not found".to_owned(), u64::to_string));
-        if median.is_none() {
-            missed.push(bug);
-        }
+        tries
+    });
+    println!("| planted bug | seeds until it is found: median | least | most |");
+    for (bug, tries) in bugs.iter().zip(&found) {
+        println!("| {bug:?} | {} | {} | {} |", tries[tries.len() / 2], tries[0], tries[tries.len() - 1]);
     }
+    let missed: Vec<&Bug> = bugs
+        .iter()
+        .zip(&found)
+        .filter(|(_, tries)| tries[tries.len() / 2] > SEARCH)
+        .map(|(bug, _)| bug)
+        .collect();
     assert!(missed.is_empty(), "{missed:?} not found in {SEARCH} seeds");
+}
+
+/// How many seeds it takes; one more than the search has where it finds nothing.
+fn search(bug: Bug, from: u64) -> u64 {
+    plant(Some(bug));
+    let found = (from..from + SEARCH).find(|seed| !run(plan(*seed)).broken.is_empty());
+    plant(None);
+    found.map_or(SEARCH + 1, |seed| seed - from + 1)
 }

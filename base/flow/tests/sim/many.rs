@@ -2,10 +2,11 @@
 
 use crate::run::{Plan, Trial, Verdict, run};
 use crate::stage::Weather;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -70,15 +71,36 @@ pub fn show(verdict: &Verdict) {
     verdict.broken.iter().for_each(|broken| println!("  {broken}"));
 }
 
+/// Does the work for each of them, several beside each other; the results in their order.
+pub fn on_all_cores<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..cores() {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = all.get(index) else { return };
+                    let result = work(item);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).insert(index, result);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Runs them all, and keeps those that failed.
 pub fn run_many(seeds: Range<u64>) -> Done {
     let (next, all, begun) = (AtomicU64::new(seeds.start), seeds.end - seeds.start, Instant::now());
     let empty = Done { seeds: all, counted: 0, failed: Vec::new(), took: Duration::ZERO, sums: [0; 6] };
     let done = Mutex::new(empty);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let watched = number("ARTEL_SIM_PROGRESS").is_some();
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..cores() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -297,7 +297,7 @@ impl World {
     async fn watch_leases(self: Arc<World>) {
         let mut before: BTreeMap<String, (Option<Uuid>, bool)> = BTreeMap::new();
         loop {
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
             for (what, owner) in oracle::owners(&self) {
                 let was = before.get(&what).and_then(|(owner, _)| *owner);
                 if let (Some(was), Some(now)) = (was, owner)

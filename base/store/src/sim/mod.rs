@@ -330,9 +330,9 @@ impl State {
             return Ok(());
         }
         let failed = |error: rusqlite::Error| rows::failure(name, &error);
-        let copy = self.main.serialize("main").map_err(failed)?.to_vec();
+        let copy = self.main.serialize("main").map_err(failed)?;
         let mut kept = Connection::open_in_memory().map_err(failed)?;
-        kept.deserialize_read_exact("main", copy.as_slice(), copy.len(), true).map_err(failed)?;
+        kept.deserialize_read_exact("main", &copy[..], copy.len(), true).map_err(failed)?;
         let kept = Arc::new(Mutex::new(kept));
         for snapshot in self.readers.values_mut() {
             if matches!(snapshot, Snapshot::Current) {
