@@ -46,15 +46,15 @@ pub fn run(root: &Path, args: &Args) -> Result<bool> {
 
 fn variables(args: &Args) -> Vec<(&'static str, String)> {
     if args.planted {
-        let bug = args.bug.iter().map(|bug| ("ARTEL_SIM_BUG", bug.clone()));
-        return bug.chain([("ARTEL_SIM_PLANTED", "1".to_owned())]).collect();
+        let bug = args.bug.iter().map(|bug| ("ARTEL_TEST_SIM_BUG", bug.clone()));
+        return bug.chain([("ARTEL_TEST_SIM_PLANTED", "1".to_owned())]).collect();
     }
     match (args.seeds, args.seed) {
-        (None, Some(seed)) => vec![("ARTEL_SIM_SEED", seed.to_string())],
+        (None, Some(seed)) => vec![("ARTEL_TEST_SIM_SEED", seed.to_string())],
         (seeds, from) => vec![
-            ("ARTEL_SIM_SEEDS", seeds.unwrap_or(DEFAULT_SEEDS).to_string()),
-            ("ARTEL_SIM_FROM", from.unwrap_or(1).to_string()),
-            ("ARTEL_SIM_PROGRESS", "1".to_owned()),
+            ("ARTEL_TEST_SIM_SEEDS", seeds.unwrap_or(DEFAULT_SEEDS).to_string()),
+            ("ARTEL_TEST_SIM_FROM", from.unwrap_or(1).to_string()),
+            ("ARTEL_TEST_SIM_PROGRESS", "1".to_owned()),
         ],
     }
 }

@@ -35,7 +35,7 @@ mod members;
 mod metrics;
 mod outbound;
 mod peers;
-#[cfg(feature = "planted")]
+#[cfg(any(test, feature = "planted"))]
 pub mod planted;
 mod read;
 mod registry;

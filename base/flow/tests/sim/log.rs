@@ -1,7 +1,7 @@
 //! A log in memory that outlives the nodes, with what a cluster of brokers may do to whoever uses it.
 
 use crate::life::Life;
-use crate::stage::Stage;
+use crate::stage::{Stage, pass};
 use artel_bus::{
     Appended, Bounds, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
     TopicSpec, Topics,
@@ -231,7 +231,7 @@ impl Log for NodeLog {
                 stage.count(|counts| counts.unknown_appends += 1);
                 let (log, topic_of) = (self.log.clone(), topic.to_owned());
                 tokio::spawn(async move {
-                    tokio::time::sleep(wait).await;
+                    pass(wait).await;
                     let _ = log.store(&topic_of, partition, &records);
                 });
                 Err(away(topic, partition))

@@ -39,7 +39,7 @@ fn the_same_seed_is_the_same_run() {
 
 #[test]
 fn every_seed_keeps_every_promise() {
-    if let Some(seed) = number("ARTEL_SIM_SEED") {
+    if let Some(seed) = number("ARTEL_TEST_SIM_SEED") {
         Stage::keep_lines(true);
         let verdict = run(plan(seed));
         verdict.lines.iter().for_each(|line| println!("{line}"));
@@ -47,8 +47,8 @@ fn every_seed_keeps_every_promise() {
         assert_eq!(verdict.broken, Vec::<String>::new());
         return;
     }
-    let from = number("ARTEL_SIM_FROM").unwrap_or(1);
-    let done = run_many(from..from + number("ARTEL_SIM_SEEDS").unwrap_or(SEEDS));
+    let from = number("ARTEL_TEST_SIM_FROM").unwrap_or(1);
+    let done = run_many(from..from + number("ARTEL_TEST_SIM_SEEDS").unwrap_or(SEEDS));
     println!("{done}");
     done.failed.iter().for_each(show);
     let failed: Vec<u64> = done.failed.iter().map(|verdict| verdict.seed).collect();
@@ -63,13 +63,13 @@ fn every_seed_keeps_every_promise() {
 /// The rules of the flow are held by the simulation as a whole: it finds whoever breaks one, without knowing of it.
 #[test]
 fn every_planted_bug_is_found() {
-    let only = std::env::var("ARTEL_SIM_BUG").ok();
+    let only = std::env::var("ARTEL_TEST_SIM_BUG").ok();
     let wanted = |bug: &Bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}"));
     let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(wanted).collect();
     assert!(!bugs.is_empty(), "{only:?} is no planted bug; there are {:?}", Bug::ALL);
     // Searches from different seeds, of which the middle one counts.
     let starts: &[u64] =
-        if number("ARTEL_SIM_PLANTED").is_some() { &[1, 10_001, 20_001, 30_001, 40_001] } else { &[1] };
+        if number("ARTEL_TEST_SIM_PLANTED").is_some() { &[1, 10_001, 20_001, 30_001, 40_001] } else { &[1] };
     let found = on_all_cores(&bugs, |bug| {
         let mut tries: Vec<u64> = starts.iter().map(|from| search(*bug, *from)).collect();
         tries.sort_unstable();

@@ -98,7 +98,7 @@ pub fn run_many(seeds: Range<u64>) -> Done {
     let (next, all, begun) = (AtomicU64::new(seeds.start), seeds.end - seeds.start, Instant::now());
     let empty = Done { seeds: all, counted: 0, failed: Vec::new(), took: Duration::ZERO, sums: [0; 6] };
     let done = Mutex::new(empty);
-    let watched = number("ARTEL_SIM_PROGRESS").is_some();
+    let watched = number("ARTEL_TEST_SIM_PROGRESS").is_some();
     std::thread::scope(|scope| {
         for _ in 0..cores() {
             scope.spawn(|| {

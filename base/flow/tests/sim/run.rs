@@ -4,7 +4,7 @@ use crate::life::{Life, PATIENCE};
 use crate::log::{NodeLog, SimLog};
 use crate::oracle::{self, Acked};
 use crate::services::{self, Make, NAMES, Noted};
-use crate::stage::{Counts, Stage, Weather};
+use crate::stage::{Counts, Stage, Weather, pass};
 use crate::trials;
 use artel_bus::{Received, partition};
 use artel_flow::{Asked, Clock, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime};
@@ -109,7 +109,7 @@ impl World {
         }
         let callers: Vec<_> = (0..4).map(|caller| tokio::spawn(self.clone().call(caller))).collect();
         let stranger = tokio::spawn(self.clone().stranger());
-        tokio::time::sleep(LOAD + LOAD / 2).await;
+        pass(LOAD + LOAD / 2).await;
         self.stage.end_faults();
         self.stage.note(97, "PEACE", "");
         for caller in callers {
@@ -119,7 +119,7 @@ impl World {
         let patience = if self.stage.counts().lost_tails > 0 { REST / 4 } else { REST };
         let at_rest = tokio::time::timeout(patience, async {
             while !oracle::is_done(&self) {
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                pass(Duration::from_millis(500)).await;
             }
         });
         if at_rest.await.is_err() && !oracle::may_stand_still(&self) {
@@ -127,7 +127,7 @@ impl World {
             self.troubles().into_iter().for_each(|trouble| self.stage.broke(trouble));
         }
         // What is still under way may come twice.
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        pass(Duration::from_secs(10)).await;
         oracle::judge(&self);
         Verdict {
             seed: self.plan.seed,
@@ -179,7 +179,7 @@ impl World {
                     tokio::select! {
                         biased;
                         () = life.death.notified() => {}
-                        () = tokio::time::sleep(stays), if leaves => {
+                        () = pass(stays), if leaves => {
                             self.stage.note(node, "STOPS", "");
                             tokio::select! {
                                 biased;
@@ -195,7 +195,7 @@ impl World {
             let away = self.stage.chance(|chance| {
                 if chance.once_in(5_000) { chance.millis(10..500) } else { chance.millis(500..8_000) }
             });
-            tokio::time::sleep(away).await;
+            pass(away).await;
         }
     }
 
@@ -233,12 +233,12 @@ impl World {
                 let mean = LOAD.as_millis() as u64 / (self.plan.requests / 4).max(1);
                 (chance.millis(0..mean * 2), format!("k{}", chance.range(0..5)))
             });
-            tokio::time::sleep(pause).await;
+            pass(pause).await;
             let request = format!("{caller}.{ordinal}");
             for _ in 0..6 {
                 let candidates = self.running();
                 let Some(runtime) = self.stage.chance(|chance| chance.pick(&candidates).cloned()) else {
-                    tokio::time::sleep(Duration::from_millis(700)).await;
+                    pass(Duration::from_millis(700)).await;
                     continue;
                 };
                 let asked = Asked::by("caller").key(Some(request.clone()));
@@ -249,7 +249,7 @@ impl World {
                     self.acked.lock().unwrap_or_else(PoisonError::into_inner).push(acked);
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                pass(Duration::from_millis(200)).await;
             }
         }
     }
@@ -258,7 +258,7 @@ impl World {
     async fn stranger(self: Arc<World>) {
         for n in 0..30 {
             let pause = self.stage.chance(|chance| chance.millis(100..1_200));
-            tokio::time::sleep(pause).await;
+            pass(pause).await;
             let count = self.log.partitions(Noted::TOPIC);
             if count == 0 {
                 continue;
@@ -297,7 +297,7 @@ impl World {
     async fn watch_leases(self: Arc<World>) {
         let mut before: BTreeMap<String, (Option<Uuid>, bool)> = BTreeMap::new();
         loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            pass(Duration::from_millis(500)).await;
             for (what, owner) in oracle::owners(&self) {
                 let was = before.get(&what).and_then(|(owner, _)| *owner);
                 if let (Some(was), Some(now)) = (was, owner)
@@ -320,7 +320,7 @@ impl World {
     async fn take_leaders(self: Arc<World>) {
         while self.stage.has_faults() {
             let pause = self.stage.chance(|chance| chance.millis(200..3_000));
-            tokio::time::sleep(pause).await;
+            pass(pause).await;
             if self.stage.strikes(self.plan.weather.leaderless) {
                 self.log.lose_a_leader();
             }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -18,6 +19,11 @@ thread_local! {
     /// Handlers are functions and hold nothing; a run is one thread.
     static HERE: RefCell<Option<Arc<Stage>>> = const { RefCell::new(None) };
     static LINES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Time goes by in the run. It is simulated: nobody waits for it.
+pub async fn pass(by: Duration) {
+    tokio::time::sleep_until(Instant::now() + by).await;
 }
 
 /// How often faults come, of 10,000 steps unless it says otherwise.

@@ -2,6 +2,7 @@
 
 use crate::run::World;
 use crate::services::Made;
+use crate::stage::pass;
 use artel_message::Event;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -12,12 +13,12 @@ const RESTORED: &str = "ann";
 pub async fn restore(world: Arc<World>) {
     let stage = &world.stage;
     let (copied, later) = stage.chance(|chance| (chance.millis(3_000..9_000), chance.millis(1_000..9_000)));
-    tokio::time::sleep(copied).await;
+    pass(copied).await;
     while world.server.is_busy(RESTORED) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pass(Duration::from_millis(1)).await;
     }
     let copy = world.server.copy(RESTORED).expect("a copy");
-    tokio::time::sleep(later).await;
+    pass(later).await;
     loop {
         for slot in &world.lives {
             let life = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -27,7 +28,7 @@ pub async fn restore(world: Arc<World>) {
         if !world.server.is_busy(RESTORED) {
             break;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pass(Duration::from_millis(50)).await;
     }
     stage.note(96, "RESTORES", RESTORED);
     world.server.restore(RESTORED, &copy).expect("restored");
