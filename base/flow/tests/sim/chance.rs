@@ -7,7 +7,7 @@ pub struct Chance(u64);
 
 impl Chance {
     pub fn new(seed: u64) -> Chance {
-        Chance(seed ^ 0x5eed_0f_a57e1)
+        Chance(seed ^ 0x05ee_d0fa_57e1)
     }
 
     pub fn next(&mut self) -> u64 {

@@ -23,7 +23,7 @@ const WEATHER: Weather = Weather {
 
 /// What a seed stands for.
 pub fn plan(seed: u64) -> Plan {
-    let shared = seed % 5 != 0;
+    let shared = !seed.is_multiple_of(5);
     let nodes = if shared { 2 + (seed % 2) as usize } else { 1 };
     let trial = match seed % 20 {
         3 | 10 | 13 => Trial::Restored,

@@ -103,7 +103,7 @@ async fn leave(tx: &mut Tx, what: &str, id: Uuid, key: &str, n: i64) -> Result<(
 
 /// Some things don't work at first.
 fn shy(id: Uuid) -> Result<(), Fault> {
-    if id.as_u128() % 9 == 0 && Stage::here().attempt(id) < 3 {
+    if id.as_u128().is_multiple_of(9) && Stage::here().attempt(id) < 3 {
         return Err(Fault::not_found("not yet"));
     }
     Ok(())
