@@ -1,5 +1,6 @@
 //! The command line as types; clap reads the comments.
 
+pub use crate::cli_failed::{Audit, Dead, DeadStep, Filter, GroupStep, Parked, ParkedStep, SkipTo};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -23,12 +24,21 @@ pub enum Command {
     Tail(Tail),
     /// List topics, or show one with its partitions.
     Topics(Topics),
-    /// List groups with their lag.
+    /// List groups with their lag; move one on over what it can't take in.
     Groups(Groups),
     /// List keys of the cache, show or remove an entry.
     Cache(Cache),
-    /// List messages that were given up on.
-    DeadLetters(DeadLetters),
+    /// Look at messages that were given up on; try them again, edit or drop them.
+    #[command(subcommand_required = true)]
+    Dead(Dead),
+    /// Look at keys whose messages wait behind one that fails; try them now, let them go on, drop a message.
+    #[command(subcommand_required = true)]
+    Parked(Parked),
+    /// List what was done by hand to messages.
+    Audit(Audit),
+    /// List schedules with their next run, or run one now.
+    #[command(subcommand_required = true)]
+    Schedules(Schedules),
     /// Show which service handles what.
     Topology(Topology),
     /// Show the nodes, who does what, and what is wrong.
@@ -82,19 +92,19 @@ pub struct Check {
 #[derive(Debug, Clone, Args)]
 pub struct Target {
     /// The node's URL.
-    #[arg(long, env = "ARTEL_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(long, global = true, env = "ARTEL_URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// Certificates of the authorities to trust with https, in PEM, in place of the system's.
-    #[arg(long, value_name = "FILE", env = "ARTEL_CA_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "ARTEL_CA_FILE")]
     pub ca_file: Option<PathBuf>,
     /// The token to send; for a node on this machine it is read from the data folder.
-    #[arg(long, env = "ARTEL_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, env = "ARTEL_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
     /// A file that holds the token.
-    #[arg(long, value_name = "FILE", env = "ARTEL_TOKEN_FILE", conflicts_with = "token")]
+    #[arg(long, global = true, value_name = "FILE", env = "ARTEL_TOKEN_FILE", conflicts_with = "token")]
     pub token_file: Option<PathBuf>,
     /// The data folder of a node on this machine.
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 }
 
@@ -159,13 +169,16 @@ pub struct Topics {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "example: artel groups")]
+#[command(after_help = "example: artel groups\n\
+                  example: artel groups skip depot shop.sale 3 --to 1200 --dry-run")]
 pub struct Groups {
     #[command(flatten)]
     pub target: Target,
     /// JSON in place of a table.
     #[arg(long)]
     pub json: bool,
+    #[command(subcommand)]
+    pub step: Option<GroupStep>,
 }
 
 #[derive(Debug, Args)]
@@ -191,16 +204,31 @@ pub struct Cache {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "example: artel dead-letters --limit 10")]
-pub struct DeadLetters {
+#[command(after_help = "example: artel schedules list\nexample: artel schedules run shop shop.nightly")]
+pub struct Schedules {
     #[command(flatten)]
     pub target: Target,
-    /// At most this many.
-    #[arg(long, default_value_t = 50, value_parser = at_least_one)]
-    pub limit: usize,
-    /// JSON in place of a table.
-    #[arg(long)]
-    pub json: bool,
+    #[command(subcommand)]
+    pub step: ScheduleStep,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ScheduleStep {
+    /// List schedules: when each runs next and ran last, and how many of its runs were missed.
+    #[command(after_help = "example: artel schedules list --json")]
+    List {
+        /// JSON in place of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a schedule now, whichever node keeps it; its next regular run stays.
+    #[command(after_help = "example: artel schedules run shop shop.nightly")]
+    Run {
+        /// The service it belongs to.
+        service: String,
+        /// Its name, as `artel schedules list` shows it.
+        schedule: String,
+    },
 }
 
 /// How the topology is printed.
@@ -270,7 +298,7 @@ pub struct Migrate {
     pub step: Step,
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("write a number, 1 or more".to_owned()),

@@ -1,6 +1,7 @@
 //! `artel`: every service in one binary, and the command line that talks to a running one.
 
 mod cli;
+mod cli_failed;
 mod commands;
 mod connect;
 mod line;

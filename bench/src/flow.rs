@@ -2,22 +2,17 @@
 //! sends a command for each message, and the command's handler that writes state. The twin runs the same statements of state
 //! in bare transactions of the same size: what is on top is the price of the flow.
 
+use crate::node::Node;
 use anyhow::{Context, Result};
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_flow::{
-    Clock, Ctx, FlowMetrics, Ids, Limits, Me, Msg, NoOutbound, Parts, Produce, Pulse, Raw, Read, Runtime,
-    Service, Tx,
-};
+use artel_flow::{Clock, Ctx, Ids, Limits, Msg, Produce, Raw, Read, Service, Tx};
 use artel_message::{Command, Described, Fault, Query};
-use artel_store::{Args, Lane, MemoryCache, Migrations, Store, StoreSettings};
+use artel_store::{Args, Lane, Migrations, Store, StoreSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// What is measured.
 struct Arguments {
@@ -128,30 +123,19 @@ pub fn run(args: &[String]) -> Result<()> {
 }
 
 async fn flow(dir: &Path, arguments: &Arguments) -> Result<Duration> {
-    let clock = Clock::system();
-    let cache_clock = clock.clone();
-    let runtime = Runtime::start(Parts {
+    let node = Node {
         services: vec![service()],
-        roles: None,
+        roles: vec!["load"],
         catalogue: vec![
             Described::command::<Make>(),
             Described::command::<Mark>(),
             Described::query::<Done>(),
         ],
-        settings: BTreeMap::new(),
         bus: Segments::open(dir.join("log"), SegmentsConfig::default())?,
-        store: Store::open(&format!("sqlite:{}", dir.join("db").display()), StoreSettings::default()).await?,
-        cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(move || cache_clock.now()))),
-        outbound: Arc::new(NoOutbound),
+        store: format!("sqlite:{}", dir.join("db").display()),
         limits: Limits::default(),
-        clock,
-        ids: Ids::system(),
-        metrics: FlowMetrics::default(),
-        me: Me { id: Uuid::now_v7(), name: "bench".to_owned(), peer: None, version: String::new() },
-        pulse: Pulse::default(),
-        peers: None,
-    })
-    .await?;
+    };
+    let runtime = node.start().await?;
     let ctx: &Ctx = runtime.ctx("load").context("the service runs")?;
     ctx.topics().ensure("load").await?;
     let started = Instant::now();

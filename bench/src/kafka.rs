@@ -138,10 +138,26 @@ async fn append_port(bus: &Arc<Kafka>, topic: &str, load: &Load) -> Result<Durat
 }
 
 /// Counts the reports of a batch and tells its caller.
-struct Reports;
-struct Batch {
+pub(crate) struct Reports;
+pub(crate) struct Batch {
     left: AtomicU64,
     done: mpsc::SyncSender<()>,
+}
+
+impl Batch {
+    /// A batch of so many records, and what tells when all are there.
+    pub(crate) fn new(count: usize) -> Result<(Arc<Batch>, mpsc::Receiver<()>)> {
+        let (done, answer) = mpsc::sync_channel(1);
+        Ok((Arc::new(Batch { left: AtomicU64::new(u64::try_from(count)?), done }), answer))
+    }
+}
+
+/// With the promises that ours makes.
+pub(crate) fn producer(brokers: &str) -> Result<ThreadedProducer<Reports>> {
+    let mut settings = client(brokers);
+    settings.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "1");
+    settings.set("queue.buffering.max.messages", "0").set("batch.num.messages", "100000");
+    Ok(settings.create_with_context(Reports)?)
 }
 
 impl ClientContext for Reports {}
@@ -162,10 +178,7 @@ fn client(brokers: &str) -> ClientConfig {
 }
 
 fn append_raw(brokers: &str, topic: &str, load: &Load) -> Result<Duration> {
-    let mut settings = client(brokers);
-    settings.set("acks", "all").set("enable.idempotence", "true").set("linger.ms", "1");
-    settings.set("queue.buffering.max.messages", "0").set("batch.num.messages", "100000");
-    let producer: ThreadedProducer<Reports> = settings.create_with_context(Reports)?;
+    let producer = producer(brokers)?;
     // Connected, and with an id, before the clock starts.
     send(&producer, topic, 0, load, 1)?.recv()?;
     let start = Instant::now();
@@ -196,8 +209,7 @@ fn send(
     count: usize,
 ) -> Result<mpsc::Receiver<()>> {
     let value = [b'v'; VALUE_BYTES];
-    let (done, answer) = mpsc::sync_channel(1);
-    let batch = Arc::new(Batch { left: AtomicU64::new(u64::try_from(count)?), done });
+    let (batch, answer) = Batch::new(count)?;
     for _ in 0..count {
         let mut record = BaseRecord::with_opaque_to(topic, batch.clone())
             .partition(i32::try_from(partition)?)

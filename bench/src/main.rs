@@ -1,22 +1,39 @@
 //! Measured comparisons, each with its raw twin on the same machine in the same run. They print ratios and judge nothing.
 
+mod beside;
+mod consume;
+mod drain;
 mod flow;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod latency;
 mod log;
+mod node;
+mod parked;
 mod pipeline;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod timers;
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         Some("log") => log::run(&args.collect::<Vec<_>>()),
+        Some("beside") => beside::run(&args.collect::<Vec<_>>()),
+        Some("drain") => drain::run(&args.collect::<Vec<_>>()),
+        Some("latency") => latency::run(&args.collect::<Vec<_>>()),
+        Some("consume") => consume::run(&args.collect::<Vec<_>>()),
         Some("flow") => flow::run(&args.collect::<Vec<_>>()),
+        Some("poison") => parked::poison(&args.collect::<Vec<_>>()),
+        Some("parked") => parked::parked(&args.collect::<Vec<_>>()),
         Some("pipeline") => pipeline::run(&args.collect::<Vec<_>>()),
+        Some("timers") => timers::run(&args.collect::<Vec<_>>()),
         #[cfg(feature = "kafka")]
         Some("kafka") => kafka::run(&args.collect::<Vec<_>>()),
         other => anyhow::bail!(
-            "'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES], pipeline URL [MESSAGES], \
-             and with the feature kafka: kafka BROKERS",
+            "'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES], consume [MESSAGES], latency [SECONDS], \
+             drain [ROWS], beside [MESSAGES], poison [MESSAGES], parked [MESSAGES [KEYS]], pipeline URL [MESSAGES], \
+             timers NUMBER SECONDS, and with the feature kafka: kafka BROKERS",
             other.unwrap_or_default()
         ),
     }

@@ -1,6 +1,7 @@
 //! Checks and generators for this workspace: `cargo xtask --help`.
 
 mod backends;
+mod crash;
 mod deploy;
 mod licenses;
 mod new;
@@ -41,6 +42,8 @@ enum Task {
         #[arg(value_name = "CHECK")]
         only: Vec<String>,
     },
+    /// Kill the program again and again while it works, and account for every message; as long as --minutes says
+    Crash(crash::Args),
     /// Run the flow's simulation: many seeds, or one with everything that happened in it
     Simulate(simulate::Args),
     /// Write what is new, ready to compile
@@ -71,6 +74,7 @@ fn main() -> anyhow::Result<ExitCode> {
             true
         }
         Task::DeployCheck { scrape, only, .. } => deploy::run(&root, scrape.as_deref(), &only)?,
+        Task::Crash(args) => crash::run(&root, &args)?,
         Task::Simulate(args) => simulate::run(&root, &args)?,
         Task::New(New::Service { name, product }) => new::service(&root, &name, product).map(|()| true)?,
     };

@@ -1,9 +1,11 @@
 //! What each command does.
 
 mod check;
+mod failed;
 mod migrate;
 mod produce;
 mod run;
+mod schedules;
 mod show;
 mod status;
 mod tail;
@@ -22,7 +24,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Topics(args) => block_on(show::topics(args)).map(|()| ExitCode::SUCCESS),
         Command::Groups(args) => block_on(show::groups(args)).map(|()| ExitCode::SUCCESS),
         Command::Cache(args) => block_on(show::cache(args)).map(|()| ExitCode::SUCCESS),
-        Command::DeadLetters(args) => block_on(show::dead_letters(args)).map(|()| ExitCode::SUCCESS),
+        Command::Dead(args) => block_on(failed::dead(args)).map(|()| ExitCode::SUCCESS),
+        Command::Parked(args) => block_on(failed::parked(args)).map(|()| ExitCode::SUCCESS),
+        Command::Audit(args) => block_on(failed::audit(args)).map(|()| ExitCode::SUCCESS),
+        Command::Schedules(args) => block_on(schedules::run(args)).map(|()| ExitCode::SUCCESS),
         Command::Topology(args) => block_on(show::topology(args)).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => block_on(status::run(args)),
         Command::Check(args) => check::check(&args),

@@ -1,6 +1,6 @@
 //! Commands that show what a node knows: a request, and its answer as a table or as JSON.
 
-use crate::cli::{Cache, DeadLetters, Format, Groups, Topics, Topology};
+use crate::cli::{Cache, Format, GroupStep, Groups, Topics, Topology};
 use crate::connect::{self, check, read};
 use crate::line::{compact, printable};
 use crate::table::{bytes, table};
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 /// What one request may ask for.
-const LETTERS_AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 const KEYS_AT_ONCE: usize = 1_000;
 
 /// A field as a cell of a table.
@@ -121,7 +121,11 @@ fn topic_text(topic: &Value) -> String {
 }
 
 pub async fn groups(args: Groups) -> Result<()> {
-    let answer = connect::client(&args.target)?.get("/api/admin/groups").await?;
+    let client = connect::client(&args.target)?;
+    if let Some(GroupStep::Skip(skip)) = &args.step {
+        return super::failed::skip(&client, skip).await;
+    }
+    let answer = client.get("/api/admin/groups").await?;
     print(&answer, args.json, |json| {
         rows(&items(json, "items"), &["service", "group", "topic", "state", "lag", "error"])
     })
@@ -146,22 +150,6 @@ pub async fn cache(args: Cache) -> Result<()> {
     print_list(&list, args.json, &["key", "size", "ttl_ms"], &more)
 }
 
-pub async fn dead_letters(args: DeadLetters) -> Result<()> {
-    let client = connect::client(&args.target)?;
-    let (list, more) = first_items(&client, "/api/admin/dead-letters", args.limit, LETTERS_AT_ONCE).await?;
-    if list.is_empty() && !args.json {
-        writeln!(std::io::stdout(), "no message was given up on")?;
-        return Ok(());
-    }
-    let more = if more {
-        format!("the newest {}; there are more, see --limit\n", list.len())
-    } else {
-        String::new()
-    };
-    let fields = ["at", "service", "topic", "partition", "offset", "key", "name", "code", "reason"];
-    print_list(&list, args.json, &fields, &more)
-}
-
 /// A page as it came: what stands in it keeps every digit.
 #[derive(Deserialize)]
 struct RawPage {
@@ -170,7 +158,7 @@ struct RawPage {
 }
 
 /// The first so many of a list, page by page, and whether there are more.
-async fn first_items(
+pub(super) async fn first_items(
     client: &Client,
     path: &str,
     count: usize,
@@ -197,7 +185,7 @@ fn shallow(item: &RawValue) -> Value {
     fields.iter().map(|(name, raw)| (name.clone(), value(raw))).collect()
 }
 
-fn print_list(list: &[Box<RawValue>], json: bool, fields: &[&str], more: &str) -> Result<()> {
+pub(super) fn print_list(list: &[Box<RawValue>], json: bool, fields: &[&str], more: &str) -> Result<()> {
     let mut out = std::io::stdout();
     if json {
         let items: Vec<String> = list.iter().map(|item| compact(item.get())).collect();

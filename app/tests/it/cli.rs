@@ -41,8 +41,20 @@ async fn what_a_node_knows_is_shown() {
     assert!(status.contains("keeper") && status.contains("outbox"), "{status}");
     let json: Value = serde_json::from_str(&run(&["status", "--format", "json"])).unwrap();
     assert_eq!((&json["nodes"][0]["ready"], &json["problems"]), (&json!(true), &json!([])));
-    assert_eq!(run(&["dead-letters"]), "no message was given up on\n");
+    assert_eq!(run(&["dead", "list"]), "no message was given up on\n");
+    assert_eq!(run(&["dead", "causes"]), "no message was given up on\n");
+    assert_eq!(run(&["dead", "retry", "--service", "bridge", "--dry-run"]), "0 would be tried\n");
+    assert_eq!(run(&["parked", "list"]), "no key is parked\n");
+    assert_eq!(run(&["audit"]), "nothing was done by hand\n");
     assert!(run(&["cache"]).starts_with("key "));
+    let schedules = run(&["schedules", "list"]);
+    assert!(
+        schedules.starts_with("service ") && schedules.contains("bridge.purge  17 * * * *  UTC "),
+        "{schedules}"
+    );
+    assert_eq!(run(&["schedules", "run", "bridge", "bridge.purge"]), "bridge.purge of bridge is due now\n");
+    let none = artel(&process, &["schedules", "run", "bridge", "bridge.perge"]).output().unwrap();
+    assert!(stderr(&none).contains("there is: bridge.purge"), "{}", stderr(&none));
 }
 
 #[tokio::test]
@@ -186,7 +198,10 @@ fn every_command_has_an_example() {
         "topics",
         "groups",
         "cache",
-        "dead-letters",
+        "dead",
+        "parked",
+        "audit",
+        "schedules",
         "topology",
         "status",
         "check",

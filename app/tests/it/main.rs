@@ -13,11 +13,12 @@ mod cluster;
 mod collector;
 mod disks;
 #[cfg(feature = "grown")]
+mod driver;
+mod failed;
+#[cfg(feature = "grown")]
 mod foreign;
 #[cfg(feature = "grown")]
 mod java;
-#[cfg(feature = "grown")]
-mod losses;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Ids};
 use crate::failure::RERUNS;
+use crate::handed::Handed;
 use crate::leases::Held;
 use crate::limits::Limits;
 use crate::mediator::{Asked, Mediator};
@@ -9,7 +10,12 @@ use crate::members::Members;
 use crate::metrics::FlowMetrics;
 use crate::service::{AnySettings, Service};
 use crate::slots::Slots;
-use crate::storage::{self, outbox::Sent};
+use crate::stages::Stage;
+use crate::storage::{
+    self,
+    outbox::{Sent, Waiting},
+};
+use crate::timers::Alarm;
 use crate::topics::Topics;
 use crate::wakes;
 use crate::{Failure, Groups, Outbound, Read};
@@ -42,6 +48,8 @@ pub(crate) struct Shared {
     pub held: Held,
     /// Rows in the outbox, as far as committed.
     pub outbox_rows: AtomicI64,
+    /// Rows of it that the relay needn't read.
+    pub handed: Handed,
     /// Topics that this service made at run time: its numbers count there.
     pub adopted: RwLock<BTreeSet<String>>,
     /// Partitions that the log refuses, with the reason; the relay's.
@@ -55,10 +63,12 @@ pub(crate) struct Shared {
 /// What wakes the service's loops after a commit. Polling backs each of them up.
 pub(crate) struct Wake {
     pub relay: Notify,
-    pub timers: Notify,
+    pub timers: Alarm,
     /// Counted, since each effect has a loop of its own that must notice.
     pub effects: watch::Sender<u64>,
+    pub schedules: Notify,
     pub groups: Notify,
+    pub parked: Notify,
     /// Counts every commit of this node; tests wait for quiet on it.
     pub progress: watch::Sender<u64>,
 }
@@ -67,9 +77,11 @@ impl Wake {
     pub fn new(progress: watch::Sender<u64>) -> Wake {
         Wake {
             relay: Notify::new(),
-            timers: Notify::new(),
+            timers: Alarm::default(),
             effects: watch::Sender::new(0),
+            schedules: Notify::new(),
             groups: Notify::new(),
+            parked: Notify::new(),
             progress,
         }
     }
@@ -93,11 +105,17 @@ impl Shared {
         crate::relay::now_of(&self.db, &self.clock).await
     }
 
+    /// Notes where messages of the outbox have arrived.
+    pub fn arrived<'a>(&self, stage: Stage, rows: impl Iterator<Item = &'a Waiting>) {
+        self.metrics.arrived(self.name(), stage, self.now(), rows.map(|row| row.message.at));
+    }
+
     /// Wakes what has something to do after a commit.
     pub fn committed(&self, sent: Sent) {
         if sent.outbox > 0 {
             self.outbox_rows.fetch_add(i64::try_from(sent.outbox).unwrap_or(i64::MAX), Ordering::Relaxed);
             self.metrics.outbox(self.name(), self.outbox_rows.load(Ordering::Relaxed));
+            self.handed.put(sent.rows);
             self.wake.relay.notify_one();
             if self.held.relay.borrow().is_none() {
                 self.wake_others(wakes::OUTBOX);
@@ -106,14 +124,15 @@ impl Shared {
         if !sent.adopted.is_empty() {
             self.adopted.write().unwrap_or_else(PoisonError::into_inner).extend(sent.adopted);
         }
-        if sent.timers {
-            self.wake.timers.notify_one();
+        if let Some(due) = sent.timers {
+            self.wake.timers.set(due);
             if self.held.keeper.borrow().is_none() {
                 self.wake_others(wakes::TIMERS);
             }
         }
         if sent.effects {
             self.wake.effects();
+            self.wake_others(wakes::EFFECTS);
         }
         if sent.groups {
             self.wake.groups.notify_one();

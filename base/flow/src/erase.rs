@@ -1,6 +1,8 @@
 //! Handlers with their types erased, so that the runtime is compiled once and not per message: bytes in, bytes out.
 
-use crate::handler::{Answer, CtxFn, EffectDone, Msg, ReadFn, TxFn};
+use crate::ctx::EffectCall;
+use crate::handler::{Answer, Called, CtxFn, EffectDone, Msg, ReadFn, TxFn};
+use crate::schedules::{OfRun, Run};
 use crate::{Ctx, Failure, Read, Tx};
 use artel_message::{Cause, Command, Effect, Event, Fault, Message, Query};
 use bytes::Bytes;
@@ -17,6 +19,14 @@ pub(crate) type ErasedQuery =
     Arc<dyn for<'a> Fn(&'a Read, Bytes) -> BoxFuture<'a, Result<Bytes, Failure>> + Send + Sync>;
 pub(crate) type ErasedEffect =
     Arc<dyn for<'a> Fn(&'a Ctx, Bytes) -> BoxFuture<'a, Result<Bytes, Failure>> + Send + Sync>;
+
+/// One outcome for each of many effects, in their order.
+pub(crate) type Outcomes = Vec<Result<Bytes, Failure>>;
+pub(crate) type ErasedEffects = Arc<
+    dyn for<'a> Fn(&'a Ctx, Vec<(EffectCall, Bytes)>) -> BoxFuture<'a, Result<Outcomes, Failure>>
+        + Send
+        + Sync,
+>;
 
 pub(crate) fn decode<M: DeserializeOwned>(name: &str, body: &[u8]) -> Result<M, Failure> {
     serde_json::from_slice(body).map_err(|e| Failure::Undecodable(format!("{name} cannot be read: {e}")))
@@ -117,6 +127,19 @@ where
     })
 }
 
+/// For schedules: the handler takes the run, or nothing.
+pub(crate) fn scheduled<M, F>(function: F) -> Erased<Run, ()>
+where
+    M: OfRun,
+    F: for<'a> TxFn<'a, M, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, run: Run| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
+        Box::pin(async move { function.call(tx, M::of(run)).await.map_err(refused) })
+    })
+}
+
 pub(crate) fn reply<C, F>(function: F) -> Erased<(Uuid, Bytes), ()>
 where
     C: Command,
@@ -158,6 +181,45 @@ where
         Box::pin(async move {
             let done = function.call(ctx, read_message::<E>(&body)?).await.map_err(refused)?;
             encode(E::NAME, &done)
+        })
+    })
+}
+
+/// A handler of many effects at once. What cannot be read does not reach it.
+pub(crate) fn effects<E, F>(function: F) -> ErasedEffects
+where
+    E: Effect,
+    F: for<'a> CtxFn<'a, Vec<Called<E>>, Vec<Result<E::Done, Fault>>> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |ctx: &Ctx, bodies: Vec<(EffectCall, Bytes)>| -> BoxFuture<'_, Result<Outcomes, Failure>> {
+        let function = function.clone();
+        Box::pin(async move {
+            let (mut called, mut unread) =
+                (Vec::with_capacity(bodies.len()), Vec::with_capacity(bodies.len()));
+            for (call, body) in bodies {
+                let read = read_message::<E>(&body).map(|body| called.push(Called { call, body }));
+                unread.push(read.err());
+            }
+            let wanted = called.len();
+            let results =
+                if wanted == 0 { Vec::new() } else { function.call(ctx, called).await.map_err(refused)? };
+            if results.len() != wanted {
+                let given = results.len();
+                return Err(Failure::Refused(Fault::internal(format!(
+                    "the handler of {} gave {given} results for {wanted} effects; it has to give one for each",
+                    E::NAME
+                ))));
+            }
+            let mut results = results.into_iter();
+            let outcome = |unread: Option<Failure>| match unread {
+                Some(failure) => Some(Err(failure)),
+                None => results.next().map(|result| match result {
+                    Ok(done) => encode(E::NAME, &done),
+                    Err(fault) => Err(Failure::Refused(fault)),
+                }),
+            };
+            Ok(unread.into_iter().filter_map(outcome).collect())
         })
     })
 }

@@ -29,9 +29,9 @@ pub enum Failure {
 pub enum Class {
     /// Wait and try again, without limit.
     Infrastructure,
-    /// A few tries in place, then it is given up (first form; parked keys come with the durable flow).
+    /// A few tries in place, then its key is parked.
     NotYet,
-    /// No further try in place helps, yet a later one may.
+    /// No further try in place helps, yet a later one may: its key is parked at once.
     Undecodable,
     /// Dead at once.
     Never,

@@ -1,6 +1,8 @@
 //! Handlers are plain async functions. The traits here take any function of the right shape, so that a service only names
 //! it.
 
+use crate::ctx::EffectCall;
+use crate::effects::Rate;
 use crate::{Ctx, Read, Tx};
 use artel_message::{Cause, Command, Effect, Fault, Headers, Message, Time};
 use bytes::Bytes;
@@ -131,6 +133,27 @@ pub struct EffectDone<E: Effect> {
     pub attempts: u32,
 }
 
+/// One of the effects that a handler of many is called with.
+#[derive(Debug, Clone)]
+pub struct Called<E> {
+    /// Its idempotency key, and which attempt this is.
+    pub call: EffectCall,
+    pub(crate) body: E,
+}
+
+impl<E> Called<E> {
+    pub fn into_inner(self) -> E {
+        self.body
+    }
+}
+
+impl<E> Deref for Called<E> {
+    type Target = E;
+    fn deref(&self) -> &E {
+        &self.body
+    }
+}
+
 /// Where a message of ours went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
@@ -180,8 +203,13 @@ pub struct Options {
     pub(crate) max_age: Option<Duration>,
     pub(crate) group: Option<&'static str>,
     pub(crate) tries: Option<u32>,
+    pub(crate) retry_for: Option<Duration>,
+    pub(crate) attempts: Option<u32>,
+    pub(crate) stop_key: bool,
     pub(crate) width: Option<usize>,
     pub(crate) per_key: bool,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) batch: Option<usize>,
 }
 
 /// A function with options.
@@ -203,9 +231,21 @@ pub trait HandlerExt: Sized {
     fn group(self, name: &'static str) -> With<Self> {
         self.options().group(name)
     }
-    /// How many attempts in place before it is given up.
+    /// How many attempts at once: then a message's key is parked, and an effect is given up.
     fn tries(self, tries: u32) -> With<Self> {
         self.options().tries(tries)
+    }
+    /// How long a message that fails is tried again before it is given up.
+    fn retry_for(self, age: Duration) -> With<Self> {
+        self.options().retry_for(age)
+    }
+    /// How many attempts in all before a message is given up, where that comes first. 1 = as soon as it fails.
+    fn attempts(self, attempts: u32) -> With<Self> {
+        self.options().attempts(attempts)
+    }
+    /// The messages of a key wait behind one that was given up, until somebody decides about it.
+    fn stop_key(self) -> With<Self> {
+        self.options().stop_key()
     }
     /// How many calls of this effect run at once.
     fn width(self, width: usize) -> With<Self> {
@@ -214,6 +254,14 @@ pub trait HandlerExt: Sized {
     /// Effects with equal keys run one after another.
     fn per_key(self) -> With<Self> {
         self.options().per_key()
+    }
+    /// How many calls of this effect a second this node makes at most, evenly, after a burst of so many.
+    fn rate(self, per_second: u32, burst: u32) -> With<Self> {
+        self.options().rate(per_second, burst)
+    }
+    /// How many effects one call of a handler that takes many is given at most.
+    fn batch(self, most: usize) -> With<Self> {
+        self.options().batch(most)
     }
 }
 
@@ -277,6 +325,18 @@ impl<F> With<F> {
         self.options.tries = Some(tries);
         self
     }
+    pub fn retry_for(mut self, age: Duration) -> With<F> {
+        self.options.retry_for = Some(age);
+        self
+    }
+    pub fn attempts(mut self, attempts: u32) -> With<F> {
+        self.options.attempts = Some(attempts.max(1));
+        self
+    }
+    pub fn stop_key(mut self) -> With<F> {
+        self.options.stop_key = true;
+        self
+    }
     pub fn width(mut self, width: usize) -> With<F> {
         self.options.width = Some(width.max(1));
         self
@@ -284,6 +344,16 @@ impl<F> With<F> {
     /// Effects with equal keys run one after another.
     pub fn per_key(mut self) -> With<F> {
         self.options.per_key = true;
+        self
+    }
+    /// How many calls of this effect a second this node makes at most, evenly, after a burst of so many.
+    pub fn rate(mut self, per_second: u32, burst: u32) -> With<F> {
+        self.options.rate = Some(Rate { per_second: per_second.max(1), burst: burst.max(1) });
+        self
+    }
+    /// How many effects one call of a handler that takes many is given at most.
+    pub fn batch(mut self, most: usize) -> With<F> {
+        self.options.batch = Some(most.max(1));
         self
     }
 }

@@ -2,9 +2,12 @@
 
 use crate::Runtime;
 use crate::consumer::Status;
+use crate::consumer::parking::MESSAGES;
 use crate::ctx::Shared;
 use crate::groups::lag_of;
-use crate::storage::outbox;
+use crate::metrics::ParkedNow;
+use crate::storage::{counts, effects, groups, held, outbox, timers};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// One partition of a group as the node sees it, for operators.
@@ -31,6 +34,12 @@ impl Runtime {
             ctx.shared.metrics.measured(&self.lags().await);
         }
         for ctx in self.contexts() {
+            if let Err(error) = parked(&ctx.shared).await {
+                tracing::debug!(service = ctx.service(), %error, "what is parked could not be counted");
+            }
+            if let Err(error) = count_later(&ctx.shared).await {
+                tracing::debug!(service = ctx.service(), %error, "timers and effects could not be counted");
+            }
             match age_of(&ctx.shared).await {
                 Ok(age) => ctx.shared.metrics.outbox_age(ctx.service(), age),
                 // The last age would be a lie by now, and readiness says what is wrong with the database.
@@ -69,8 +78,46 @@ async fn rows_of(shared: &Shared, group: &str, run_time: bool, status: Status) -
     rows
 }
 
+/// Sets the gauges of what is parked in each group of a service; those of a group without any are zero.
+async fn parked(shared: &Shared) -> Result<(), artel_store::StoreError> {
+    let mut read = shared.db.read().await?;
+    let filled: BTreeMap<String, i64> = counts::by_group(&mut read, MESSAGES).await?.into_iter().collect();
+    let made = groups::list(&mut read).await?.into_iter().map(|group| shared.service.group_name(&group.name));
+    let known: BTreeSet<String> =
+        shared.service.groups().into_keys().chain(made).chain(filled.keys().cloned()).collect();
+    for group in known {
+        let (keys, oldest) = held::measure(&mut read, &group).await?;
+        let messages = filled.get(&group).copied().unwrap_or(0);
+        let age = oldest.map_or(Duration::ZERO, |at| shared.now().since(at));
+        shared.metrics.parked(&group, &ParkedNow { keys, messages, age });
+    }
+    Ok(())
+}
+
 /// How long the oldest row has waited; zero where none does.
 async fn age_of(shared: &Shared) -> Result<Duration, artel_store::StoreError> {
     let oldest = outbox::oldest(&mut shared.db.read().await?).await?;
     Ok(oldest.map_or(Duration::ZERO, |at| shared.now().since(at)))
+}
+
+/// Nobody looks closer at more than so many.
+const MOST: i64 = 1_000_000;
+
+/// What was put off: timers, and effects by name. An effect of which there are none is shown with none.
+async fn count_later(shared: &Shared) -> Result<(), artel_store::StoreError> {
+    let mut read = shared.db.read().await?;
+    let pending = timers::count(&mut read, MOST).await?;
+    shared.metrics.timers_pending(shared.name(), pending);
+    if shared.service.effects.is_empty() {
+        return Ok(());
+    }
+    let counts = effects::counts(&mut read, MOST).await?;
+    for name in shared.service.effects.keys() {
+        let (waiting, claimed) = counts
+            .iter()
+            .find(|(n, ..)| n == name)
+            .map_or((0, 0), |(_, waiting, claimed)| (*waiting, *claimed));
+        shared.metrics.effects(shared.name(), name, waiting, claimed);
+    }
+    Ok(())
 }

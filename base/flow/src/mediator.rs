@@ -220,7 +220,7 @@ fn missing(kind: &str, name: &str) -> Fault {
 }
 
 /// SHA-256 over the name and the canonical JSON (RFC 8785).
-fn hash_of(name: &str, body: &[u8]) -> Result<[u8; 32], Fault> {
+pub(crate) fn hash_of(name: &str, body: &[u8]) -> Result<[u8; 32], Fault> {
     let canonical = serde_json::from_slice::<Value>(body)
         .and_then(|value| serde_jcs::to_vec(&exact(value)))
         .map_err(|e| Fault::invalid(format!("{name} has no canonical form: {e}")))?;

@@ -28,7 +28,7 @@ pub enum Bug {
     OutboxOutside,
     /// A repeat of a request is not known by its key.
     AnswerNotKept,
-    /// A timer fires whether it is still there or not.
+    /// A timer that has fired is put back.
     TimerNotTaken,
     /// The log is told of a place before it is committed.
     AdvisesAhead,
@@ -54,10 +54,16 @@ pub enum Bug {
     GivesUpAtOnce,
     /// Rows get their numbers in another order than they were written.
     NumbersOutOfOrder,
+    /// Messages of a parked key run before those that wait behind it.
+    OvertakesParked,
+    /// A parked message is taken out in a transaction behind the one in which it ran.
+    ParkedTakenApart,
+    /// Whether a partition has parked keys is not read when it is taken up.
+    ForgetsParked,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 27] = [
         Bug::OffsetBeforeState,
         Bug::NoFence,
         Bug::ForgetsHighWater,
@@ -82,6 +88,9 @@ impl Bug {
         Bug::AnswersBeforeCommit,
         Bug::GivesUpAtOnce,
         Bug::NumbersOutOfOrder,
+        Bug::OvertakesParked,
+        Bug::ParkedTakenApart,
+        Bug::ForgetsParked,
     ];
 }
 

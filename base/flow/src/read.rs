@@ -69,7 +69,18 @@ impl Read {
         crate::storage::dead::list(&mut *self.inner.lock().await, behind, i64::from(limit)).await
     }
 
-    /// How many messages of a kind (`repeat`, `unhandled`, `expired`, `foreign`, `dead`) this service's groups counted.
+    /// Parked keys of this service's groups, or of the one with this full name, by id; behind the one with this id, when given.
+    pub async fn parked_keys(
+        &self,
+        group: Option<&str>,
+        behind: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<crate::ParkedKey>, StoreError> {
+        let behind = behind.unwrap_or_default();
+        crate::storage::held::list(&mut *self.inner.lock().await, group, behind, i64::from(limit)).await
+    }
+
+    /// How many messages of a kind (`repeat`, `unhandled`, `expired`, `foreign`, `dead`, `parked`) this service's groups counted.
     pub async fn counted(&self, kind: &str) -> Result<i64, StoreError> {
         crate::storage::counts::of_groups(&mut *self.inner.lock().await, kind).await
     }

@@ -1,19 +1,18 @@
 //! A service as a value: its name, tables, settings, handlers and routes. Nothing runs here.
 
 use crate::Ctx;
-use crate::erase::{self, Ended, Erased, ErasedEffect, ErasedQuery};
+use crate::erase::{self, Ended, Erased, ErasedEffect, ErasedEffects, ErasedQuery};
 use crate::handler::{
-    Answer, CtxHandler, EffectDone, GivenUp, Msg, Options, Published, Raw, ReadFn, TxHandler,
+    Answer, Called, CtxHandler, EffectDone, GivenUp, Msg, Options, Published, Raw, ReadFn, TxHandler,
 };
 use crate::http::Routes;
-use artel_message::{Cause, Command, Effect, Event, Query, commands_topic, replies_topic};
+use crate::schedules::{OfRun, Recurrence, Run, Schedule};
+use artel_message::{Cause, Command, Effect, Event, Fault, Query, commands_topic, replies_topic};
 use artel_store::Migrations;
 use bytes::Bytes;
-use croner::Cron;
 use serde::de::DeserializeOwned;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -57,7 +56,7 @@ pub(crate) struct CommandEntry {
     pub handler: Erased<Bytes, Bytes>,
     /// Takes what has arrived over the topic at once, where nobody waits for an answer.
     pub batch: Option<Erased<Vec<(Cause, Bytes)>, ()>>,
-    pub tries: Option<u32>,
+    pub options: Options,
 }
 
 pub(crate) enum EventKind {
@@ -71,16 +70,22 @@ pub(crate) struct EventEntry {
     pub options: Options,
 }
 
+pub(crate) enum EffectKind {
+    Single(ErasedEffect),
+    Batch(ErasedEffects),
+}
+
 pub(crate) struct EffectEntry {
-    pub handler: ErasedEffect,
+    pub kind: EffectKind,
     pub options: Options,
 }
 
 pub(crate) struct ScheduleEntry {
     pub name: &'static str,
-    pub cron: Cron,
-    pub text: &'static str,
-    pub handler: Erased<(), ()>,
+    pub recurrence: Recurrence,
+    /// What it was read from.
+    pub schedule: Schedule,
+    pub handler: Erased<Run, ()>,
 }
 
 /// Events of one group: message name → handler.
@@ -96,9 +101,11 @@ pub struct Service {
     /// Group name ("" = the service's own) → its events.
     pub(crate) events: BTreeMap<&'static str, GroupEvents>,
     pub(crate) replies: BTreeMap<&'static str, Erased<(Uuid, Bytes), ()>>,
+    pub(crate) reply_options: BTreeMap<&'static str, Options>,
     pub(crate) effects: BTreeMap<&'static str, EffectEntry>,
     pub(crate) done: BTreeMap<&'static str, Erased<Ended, ()>>,
     pub(crate) raw: Option<Erased<Raw, ()>>,
+    pub(crate) raw_options: Options,
     pub(crate) published: Option<Erased<Vec<Published>, ()>>,
     pub(crate) given_up: Option<Erased<GivenUp, ()>>,
     pub(crate) schedules: Vec<ScheduleEntry>,
@@ -124,9 +131,11 @@ impl Service {
             queries: BTreeMap::new(),
             events: BTreeMap::new(),
             replies: BTreeMap::new(),
+            reply_options: BTreeMap::new(),
             effects: BTreeMap::new(),
             done: BTreeMap::new(),
             raw: None,
+            raw_options: Options::default(),
             published: None,
             given_up: None,
             schedules: Vec::new(),
@@ -161,8 +170,7 @@ impl Service {
     /// A handler of one of this service's own commands.
     pub fn command<C: Command, X, H: TxHandler<C, C::Reply, X>>(mut self, handler: H) -> Service {
         let (function, options) = handler.parts();
-        let entry =
-            CommandEntry { handler: erase::command::<C, _>(function), batch: None, tries: options.tries };
+        let entry = CommandEntry { handler: erase::command::<C, _>(function), batch: None, options };
         self.add_command::<C>(entry);
         self
     }
@@ -179,7 +187,7 @@ impl Service {
         let entry = CommandEntry {
             handler: erase::batch_of_one::<C, _>(function.clone()),
             batch: Some(erase::batch::<C, _>(function)),
-            tries: options.tries,
+            options,
         };
         self.add_command::<C>(entry);
         self
@@ -224,7 +232,9 @@ impl Service {
 
     /// Any topic's bytes: what groups made at run time are handled with.
     pub fn on_raw<X, H: TxHandler<Raw, (), X>>(mut self, handler: H) -> Service {
-        if self.raw.replace(erase::plain(handler.parts().0)).is_some() {
+        let (function, options) = handler.parts();
+        self.raw_options = options;
+        if self.raw.replace(erase::plain(function)).is_some() {
             self.twice("handler for", "raw messages");
         }
         self
@@ -232,7 +242,9 @@ impl Service {
 
     /// Answers to commands of type `C` that this service sends.
     pub fn reply<C: Command, X, H: TxHandler<Answer<C>, (), X>>(mut self, handler: H) -> Service {
-        if self.replies.insert(C::NAME, erase::reply::<C, _>(handler.parts().0)).is_some() {
+        let (function, options) = handler.parts();
+        self.reply_options.insert(C::NAME, options);
+        if self.replies.insert(C::NAME, erase::reply::<C, _>(function)).is_some() {
             self.twice("reply handler for", C::NAME);
         }
         self
@@ -241,12 +253,27 @@ impl Service {
     /// An outside call.
     pub fn effect<E: Effect, X, H: CtxHandler<E, E::Done, X>>(mut self, handler: H) -> Service {
         let (function, options) = handler.parts();
+        self.add_effect::<E>(EffectKind::Single(erase::effect::<E, _>(function)), options);
+        self
+    }
+
+    /// An outside call that is made for many effects at once; it gives one result for each, in their order. A fault of the
+    /// whole call is each one's.
+    pub fn effect_batch<E, X, H>(mut self, handler: H) -> Service
+    where
+        E: Effect,
+        H: CtxHandler<Vec<Called<E>>, Vec<Result<E::Done, Fault>>, X>,
+    {
+        let (function, options) = handler.parts();
+        self.add_effect::<E>(EffectKind::Batch(erase::effects::<E, _>(function)), options);
+        self
+    }
+
+    fn add_effect<E: Effect>(&mut self, kind: EffectKind, options: Options) {
         self.own("effect", E::NAME);
-        let entry = EffectEntry { handler: erase::effect::<E, _>(function), options };
-        if self.effects.insert(E::NAME, entry).is_some() {
+        if self.effects.insert(E::NAME, EffectEntry { kind, options }).is_some() {
             self.twice("effect", E::NAME);
         }
-        self
     }
 
     /// What came of an effect.
@@ -275,23 +302,25 @@ impl Service {
         self
     }
 
-    /// A durable schedule, once across all nodes. `cron`: five fields, or six with seconds first; UTC.
-    pub fn every<X, H: TxHandler<(), (), X>>(
+    /// A durable schedule, once across all nodes: a pattern of cron, a distance, or a [`Schedule`] with a time zone. The handler
+    /// takes `()` or a [`Run`].
+    pub fn every<M: OfRun, X, H: TxHandler<M, (), X>>(
         mut self,
         name: &'static str,
-        cron: &'static str,
+        schedule: impl Into<Schedule>,
         handler: H,
     ) -> Service {
-        match Cron::from_str(cron) {
-            Ok(parsed) => {
-                if self.schedules.iter().any(|s| s.name == name) {
-                    self.twice("schedule", name);
-                }
-                let handler = erase::plain(handler.parts().0);
-                self.schedules.push(ScheduleEntry { name, cron: parsed, text: cron, handler });
+        let schedule = schedule.into();
+        if self.schedules.iter().any(|s| s.name == name) {
+            self.twice("schedule", name);
+        }
+        match schedule.parse() {
+            Ok(recurrence) => {
+                let handler = erase::scheduled::<M, _>(handler.parts().0);
+                self.schedules.push(ScheduleEntry { name, recurrence, schedule, handler });
             }
-            Err(e) => {
-                self.mistakes.push(format!("service '{}': schedule '{name}': '{cron}': {e}", self.name))
+            Err(reason) => {
+                self.mistakes.push(format!("service '{}': schedule '{name}': {reason}", self.name));
             }
         }
         self

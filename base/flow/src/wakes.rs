@@ -9,8 +9,14 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const OUTBOX: &str = "outbox";
 /// There are timers for the keeper.
 pub(crate) const TIMERS: &str = "timers";
+/// There are effects for whoever is free.
+pub(crate) const EFFECTS: &str = "effects";
+/// A schedule was made due.
+pub(crate) const SCHEDULES: &str = "schedules";
 /// Groups made at run time have changed.
 pub(crate) const GROUPS: &str = "groups";
+/// Parked keys are due.
+pub(crate) const PARKED: &str = "parked";
 /// Leases were given back, or there are new ones.
 pub(crate) const LEASES: &str = "leases";
 
@@ -20,15 +26,20 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         return;
     }
     let of = |channel| shared.db.woken(channel);
-    let (mut outbox, mut timers, mut groups, mut leases) = (of(OUTBOX), of(TIMERS), of(GROUPS), of(LEASES));
+    let (mut outbox, mut timers, mut effects) = (of(OUTBOX), of(TIMERS), of(EFFECTS));
+    let (mut schedules, mut groups, mut leases) = (of(SCHEDULES), of(GROUPS), of(LEASES));
+    let mut parked = of(PARKED);
     loop {
         tokio::select! {
             // The most frequent last, so that it keeps nothing else out.
             biased;
             () = stop.cancelled() => return,
             () = leases.wait() => shared.held.look.notify_one(),
+            () = parked.wait() => shared.wake.parked.notify_one(),
             () = groups.wait() => shared.wake.groups.notify_one(),
-            () = timers.wait() => shared.wake.timers.notify_one(),
+            () = schedules.wait() => shared.wake.schedules.notify_one(),
+            () = timers.wait() => shared.wake.timers.ring(),
+            () = effects.wait() => shared.wake.effects(),
             () = outbox.wait() => shared.wake.relay.notify_one(),
         }
     }

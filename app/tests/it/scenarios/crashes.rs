@@ -4,6 +4,7 @@ use crate::system::{System, artel, consumed, messages, stats, stderr, stdout};
 use crate::until::until;
 use artel_frame::client::ClientError;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::{Child, Stdio};
 use std::time::Instant;
@@ -13,7 +14,7 @@ const LINES: u64 = 40_000;
 const SEED: u64 = 42;
 
 /// Numbers that look random, the same for the same seed (xorshift64*).
-fn random(state: &mut u64) -> u64 {
+pub fn random(state: &mut u64) -> u64 {
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;
@@ -68,14 +69,19 @@ async fn accepted(system: &impl System) -> Result<u64, ClientError> {
     Ok(answer.json::<Value>().ok().and_then(|totals| totals["accepted"].as_u64()).unwrap_or(0))
 }
 
-/// Totals, states and values say the same: each of `lines` lines of a topic is consumed, once.
+/// Totals, states and values say the same: each of `lines` lines of the system's only topic is consumed, once.
 pub async fn agree(system: &impl System, topic: &str, lines: u64) {
+    agree_of(system, topic, lines, lines).await;
+}
+
+/// The same where all topics together have `total` lines.
+pub async fn agree_of(system: &impl System, topic: &str, lines: u64, total: u64) {
     let totals = until("every message marked as produced", async || {
         let now = stats(system).await;
-        (now["produced"].as_u64() == Some(lines)).then_some(now)
+        (now["produced"].as_u64() == Some(total)).then_some(now)
     })
     .await;
-    let expected = |field: &str| assert_eq!(totals[field].as_u64(), Some(lines), "{field}: {totals}");
+    let expected = |field: &str| assert_eq!(totals[field].as_u64(), Some(total), "{field}: {totals}");
     expected("accepted");
     expected("consumed");
     assert_eq!(totals["failed"], 0);
@@ -91,6 +97,19 @@ pub async fn agree(system: &impl System, topic: &str, lines: u64) {
         wrong.len(),
         &wrong[..wrong.len().min(10)]
     );
+}
+
+/// Of each key the messages stand in the log in the order in which they were sent.
+pub fn in_order(messages: &[Value]) {
+    let mut by_key: BTreeMap<&str, Vec<(i64, u64)>> = BTreeMap::new();
+    for message in messages {
+        let place = (message["offset"].as_i64().unwrap(), message["value"]["n"].as_u64().unwrap());
+        by_key.entry(message["key"].as_str().unwrap()).or_default().push(place);
+    }
+    for (key, mut places) in by_key {
+        places.sort_unstable();
+        assert!(places.iter().map(|(_, n)| n).is_sorted(), "key {key}: {places:?}");
+    }
 }
 
 /// A file of numbered lines, on 97 keys.

@@ -16,7 +16,7 @@ impl GroupTask {
     /// alone. On a database that several nodes share only those partitions count that this node has leased.
     pub(super) async fn assign(&mut self) -> Result<(), Failure> {
         self.leased.see();
-        if let GroupKind::RunTime { name, id } = &self.kind
+        if let GroupKind::RunTime { name, id } = &self.reader.kind
             && !groups::is_wanted(&mut self.shared.db.read().await?, name, *id).await?
         {
             // Stopped or forgotten meanwhile: nothing of it may come back.
@@ -90,7 +90,7 @@ impl GroupTask {
         }
         let mut write = self.shared.begin_own(Lane::Background).await?;
         // Looked at again in this transaction: rows of a group that is forgotten at this moment would stay for ever.
-        if let GroupKind::RunTime { name, id } = &self.kind
+        if let GroupKind::RunTime { name, id } = &self.reader.kind
             && !groups::is_still_wanted(&mut write, name, *id).await?
         {
             write.rollback().await?;

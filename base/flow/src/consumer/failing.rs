@@ -1,9 +1,12 @@
 //! What is done with a batch that failed: it is made smaller until the message to blame stands alone.
 
 use super::attempt::Plan;
+use super::parking::{Tried, Why};
+use super::reader::Policy;
 use super::{GroupTask, giveup, size};
 use crate::Failure;
 use crate::failure::Class;
+use crate::fingerprint::{self, Chain};
 use std::time::Duration;
 
 /// The longest pause between tries in place.
@@ -54,15 +57,18 @@ impl GroupTask {
         Box::pin(self.take_in(half)).await
     }
 
-    /// The first message of a partition, on its own: a few tries in place, then it is given up.
+    /// The first message of a partition, on its own: a few tries in place, then its key is parked, or it is given up.
     async fn alone(&mut self, index: usize, mut failure: Failure) -> Result<(), Failure> {
         let mut attempts = 1u32;
         let plan = vec![(index, 1)];
+        let since = self.shared.now();
+        let mut errors = Chain::default();
         loop {
+            errors.add(&failure, self.shared.now());
             let tries = match failure.class() {
                 Class::Infrastructure => return Err(failure),
                 Class::NotYet if planted!(GivesUpAtOnce) => 1,
-                Class::NotYet => self.tries(index),
+                Class::NotYet => self.tries_in_place(index),
                 Class::Undecodable | Class::Never => 1,
             };
             if planted!(SkipsFailing) {
@@ -71,11 +77,7 @@ impl GroupTask {
                 return Err(failure);
             }
             if attempts >= tries {
-                let overlay =
-                    giveup::give_up(self, index, &failure, attempts).await.map_err(|b| b.failure)?;
-                self.merge(&plan, overlay);
-                self.advise(&plan).await;
-                return Ok(());
+                return self.put_by(index, &Tried { failure: &failure, attempts, since, errors }).await;
             }
             let growing = self.shared.limits.retry_pause.saturating_mul(2u32.saturating_pow(attempts - 1));
             let pause = growing.min(LONGEST_PAUSE);
@@ -96,14 +98,53 @@ impl GroupTask {
         }
     }
 
-    fn tries(&self, index: usize) -> u32 {
+    /// The whole group waits meanwhile: where keys are parked already, a message that may be tried later is so at once. What the
+    /// handlers stand on is away, and each key of a thousand would hold the others up for a moment.
+    fn tries_in_place(&self, index: usize) -> u32 {
+        let Some(policy) = self.policy(index) else { return 1 };
+        let later = policy.attempts > policy.tries && !policy.retry_for.is_zero();
+        if later && self.partitions.iter().any(|partition| partition.parked) {
+            return 1;
+        }
+        policy.tries.min(policy.attempts)
+    }
+
+    fn policy(&self, index: usize) -> Option<Policy> {
         let partition = &self.partitions[index];
-        let name = partition.buffer.front().and_then(|s| s.envelope.as_ref()).map_or("", |e| e.name.as_str());
-        let own = if self.is_command(&partition.topic) {
-            self.shared.service.commands.get(name).and_then(|c| c.tries)
-        } else {
-            self.event(name).and_then(|e| e.options.tries)
-        };
-        own.unwrap_or(self.shared.limits.tries).max(1)
+        partition.buffer.front().map(|sorted| self.reader.policy(&partition.topic, sorted))
+    }
+
+    /// Parks a message, or gives it up. Where most messages of the partition fail alike it pauses: what may work later stays in
+    /// the log, and what never will is given up one by one.
+    async fn put_by(&mut self, index: usize, tried: &Tried<'_>) -> Result<(), Failure> {
+        let Some(policy) = self.policy(index) else { return Ok(()) };
+        let never = tried.failure.class() == Class::Never;
+        let over = tried.attempts >= policy.attempts || policy.retry_for.is_zero() || planted!(GivesUpAtOnce);
+        let partition = &mut self.partitions[index];
+        let paused = partition.paused.as_ref().is_some_and(|paused| paused.why == Why::Failing);
+        let most_fail = partition.recent.failed(&fingerprint::of(tried.failure)) || paused;
+        if never || over {
+            self.give_up(index, tried, policy).await?;
+        } else if !most_fail {
+            return self.park(index, tried).await;
+        }
+        if most_fail {
+            let reason = format!(
+                "more than half of the latest messages failed with one cause, and one is tried now and then until that has ended: {}",
+                tried.failure
+            );
+            self.pause_partition(index, Why::Failing, reason);
+        }
+        Ok(())
+    }
+
+    async fn give_up(&mut self, index: usize, tried: &Tried<'_>, policy: Policy) -> Result<(), Failure> {
+        let overlay = giveup::give_up(self, index, tried, policy).await.map_err(|broken| broken.failure)?;
+        let code = tried.failure.code().as_str();
+        self.shared.metrics.dead(&self.grp, code, &fingerprint::of(tried.failure));
+        let plan = vec![(index, 1)];
+        self.merge(&plan, overlay);
+        self.advise(&plan).await;
+        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! Asking the log, each partition by itself: one that is not answered (it has no leader) holds up no other.
 
+use super::attempt::Plan;
 use super::partition::{self, Partition, is_lost};
+use super::sort::Opened;
 use super::{GroupTask, pause_after};
 use crate::limits::Limits;
 use crate::topics::Topics;
@@ -31,12 +33,21 @@ pub(crate) enum Check {
 /// A fetch under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetching {
+    /// Since when it could be waited for.
     since: Instant,
     awaited: bool,
+    /// It was begun while what came before it was being taken in.
+    ahead: bool,
 }
 
-pub(super) enum Brought {
-    Records(Fetched),
+/// Records with their headers looked at, and where to read on.
+pub(crate) struct Brought {
+    pub records: Vec<Opened>,
+    pub next: i64,
+}
+
+pub(super) enum Asked {
+    Records(Brought),
     /// The place does not fit the log.
     Mismatch(String),
 }
@@ -44,7 +55,8 @@ pub(super) enum Brought {
 pub(super) struct Answer {
     topic: Arc<str>,
     partition: u32,
-    brought: Result<Brought, BusError>,
+    asked: Result<Asked, BusError>,
+    took: Duration,
 }
 
 /// Compares the place with the log where that has not been done, then reads.
@@ -54,7 +66,7 @@ async fn ask(
     check: Check,
     from: i64,
     fetch: Fetch,
-) -> Result<Brought, BusError> {
+) -> Result<Asked, BusError> {
     let log = match check {
         Check::Done => None,
         Check::Against(log) => Some(log),
@@ -63,9 +75,11 @@ async fn ask(
     if let Some(log) = log
         && let Some(mismatch) = partition::mismatch(topics.bus().as_ref(), &place, log).await?
     {
-        return Ok(Brought::Mismatch(mismatch));
+        return Ok(Asked::Mismatch(mismatch));
     }
-    topics.bus().read(&place.topic, place.partition, from, fetch).await.map(Brought::Records)
+    let Fetched { records, next } = topics.bus().read(&place.topic, place.partition, from, fetch).await?;
+    let records = records.into_iter().map(Opened::from).collect();
+    Ok(Asked::Records(Brought { records, next }))
 }
 
 impl GroupTask {
@@ -73,6 +87,7 @@ impl GroupTask {
     /// that answer soon have answered.
     pub(super) async fn fetch(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
+        self.partitions.iter_mut().for_each(|p| p.await_ahead(now));
         let wanting = (0..self.partitions.len()).filter(|index| self.partitions[*index].wants(now));
         let mut next = wanting.collect::<Vec<_>>().into_iter();
         loop {
@@ -80,7 +95,7 @@ impl GroupTask {
                 && self.buffered() < self.shared.limits.batch_records
                 && let Some(index) = next.next()
             {
-                self.begin_fetch(index);
+                self.begin_fetch(index, false);
             }
             let Some(until) = self.awaited_until() else { break };
             tokio::select! {
@@ -95,6 +110,17 @@ impl GroupTask {
         Ok(())
     }
 
+    /// Reads on in partitions of which all that is in memory is being taken in, while it is: there is more than fits a batch.
+    pub(super) fn fetch_ahead(&mut self, plan: &Plan) {
+        for (index, count) in plan {
+            let partition = &self.partitions[*index];
+            let drained = partition.buffer.len() == *count && partition.fetching.is_none();
+            if drained && partition.check == Check::Done && partition.again_at.is_none() && !partition.slow {
+                self.begin_fetch(*index, true);
+            }
+        }
+    }
+
     fn awaited(&self) -> usize {
         self.partitions.iter().filter(|p| p.fetching.is_some_and(|f| f.awaited)).count()
     }
@@ -106,15 +132,17 @@ impl GroupTask {
 
     /// Messages in memory that may be taken in.
     fn buffered(&self) -> usize {
-        self.partitions.iter().filter(|p| p.stopped.is_none()).map(|p| p.buffer.len()).sum()
+        let going = self.partitions.iter().filter(|p| p.stopped.is_none() && p.paused.is_none());
+        going.map(|p| p.buffer.len()).sum()
     }
 
-    fn begin_fetch(&mut self, index: usize) {
+    fn begin_fetch(&mut self, index: usize, ahead: bool) {
         let limits = &self.shared.limits;
         let fetch = Fetch { max_records: limits.batch_records, max_bytes: limits.batch_bytes };
         let partition = &mut self.partitions[index];
         partition.again_at = None;
-        partition.fetching = Some(Fetching { since: Instant::now(), awaited: !partition.slow });
+        let since = Instant::now();
+        partition.fetching = Some(Fetching { since, awaited: !partition.slow, ahead });
         let (topic, number) = (partition.topic.clone(), partition.number());
         let ask = ask(
             self.shared.topics.clone(),
@@ -123,19 +151,23 @@ impl GroupTask {
             partition.fetch_from,
             fetch,
         );
-        self.fetches.spawn(async move { Answer { topic, partition: number, brought: ask.await } });
+        self.fetches.spawn(async move {
+            let asked = ask.await;
+            Answer { topic, partition: number, asked, took: since.elapsed() }
+        });
     }
 
     pub(super) async fn answered(&mut self, answer: Result<Answer, JoinError>) -> Result<(), Failure> {
-        let Answer { topic, partition, brought } = answer.map_err(|error| {
+        let Answer { topic, partition, asked, took } = answer.map_err(|error| {
             Failure::Infrastructure(Fault::internal(format!("reading for group {} ended: {error}", self.grp)))
         })?;
         let Some(p) = self.partitions.iter_mut().find(|p| p.topic == topic && p.number() == partition) else {
             return Ok(());
         };
-        p.slow = p.fetching.take().is_some_and(|fetching| fetching.since.elapsed() >= PATIENCE);
-        match brought {
-            Ok(Brought::Records(fetched)) => {
+        p.fetching = None;
+        p.slow = took >= PATIENCE;
+        match asked {
+            Ok(Asked::Records(fetched)) => {
                 p.received(&self.shared, fetched).await?;
                 p.check = Check::Done;
                 // That there is nothing is said also where reading is not allowed.
@@ -143,7 +175,7 @@ impl GroupTask {
                     p.failures = 0;
                 }
             }
-            Ok(Brought::Mismatch(reason)) => p.stopped = Some(reason),
+            Ok(Asked::Mismatch(reason)) => p.stopped = Some(reason),
             Err(error) => p.failed(&self.grp, &self.shared.limits, &error),
         }
         Ok(())
@@ -151,6 +183,13 @@ impl GroupTask {
 }
 
 impl Partition {
+    /// What was begun while others were taken in is waited for from now on.
+    fn await_ahead(&mut self, now: Instant) {
+        if let Some(fetching) = self.fetching.as_mut().filter(|fetching| fetching.ahead) {
+            (fetching.since, fetching.ahead) = (now, false);
+        }
+    }
+
     /// Whether it is to be asked for messages.
     fn wants(&self, now: Instant) -> bool {
         self.stopped.is_none()
@@ -184,6 +223,6 @@ impl Partition {
 
     /// Whether the log tells when there is more: not while it is asked, or was away a moment ago.
     pub fn waits(&self) -> bool {
-        self.stopped.is_none() && self.fetching.is_none() && self.again_at.is_none()
+        self.stopped.is_none() && self.fetching.is_none() && self.again_at.is_none() && self.buffer.is_empty()
     }
 }

@@ -1,97 +1,175 @@
 //! Giving up on a message: kept whole with its cause, published to `<topic>.dlq`, and answered where somebody waits.
 
+use super::GroupTask;
 use super::attempt::{self, Broken, Overlay};
-use super::{GroupKind, GroupTask};
+use super::handle::caller_of;
+use super::parking::{self, REASON, Tried};
+use super::reader::{GroupKind, Policy, Reader};
+use super::sort::{Seen, Sorted};
 use crate::around::{Call, around};
+use crate::erase::encode;
 use crate::failure::Class;
+use crate::fingerprint::tame;
 use crate::handler::{GivenUp, GivenUpAt};
-use crate::storage::dead::{self, DeadLetter};
+use crate::mediator::hash_of;
+use crate::storage::answered::{self, Asking};
+use crate::storage::dead::{self, DeadLetter, Trail};
 use crate::storage::outbox::Outgoing;
+use crate::storage::parked::{self, New};
+use crate::topics::Known;
 use crate::tx::HEADER_BYTES;
 use crate::{Failure, Tx};
 use artel_message::{Envelope, Fault, Headers, replies_topic, service_of};
 use bytes::Bytes;
+use std::sync::Arc;
 
-/// The longest reason that is kept, in characters.
-const REASON: usize = 2_000;
 /// A copy in the dead-letter topic has at most so many of the original headers.
 const HEADERS: usize = 200;
 
+/// A message to be given up on.
+pub(crate) struct Given<'a> {
+    pub reader: &'a Reader,
+    pub topic: &'a Arc<str>,
+    pub partition: u32,
+    pub sorted: &'a Sorted,
+    pub tried: &'a Tried<'a>,
+    /// Whether who sent a command is told.
+    pub answers: bool,
+}
+
+/// Where copies of a topic's dead letters go: its dead-letter topic.
+pub(crate) type Copies = Option<(String, Known)>;
+
+/// Makes the dead-letter topic where it is missing. Where the log does not take it letters go without a copy.
+pub(crate) async fn copies(reader: &Reader, topic: &str) -> Copies {
+    let made = reader.shared.topics.ensure_dead_letters(topic).await;
+    made.inspect_err(
+        |error| tracing::warn!(group = %reader.grp, %error, "a dead letter is kept but not published"),
+    )
+    .ok()
+}
+
 /// Takes in the first record of a partition as given up on. The letter is kept even where its copy can't be published, or
 /// where the service's handler of messages given up on fails.
-pub(crate) async fn give_up(
+pub(super) async fn give_up(
     task: &GroupTask,
     index: usize,
-    failure: &Failure,
-    attempts: u32,
+    tried: &Tried<'_>,
+    policy: Policy,
 ) -> Result<Overlay, Broken> {
-    match write(task, index, failure, attempts, true).await {
-        Err(broken) if broken.failure.class() != Class::Infrastructure => {
-            tracing::error!(
-                group = %task.grp, error = %broken.failure,
-                "the handler of messages given up on fails; the dead letter is written without it"
-            );
-            write(task, index, failure, attempts, false).await
+    let copies = copies(&task.reader, &task.partitions[index].topic).await;
+    let mut told = true;
+    loop {
+        let written = task.shared.rerun(|| async {
+            write(task, index, tried, policy, &copies, told).await.map_err(|b| b.failure)
+        });
+        match written.await {
+            Err(failure) if failure.class() != Class::Infrastructure && told => {
+                tell_failed(&task.grp, &failure);
+                told = false;
+            }
+            done => return done.map_err(Broken::from),
         }
-        done => done,
     }
+}
+
+pub(crate) fn tell_failed(grp: &str, failure: &Failure) {
+    tracing::error!(
+        group = grp, error = %failure,
+        "the handler of messages given up on fails; the dead letter is written without it"
+    );
 }
 
 async fn write(
     task: &GroupTask,
     index: usize,
-    failure: &Failure,
-    attempts: u32,
+    tried: &Tried<'_>,
+    policy: Policy,
+    copies: &Copies,
     told: bool,
 ) -> Result<Overlay, Broken> {
     let partition = &task.partitions[index];
-    let dlq = task.shared.topics.ensure_dead_letters(&partition.topic).await;
+    let sorted = &partition.buffer[0];
     let plan = vec![(index, 1)];
     let mut tx = attempt::open(task, &plan).await?;
-    let sorted = &partition.buffer[0];
-    tx.enter("dead-letter", sorted.cause, true, None);
-    let letter = letter(task, index, failure, attempts, &mut tx);
-    let (id, code) = (letter.id, letter.code.clone());
-    let given = given_up(task, index, &letter);
-    match dlq {
-        Ok((topic, known)) => {
-            let key = letter.key.clone().unwrap_or_default();
-            let place = artel_bus::partition::of_key(&key, known.partitions);
-            let seq = sorted.envelope.as_ref().and_then(|e| e.seq);
-            tx.put_raw(dead_message(&letter, topic, place, seq, task.shared.limits.message_bytes));
-        }
-        Err(error) => tracing::warn!(group = %task.grp, %error, "a dead letter is kept but not published"),
-    }
-    dead::insert(tx.write(), letter).await?;
-    let is_command = task.is_command(&partition.topic);
-    if let Some(envelope) = sorted.envelope.as_ref().filter(|e| e.reply && is_command) {
-        let fault = failure.clone().into_fault();
-        answer(&mut tx, envelope, sorted.record.key.clone(), &Err(fault))?;
-    }
-    if told && let Err(failure) = tell(task, &mut tx, sorted, given).await {
+    let (reader, topic) = (&*task.reader, &partition.topic);
+    let given = Given { reader, topic, partition: partition.number(), sorted, tried, answers: true };
+    if let Err(failure) = bury(&mut tx, &given, copies, told).await {
         tx.rollback().await;
         return Err(failure.into());
     }
     let mut overlay = Overlay::default();
+    if policy.stop_key && sorted.record.key.is_some() {
+        let id = tx.new_id();
+        parked::park(tx.write(), New { id, ..parking::place_of(task, index) }, None).await?;
+        overlay.parks.insert(index);
+    }
     overlay.taken(index, sorted, "dead");
     attempt::close(task, tx, &plan, &plan, &overlay).await?;
-    tracing::warn!(
-        group = %task.grp, topic = %partition.topic, partition = partition.number(), dead.letter = %id, code,
-        error = %failure, "message given up"
-    );
     Ok(overlay)
 }
 
-fn given_up(task: &GroupTask, index: usize, letter: &DeadLetter) -> GivenUp {
-    let sorted = &task.partitions[index].buffer[0];
+/// Writes the letter and its copy, and tells who waits for the message.
+pub(crate) async fn bury(tx: &mut Tx, given: &Given<'_>, copies: &Copies, told: bool) -> Result<(), Failure> {
+    let Given { reader, sorted, tried, .. } = given;
+    tx.enter("dead-letter", sorted.cause, true, None);
+    let letter = letter(given, tx);
+    let (id, code) = (letter.id, letter.code.clone());
+    let told_of = given_up(given, &letter);
+    if let Some((topic, known)) = copies {
+        let key = letter.key.clone().unwrap_or_default();
+        let place = artel_bus::partition::of_key(&key, known.partitions);
+        let seq = sorted.envelope.as_ref().and_then(|e| e.seq);
+        tx.put_raw(dead_message(&letter, topic.clone(), place, seq, reader.shared.limits.message_bytes));
+    }
+    dead::insert(tx.write(), letter).await?;
+    let is_command = reader.is_command(given.topic);
+    if let Some(envelope) = sorted.envelope.as_ref().filter(|e| e.reply && is_command && given.answers) {
+        let fault = tried.failure.clone().into_fault();
+        answer(tx, envelope, sorted.record.key.clone(), &Err(fault))?;
+    }
+    keep_fault(tx, given).await?;
+    if told {
+        tell(reader, tx, sorted, told_of).await?;
+    }
+    tracing::warn!(
+        group = %reader.grp, topic = %given.topic, partition = given.partition, dead.letter = %id, code,
+        attempts = tried.attempts, error = %tried.failure, "message given up"
+    );
+    Ok(())
+}
+
+/// Who asks under a command's id later gets the fault as well.
+async fn keep_fault(tx: &mut Tx, given: &Given<'_>) -> Result<(), Failure> {
+    let Given { reader, sorted, tried, .. } = given;
+    let Some(envelope) = sorted.envelope.as_ref().filter(|_| sorted.seen != Seen::Foreign) else {
+        return Ok(());
+    };
+    let command = reader.stored_name(&envelope.name);
+    let body = sorted.record.value.clone().unwrap_or_default();
+    let (true, Ok(hash)) = (reader.is_command(given.topic), hash_of(&envelope.name, &body)) else {
+        return Ok(());
+    };
+    if command.is_empty() {
+        return Ok(());
+    }
+    let (caller, key) = (caller_of(envelope).to_owned(), envelope.id.to_string());
+    let fault = encode(command, &tried.failure.clone().into_fault())?;
+    let until = tx.now() + reader.shared.limits.answered;
+    answered::keep(tx.write(), &Asking { caller, command, key, hash }, false, &fault, until).await?;
+    Ok(())
+}
+
+fn given_up(given: &Given<'_>, letter: &DeadLetter) -> GivenUp {
+    let Given { reader, sorted, .. } = given;
     GivenUp {
         id: sorted.cause.id(),
         name: letter.name.clone(),
         topic: letter.topic.clone(),
         partition: letter.partition,
         read: Some(GivenUpAt {
-            group: task.grp.clone(),
-            run_time: matches!(task.kind, GroupKind::RunTime { .. }),
+            group: reader.grp.clone(),
+            run_time: matches!(reader.kind, GroupKind::RunTime { .. }),
             offset: letter.offset,
             written_at: sorted.record.time,
         }),
@@ -103,13 +181,8 @@ fn given_up(task: &GroupTask, index: usize, letter: &DeadLetter) -> GivenUp {
 }
 
 /// Tells the service, where it wants to know.
-async fn tell(
-    task: &GroupTask,
-    tx: &mut Tx,
-    sorted: &super::sort::Sorted,
-    given: GivenUp,
-) -> Result<(), Failure> {
-    let shared = &task.shared;
+async fn tell(reader: &Reader, tx: &mut Tx, sorted: &Sorted, given: GivenUp) -> Result<(), Failure> {
+    let shared = &reader.shared;
     let Some(handler) = &shared.service.given_up else { return Ok(()) };
     tx.enter("given-up", sorted.cause, true, None);
     let mark = tx.mark();
@@ -120,29 +193,30 @@ async fn tell(
     tx.check(mark)
 }
 
-/// Text that any database takes, not longer than a person reads.
-fn tame(text: &str) -> String {
-    text.chars().take(REASON).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
-}
-
-fn letter(task: &GroupTask, index: usize, failure: &Failure, attempts: u32, tx: &mut Tx) -> DeadLetter {
-    let partition = &task.partitions[index];
-    let sorted = &partition.buffer[0];
+fn letter(given: &Given<'_>, tx: &mut Tx) -> DeadLetter {
+    let Given { sorted, tried, .. } = given;
     DeadLetter {
         id: tx.new_id(),
-        group: task.grp.clone(),
-        topic: partition.topic.to_string(),
-        partition: partition.number(),
+        group: given.reader.grp.clone(),
+        topic: given.topic.to_string(),
+        partition: given.partition,
         offset: sorted.record.offset,
         message: sorted.envelope.as_ref().map_or_else(|| sorted.cause.id(), |e| e.id),
-        name: sorted.envelope.as_ref().map(|e| tame(&e.name)),
+        name: sorted.envelope.as_ref().map(|e| tame(&e.name, REASON)),
         key: sorted.record.key.clone(),
         headers: crate::wire::encode(&sorted.record.headers),
         value: sorted.record.value.clone(),
-        code: failure.code().as_str().to_owned(),
-        reason: tame(&failure.to_string()),
-        attempts,
+        code: tried.failure.code().as_str().to_owned(),
+        reason: tame(&tried.failure.to_string(), REASON),
+        attempts: tried.attempts,
         at: tx.now(),
+        trail: Trail {
+            cause: Some(sorted.cause),
+            ours: sorted.seen != Seen::Foreign,
+            written_at: Some(sorted.record.time),
+            failing_since: Some(tried.since),
+            errors: tried.errors.clone(),
+        },
     }
 }
 
@@ -172,6 +246,8 @@ fn dead_message(
     put("artel_dead_origin", format!("{}/{}@{}", letter.topic, letter.partition, letter.offset));
     put("artel_dead_code", letter.code.clone());
     put("artel_dead_reason", letter.reason.clone());
+    put("artel_dead_cause", letter.fingerprint());
+    put("artel_dead_attempts", letter.attempts.to_string());
     if large {
         put("artel_dead_cut", "true".to_owned());
     }

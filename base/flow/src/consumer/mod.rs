@@ -4,29 +4,28 @@ mod assign;
 mod attempt;
 mod failing;
 mod fetching;
-mod giveup;
-mod partition;
+pub(crate) mod giveup;
+pub(crate) mod handle;
+pub(crate) mod parking;
+pub(crate) mod partition;
+pub(crate) mod reader;
+mod recent;
 mod registering;
-mod sort;
+pub(crate) mod sort;
 mod starts;
 
 use crate::Failure;
 use crate::changes::Changed;
 use crate::ctx::Shared;
-use crate::erase::Erased;
 use crate::failure::{Class, RERUNS};
-use crate::handler::Options;
 use crate::limits::Limits;
-use crate::service::{EventEntry, EventKind};
 use artel_bus::From as StartAt;
-use artel_message::{Cause, commands_topic};
 use attempt::{Broken, Done, Overlay, Plan};
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::select_all;
 use partition::Partition;
+pub(crate) use reader::{GroupKind, Reader};
 use registering::Registering;
-use sort::Sorted;
 use starts::Starts;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,18 +33,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 /// Stopped partitions are looked at again this often.
 const RECHECK: Duration = Duration::from_secs(5);
-
-/// Whose handlers a group runs.
-pub(crate) enum GroupKind {
-    /// Events registered under this group name ("" = the service's own, which also has its commands and replies).
-    Declared { events: &'static str },
-    /// The raw handler, for a group made at run time.
-    RunTime { name: Arc<str>, id: Uuid },
-}
 
 /// What others see of a group.
 #[derive(Debug, Clone, Default)]
@@ -65,11 +55,13 @@ pub(crate) struct GroupTask {
     /// The full name, as offsets are kept under.
     pub grp: String,
     pub topics: Vec<Arc<str>>,
-    pub kind: GroupKind,
+    pub reader: Arc<Reader>,
     pub from: StartAt,
     pub status: SharedStatus,
     pub stop: CancellationToken,
     pub(crate) partitions: Vec<Partition>,
+    /// How much of the group is parked.
+    filled: parking::Filled,
     /// Under way for `partitions`; they end with the assignment.
     fetches: JoinSet<fetching::Answer>,
     starts: Starts,
@@ -104,17 +96,19 @@ impl GroupTask {
     ) -> GroupTask {
         let topics = topics.iter().map(|t| Arc::from(t.as_str())).collect();
         let leased = shared.held.partitions.subscribe();
+        let reader = Arc::new(Reader { shared: shared.clone(), grp: grp.clone(), kind });
         GroupTask {
             leased,
             registering: None,
             shared,
             grp,
             topics,
-            kind,
+            reader,
             from,
             status: SharedStatus::default(),
             stop,
             partitions: Vec::new(),
+            filled: parking::Filled::default(),
             fetches: JoinSet::new(),
             starts: Starts::default(),
             lost: Vec::new(),
@@ -187,10 +181,15 @@ impl GroupTask {
     /// Takes in what is there; false when nothing was.
     async fn round(&mut self) -> Result<bool, Failure> {
         self.fetch().await?;
+        let now = Instant::now();
+        if self.partitions.iter().any(|p| p.parked) {
+            self.look_at_filled(now).await?;
+        }
         let mut plan = Plan::new();
         let mut left = self.shared.limits.batch_records;
         for (index, partition) in self.partitions.iter_mut().enumerate() {
-            let count = if partition.stopped.is_some() { 0 } else { partition.ready(left) };
+            let most = left.min(partition.may_take(now));
+            let count = if most == 0 { 0 } else { partition.ready(most) };
             if count > 0 {
                 left -= count;
                 plan.push((index, count));
@@ -198,6 +197,9 @@ impl GroupTask {
         }
         if plan.is_empty() {
             return Ok(false);
+        }
+        if left == 0 {
+            self.fetch_ahead(&plan);
         }
         // The partition that came first goes last in the next round, so that none starves the others.
         self.take_in(plan).await?;
@@ -242,6 +244,7 @@ impl GroupTask {
     fn merge(&mut self, done: &Done, overlay: Overlay) {
         for (index, count) in done {
             let partition = &mut self.partitions[*index];
+            self.shared.went(&self.grp, partition.buffer.iter().take(*count));
             let last = partition.buffer.drain(..*count).last();
             if let Some(last) = last {
                 let (log, topic) = (partition.offset.log, partition.topic.clone());
@@ -251,9 +254,10 @@ impl GroupTask {
                     Some(partition::identity(&last.record, log, &topic, partition.offset.partition));
             }
         }
-        for (index, high) in overlay.high {
-            self.partitions[index].high.extend(high);
+        for (index, high) in &overlay.high {
+            self.partitions[*index].high.extend(high.iter().map(|(source, seq)| (source.clone(), *seq)));
         }
+        self.merge_parking(done, &overlay);
         let total: usize = done.iter().map(|(_, count)| count).sum();
         let other: i64 = overlay.counts.values().sum();
         let run = u64::try_from(total).unwrap_or(0).saturating_sub(u64::try_from(other).unwrap_or(0));
@@ -284,7 +288,7 @@ impl GroupTask {
             let more = async {
                 if waits.is_empty() { std::future::pending().await } else { select_all(waits).await.0 }
             };
-            let again_at = self.partitions.iter().filter_map(|p| p.again_at).min();
+            let again_at = self.partitions.iter().filter_map(Partition::again_at).min();
             let answer = tokio::select! {
                 // What is always there under load comes last, so that it keeps nothing else out.
                 biased;
@@ -313,7 +317,8 @@ impl GroupTask {
                 }
             }
             // A late answer that brought nothing is no reason to ask again: the log says when there is more.
-            if self.partitions.iter().any(|p| p.stopped.is_none() && !p.buffer.is_empty()) {
+            let now = Instant::now();
+            if self.partitions.iter().any(|p| p.may_take(now) > 0 && !p.buffer.is_empty()) {
                 return Ok(true);
             }
         }
@@ -330,43 +335,6 @@ impl GroupTask {
     fn update(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
         self.shared.progressed();
-    }
-
-    pub(crate) fn is_command(&self, topic: &str) -> bool {
-        matches!(self.kind, GroupKind::Declared { .. }) && *topic == *commands_topic(self.shared.name())
-    }
-
-    fn event(&self, name: &str) -> Option<&EventEntry> {
-        match &self.kind {
-            GroupKind::Declared { events } => self.shared.service.events.get(events)?.get(name),
-            GroupKind::RunTime { .. } => None,
-        }
-    }
-
-    /// The name in the registry, which lives as long as the program.
-    pub(crate) fn stored_name(&self, name: &str) -> &'static str {
-        let GroupKind::Declared { events } = &self.kind else { return "raw" };
-        let service = &self.shared.service;
-        let event = service.events.get(events).and_then(|e| Some(*e.get_key_value(name)?.0));
-        event.or_else(|| Some(*service.commands.get_key_value(name)?.0)).unwrap_or("")
-    }
-
-    pub(crate) fn expired(&self, sorted: &Sorted) -> bool {
-        let Some(envelope) = &sorted.envelope else { return false };
-        let age: Option<&Options> = self.event(&envelope.name).map(|e| &e.options);
-        age.and_then(|o| o.max_age).is_some_and(|max| self.shared.now().since(envelope.time) > max)
-    }
-
-    pub(crate) fn batch_of(&self, topic: &str, sorted: &Sorted) -> Option<&Erased<Vec<(Cause, Bytes)>, ()>> {
-        let envelope = sorted.envelope.as_ref()?;
-        if self.is_command(topic) {
-            let entry = self.shared.service.commands.get(envelope.name.as_str())?;
-            return entry.batch.as_ref().filter(|_| !envelope.reply);
-        }
-        match &self.event(&envelope.name)?.kind {
-            EventKind::Batch(handler) => Some(handler),
-            EventKind::Single(_) => None,
-        }
     }
 }
 

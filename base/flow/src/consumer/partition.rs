@@ -1,12 +1,14 @@
 //! One partition as a group has it: its place, what is known of its sources, what has been fetched.
 
 use super::GroupTask;
-use super::fetching::{Check, Fetching};
-use super::sort::{Place, Seen, Sorted, sort};
+use super::fetching::{Brought, Check, Fetching};
+use super::parking::Paused;
+use super::recent::Recent;
+use super::sort::{Known, Opened, Place, Seen, Sorted, sort};
 use crate::Failure;
 use crate::ctx::Shared;
-use crate::storage::{offsets, offsets::Offset};
-use artel_bus::{Bounds, Bus, BusError, Fetch, Fetched, From as StartAt, Received};
+use crate::storage::{offsets, offsets::Offset, parked};
+use artel_bus::{Bounds, Bus, BusError, Fetch, From as StartAt};
 use artel_message::Envelope;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -23,8 +25,8 @@ pub(crate) struct Partition {
     pub buffer: VecDeque<Sorted>,
     /// Where to fetch on.
     pub fetch_from: i64,
-    /// The high water behind the last fetched record.
-    ahead: HashMap<String, i64>,
+    /// What is known of the sources behind the last fetched record.
+    ahead: Known,
     /// Why nothing is taken in any more, for a person.
     pub stopped: Option<String>,
     /// Why it stopped before it was looked at again; shown until it is known to go on.
@@ -37,6 +39,10 @@ pub(crate) struct Partition {
     pub failures: u32,
     /// When it is asked again after that.
     pub again_at: Option<Instant>,
+    /// Whether the group has parked keys of it.
+    pub parked: bool,
+    pub paused: Option<Paused>,
+    pub recent: Recent,
 }
 
 impl Partition {
@@ -50,14 +56,18 @@ impl Partition {
     ) -> Result<Self, Failure> {
         let mut read = task.shared.db.read().await?;
         let marks = offsets::high_water(&mut read, &task.grp, topic, offset.partition).await?;
-        let mut high: HashMap<String, i64> = marks.into_iter().collect();
+        let loose = marks.iter().filter(|mark| mark.loose).map(|mark| mark.source.clone()).collect();
+        let mut high: HashMap<String, i64> = marks.into_iter().map(|mark| (mark.source, mark.seq)).collect();
         if planted!(ForgetsHighWater) {
             high.clear();
         }
+        // Read after the place as well: an operator's replay changes the epoch.
+        let parked =
+            parked::any(&mut read, &task.grp, topic, offset.partition).await? && !planted!(ForgetsParked);
         Ok(Partition {
             topic: topic.clone(),
             fetch_from: offset.next,
-            ahead: high.clone(),
+            ahead: Known { high: high.clone(), loose },
             high,
             buffer: VecDeque::new(),
             stopped: None,
@@ -67,6 +77,9 @@ impl Partition {
             slow: false,
             failures: 0,
             again_at: None,
+            parked,
+            paused: None,
+            recent: Recent::over(task.shared.limits.failing_window),
             offset,
         })
     }
@@ -79,6 +92,7 @@ impl Partition {
         }
         let place = |p: &Partition| (p.topic.clone(), p.number(), p.offset.next, p.offset.epoch);
         if self.topic == before.topic && self.number() == before.number() {
+            (self.paused, self.recent) = (before.paused.clone(), before.recent.clone());
             self.slow = before.slow || before.failures > 0 || before.fetching.is_some();
         }
         if place(self) == place(before) {
@@ -88,7 +102,24 @@ impl Partition {
 
     /// What is shown: why it is stopped, or was a moment ago.
     pub fn trouble(&self) -> Option<&str> {
-        self.stopped.as_deref().or(self.doubt.as_deref())
+        let paused = self.paused.as_ref().map(|paused| paused.reason.as_str());
+        self.stopped.as_deref().or(self.doubt.as_deref()).or(paused)
+    }
+
+    /// How many of its messages may be taken in at once: one where it paused and a message is to be tried.
+    pub fn may_take(&self, now: Instant) -> usize {
+        match &self.paused {
+            _ if self.stopped.is_some() => 0,
+            None => usize::MAX,
+            Some(paused) => usize::from(paused.probe_at <= now),
+        }
+    }
+
+    /// When something is to be done by itself: the log is asked again, or a message is tried.
+    pub fn again_at(&self) -> Option<Instant> {
+        let probe_at = self.paused.as_ref().filter(|_| self.stopped.is_none() && !self.buffer.is_empty());
+        let probe_at = probe_at.map(|paused| paused.probe_at);
+        self.again_at.into_iter().chain(probe_at).min()
     }
 
     pub fn number(&self) -> u32 {
@@ -96,7 +127,7 @@ impl Partition {
     }
 
     /// Takes what was read into memory.
-    pub async fn received(&mut self, shared: &Shared, fetched: Fetched) -> Result<(), Failure> {
+    pub async fn received(&mut self, shared: &Shared, fetched: Brought) -> Result<(), Failure> {
         let mut ahead = self.ahead.clone();
         let mut sorted = self.sort_all(shared, fetched.records, &mut ahead);
         // Another node may have made this topic the service's own since this one looked; its messages came after that.
@@ -106,7 +137,8 @@ impl Partition {
         };
         if shared.members.shared() && sorted.iter().any(unknown) && shared.learn_adopted(&self.topic).await? {
             ahead = self.ahead.clone();
-            let records = sorted.into_iter().map(|s| s.record).collect();
+            let records =
+                sorted.into_iter().map(|s| Opened { record: s.record, envelope: s.envelope }).collect();
             sorted = self.sort_all(shared, records, &mut ahead);
         }
         self.ahead = ahead;
@@ -118,12 +150,7 @@ impl Partition {
         Ok(())
     }
 
-    fn sort_all(
-        &self,
-        shared: &Shared,
-        records: Vec<Received>,
-        ahead: &mut HashMap<String, i64>,
-    ) -> Vec<Sorted> {
+    fn sort_all(&self, shared: &Shared, records: Vec<Opened>, ahead: &mut Known) -> Vec<Sorted> {
         let place = Place {
             topic: &self.topic,
             partition: self.offset.partition,
@@ -142,7 +169,7 @@ impl Partition {
         {
             self.stopped = Some(format!(
                 "{}/{} at offset {}: messages between seq {high} and {prev} are missing; nothing is skipped. \
-                 Restore the missing part of the log; a consumer of your own may be forgotten and started behind it",
+                 Restore the missing part of the log, or go on without them: artel groups skip",
                 self.topic, self.offset.partition, record.offset
             ));
         } else {
@@ -188,7 +215,7 @@ pub(crate) async fn mismatch(bus: &dyn Bus, offset: &Offset, log: Uuid) -> Resul
     let say = |what: String| {
         Some(format!(
             "{topic}/{partition}: {what}; bring back the log that belongs to this database (does bus.url name another one?), \
-             or begin anew: forget the consumer, or for a service's own group take an empty database"
+             or go on at a place that this log has: artel groups skip"
         ))
     };
     if offset.log != log {

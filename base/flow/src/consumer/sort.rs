@@ -1,8 +1,10 @@
 //! What a record is to a group, decided before any transaction: known repeat, new, foreign, or proof of a gap. Pure.
 
+use crate::ctx::Shared;
+use crate::stages::Stage;
 use artel_bus::Received;
 use artel_message::{Cause, Envelope, Time};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 use uuid::Uuid;
 
@@ -33,6 +35,15 @@ pub(crate) enum Seen {
     Gap { high: i64, prev: i64 },
 }
 
+/// What is known of the sources of a partition.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// The highest seq of each.
+    pub high: HashMap<String, i64>,
+    /// Those whose next message is taken whatever its prev: an operator moved the place. Repeats stay repeats.
+    pub loose: HashSet<String>,
+}
+
 /// What sorting needs to know of a partition.
 pub(crate) struct Place<'a> {
     pub topic: &'a str,
@@ -41,14 +52,25 @@ pub(crate) struct Place<'a> {
     pub now: Time,
 }
 
-/// Sorts one record; `high` is the overlay of the batch so far and is raised here.
+/// A record whose headers have been looked at.
+pub(crate) struct Opened {
+    pub record: Received,
+    pub envelope: Option<Envelope>,
+}
+
+impl From<Received> for Opened {
+    fn from(record: Received) -> Opened {
+        Opened { envelope: Envelope::from_headers(&record.headers).ok(), record }
+    }
+}
+
+/// Sorts one record; `known` is the overlay of the batch so far and is raised here.
 pub(crate) fn sort(
-    record: Received,
+    Opened { record, envelope }: Opened,
     place: &Place<'_>,
     trusted: impl Fn(&str) -> bool,
-    high: &mut HashMap<String, i64>,
+    known: &mut Known,
 ) -> Sorted {
-    let envelope = Envelope::from_headers(&record.headers).ok();
     let ours = envelope.as_ref().and_then(|e| {
         let seq = e.seq?;
         let believed = seq <= place.now.micros().saturating_add(AHEAD_MICROS);
@@ -59,17 +81,38 @@ pub(crate) fn sort(
         return Sorted { record, envelope, cause, seen: Seen::Foreign, moment: OnceLock::new() };
     };
     let cause = Cause::message(e.id, e.time);
-    let seen = match high.get(&e.source).copied() {
-        Some(known) if seq <= known => Seen::Repeat,
-        Some(known) if !planted!(NoPrevCheck) && e.prev.is_some_and(|prev| known < prev) => {
-            Seen::Gap { high: known, prev: e.prev.unwrap_or(known) }
+    let seen = match known.high.get(&e.source).copied() {
+        Some(high) if seq <= high => Seen::Repeat,
+        Some(high)
+            if !planted!(NoPrevCheck)
+                && e.prev.is_some_and(|prev| high < prev)
+                && !known.loose.contains(&e.source) =>
+        {
+            Seen::Gap { high, prev: e.prev.unwrap_or(high) }
         }
         _ => Seen::New(seq),
     };
     if let Seen::New(seq) = seen {
-        high.insert(e.source.clone(), seq);
+        known.high.insert(e.source.clone(), seq);
+        known.loose.remove(&e.source);
     }
     Sorted { record, envelope, cause, seen, moment: OnceLock::new() }
+}
+
+impl Shared {
+    /// Notes how old messages were when a transaction that is committed now began and ended. Known repeats are none.
+    pub(crate) fn went<'a>(&self, grp: &str, taken: impl Iterator<Item = &'a Sorted>) {
+        let new = taken.filter(|s| matches!(s.seen, Seen::New(_) | Seen::Foreign));
+        let (taken, handled) =
+            (self.metrics.stage(grp, Stage::Taken), self.metrics.stage(grp, Stage::Handled));
+        let now = self.now();
+        for sorted in new {
+            let made = sorted.envelope.as_ref().map_or(sorted.record.time, |envelope| envelope.time);
+            let begun = sorted.moment.get().copied().unwrap_or(now);
+            taken.observe(begun.since(made).as_secs_f64());
+            handled.observe(now.since(made).as_secs_f64());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -97,8 +140,20 @@ mod tests {
 
     fn seen(records: &[Received], trusted: bool) -> Vec<Seen> {
         let place = Place { topic: "shop.sale", partition: 0, log: Uuid::nil(), now: NOW };
-        let mut high = HashMap::new();
-        records.iter().map(|r| sort(r.clone(), &place, |_| trusted, &mut high).seen).collect()
+        let mut known = Known::default();
+        records.iter().map(|r| sort(r.clone().into(), &place, |_| trusted, &mut known).seen).collect()
+    }
+
+    #[test]
+    fn behind_a_move_what_is_missing_is_passed_over_once_and_repeats_stay_repeats() {
+        let place = Place { topic: "shop.sale", partition: 0, log: Uuid::nil(), now: NOW };
+        let source = "artel/shop".to_owned();
+        let mut known = Known { high: HashMap::from([(source.clone(), 5)]), loose: HashSet::from([source]) };
+        let records =
+            [record(0, Some(5), Some(4)), record(1, Some(9), Some(8)), record(2, Some(12), Some(11))];
+        let seen: Vec<Seen> =
+            records.into_iter().map(|r| sort(r.into(), &place, |_| true, &mut known).seen).collect();
+        assert_eq!(seen, [Seen::Repeat, Seen::New(9), Seen::Gap { high: 9, prev: 11 }]);
     }
 
     #[test]
@@ -138,8 +193,8 @@ mod tests {
     fn a_record_without_an_envelope_is_known_by_its_place() {
         let bare = Received { offset: 4, time: NOW, key: None, value: None, headers: Headers::new() };
         let place = Place { topic: "t", partition: 1, log: Uuid::nil(), now: NOW };
-        let first = sort(bare.clone(), &place, |_| true, &mut HashMap::new());
-        let again = sort(bare, &place, |_| true, &mut HashMap::new());
+        let first = sort(bare.clone().into(), &place, |_| true, &mut Known::default());
+        let again = sort(bare.into(), &place, |_| true, &mut Known::default());
         assert_eq!(first.seen, Seen::Foreign);
         assert_eq!(first.cause, again.cause);
     }

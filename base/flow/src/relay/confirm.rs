@@ -4,17 +4,51 @@ use super::Relay;
 use crate::around::{Call, around};
 use crate::failure::Class;
 use crate::handler::Published;
+use crate::stages::Stage;
 use crate::storage::outbox::{self, Waiting};
 use crate::{Failure, Tx};
 use artel_message::{Cause, Time};
 use artel_store::Lane;
+use bytes::Bytes;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long what the log has may stay in the outbox, where nobody is to be told of it. Each deletion is a transaction beside those
+/// of handlers; fewer of them make more room. What a crash leaves there is published again, and known for a repeat.
+pub(super) const WITHIN: Duration = Duration::from_millis(50);
 
 /// How often the service's own handler of reports may fail before messages are confirmed without it.
 const REPORTS: u32 = 10;
 
 impl Relay {
+    /// Takes note of rows that are in the log.
+    pub(super) fn landed(&mut self, done: &mut Vec<(Waiting, i64)>) {
+        self.shared.arrived(Stage::Logged, done.iter().map(|(row, _)| row));
+        for (row, _) in done.iter_mut() {
+            // What is deleted needs no more than its name.
+            (row.message.headers, row.message.value) = (Bytes::new(), None);
+        }
+        self.state.unconfirmed.append(done);
+        if !self.state.unconfirmed.is_empty() {
+            self.state.unconfirmed_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Confirms what has waited for long, or has become much; true when there was something to confirm.
+    pub(super) async fn confirm_due(&mut self) -> Result<bool, Failure> {
+        let Some(since) = self.state.unconfirmed_since else { return Ok(false) };
+        let is_due = self.shared.service.published.is_some()
+            || self.state.unconfirmed.len() >= self.shared.limits.relay_rows
+            || since.elapsed() >= WITHIN
+            || self.stop.is_cancelled();
+        if is_due {
+            self.confirm().await?;
+        }
+        Ok(is_due)
+    }
+
     /// Deletes what the log has and tells the service where it went, in one transaction. What fails here is tried again
     /// without being published again; a handler of reports that goes on failing is left out in the end.
     pub(super) async fn confirm(&mut self) -> Result<(), Failure> {
@@ -25,6 +59,7 @@ impl Relay {
         match &result {
             Ok(()) => {
                 self.state.unconfirmed.clear();
+                self.state.unconfirmed_since = None;
                 self.state.unreported = 0;
                 self.shared.progressed();
             }

@@ -48,6 +48,8 @@ struct State {
     given: i64,
     /// Whether rows with a number may lie after `read_to`.
     backlog: bool,
+    /// What was handed over came right behind what was read, and nothing was there behind it.
+    at_end: bool,
     /// A commit that gave numbers ended in an error: whether it holds is known once it has ended in the database too.
     doubtful: bool,
     lines: Lines,
@@ -57,6 +59,8 @@ struct State {
     appends: JoinSet<Appended>,
     /// In the log, with their offsets, and not yet deleted here.
     unconfirmed: Vec<(Waiting, i64)>,
+    /// Since when some are there.
+    unconfirmed_since: Option<Instant>,
     /// How often the service's own handler of reports failed for them.
     unreported: u32,
     /// Rows that the log will never take, with the reason, of which the service is to be told.
@@ -72,11 +76,13 @@ impl State {
             read_to: -1,
             given: -1,
             backlog: true,
+            at_end: false,
             doubtful: false,
             lines: Lines::default(),
             unsure: Unsure::default(),
             appends: JoinSet::new(),
             unconfirmed: Vec::new(),
+            unconfirmed_since: None,
             unreported: 0,
             never: Vec::new(),
             told: HashSet::new(),
@@ -211,6 +217,7 @@ impl Relay {
     async fn idle(&mut self) -> Result<(), Failure> {
         let state = &mut self.state;
         let agains = state.lines.again_at().into_iter().chain(state.unsure.again_at());
+        let agains = agains.chain(state.unconfirmed_since.map(|since| since + confirm::WITHIN));
         let until = agains.fold(Instant::now() + POLL, |until, again| until.min(again));
         tokio::select! {
             biased;

@@ -5,7 +5,9 @@ use super::lines::{Chunk, Place};
 use super::publish::{Appended, append};
 use super::{Relay, State};
 use crate::Failure;
+use crate::handed::Taken;
 use crate::leases::RELAY;
+use crate::stages::Stage;
 use crate::storage::leases;
 use crate::storage::outbox::{self, Load, Numbering, Waiting};
 use artel_bus::BusError;
@@ -28,18 +30,16 @@ impl Relay {
     /// Rows after the last one read, and those of partitions that were left behind. False = nothing got away.
     pub(super) async fn round(&mut self) -> Result<bool, Failure> {
         self.reap();
-        let mut any = !self.state.unconfirmed.is_empty();
-        self.confirm().await?;
+        let mut any = self.confirm_due().await?;
         self.await_outcome().await?;
         self.look_at_unsure().await?;
         any |= self.load_behind().await?;
         any |= self.load_fresh().await?;
         self.begin_appends();
         self.await_prompt().await;
-        any |= !self.state.unconfirmed.is_empty();
-        self.confirm().await?;
+        any |= self.confirm_due().await?;
         self.tell_never().await?;
-        if !any && self.state.lines.is_empty() {
+        if !any && self.state.lines.is_empty() && self.state.unconfirmed.is_empty() {
             // The count is kept by hand; where a commit's outcome was unknown, the empty table sets it right.
             self.shared.outbox_rows.store(0, Ordering::Relaxed);
         }
@@ -86,6 +86,17 @@ impl Relay {
     /// The rows whose turn is next. Where several nodes write, those without a number are given theirs first.
     async fn fresh(&mut self) -> Result<Vec<Waiting>, Failure> {
         let (load, numbering) = (self.load(), Numbering::of(&self.shared.db));
+        if numbering == Numbering::AtInsert {
+            match self.shared.handed.take(self.state.read_to, load) {
+                Taken::Rows(rows) => {
+                    (self.state.read_to, self.state.at_end) = (rows.last().map_or(-1, |row| row.turn), true);
+                    return Ok(rows);
+                }
+                // What is committed from here on is handed over, and wakes.
+                Taken::Nothing if std::mem::take(&mut self.state.at_end) => return Ok(Vec::new()),
+                Taken::Nothing | Taken::Elsewhere => {}
+            }
+        }
         if self.state.backlog {
             let mut read = self.shared.db.read().await?;
             let rows = outbox::after(&mut read, numbering, self.state.read_to, load).await?;
@@ -160,9 +171,10 @@ impl Relay {
     fn begin_appends(&mut self) {
         for chunk in self.state.lines.next() {
             if planted!(DeletesBeforeAck) {
-                self.state.unconfirmed.extend(chunk.rows.iter().map(|row| (row.clone(), 0)));
+                self.landed(&mut chunk.rows.iter().map(|row| (row.clone(), 0)).collect());
             }
-            let Chunk { place, .. } = &chunk;
+            let Chunk { place, rows } = &chunk;
+            self.shared.arrived(Stage::Relayed, rows.iter());
             let (place, marks) = (place.clone(), chunk.marks());
             let task = self.state.appends.spawn(append(self.shared.topics.bus().clone(), chunk)).id();
             self.state.lines.begun(task, &place, &marks, Instant::now());
@@ -204,7 +216,7 @@ impl Relay {
         match ended {
             Ok((_, Appended { place, mut done, refused: None })) => {
                 crate::spans::sent(&self.shared, &done);
-                self.state.unconfirmed.append(&mut done);
+                self.landed(&mut done);
                 if self.state.lines.accepted(&place, now) {
                     tracing::info!(
                         service = self.shared.name(), topic = %place.0, partition = place.1,
@@ -215,7 +227,7 @@ impl Relay {
             }
             Ok((_, Appended { place, mut done, refused: Some(refused) })) => {
                 crate::spans::sent(&self.shared, &done);
-                self.state.unconfirmed.append(&mut done);
+                self.landed(&mut done);
                 self.state.never.extend(refused.never.map(|row| (row, refused.error.to_string())));
                 self.refused(&place, refused.first, &refused.error);
             }

@@ -18,7 +18,7 @@ use crate::service::Service;
 use crate::storage::outbox;
 use crate::topics::Topics;
 use crate::{
-    Failure, Outbound, StartError, effects as effect_loop, registry, relay, schedules, timers, wakes,
+    Failure, Outbound, StartError, effects as effect_loop, registry, relay, retry, schedules, timers, wakes,
 };
 use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Fault};
@@ -174,6 +174,7 @@ impl Runtime {
         self.intake_tasks.spawn(leases::run(shared.clone(), self.members.clone(), intake.clone()));
         self.intake_tasks.spawn(timers::run(shared.clone(), intake.clone()));
         self.intake_tasks.spawn(schedules::run(shared.clone(), intake.clone()));
+        self.intake_tasks.spawn(retry::run(shared.clone(), intake.clone()));
         for name in shared.service.effects.keys() {
             self.intake_tasks.spawn(effect_loop::run(ctx.clone(), name, intake.clone()));
         }

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Ids};
 use crate::ctx::{Shared, Wake};
+use crate::handed::Handed;
 use crate::leases::{self, Held};
 use crate::limits::Limits;
 use crate::members::Members;
@@ -102,6 +103,7 @@ impl Opening {
             members: self.members.clone(),
             relay_trouble: Mutex::default(),
             outbox_rows: AtomicI64::new(waiting),
+            handed: Handed::default(),
             adopted: RwLock::new(made.into_iter().collect()),
             stuck: Mutex::default(),
             wake: Wake::new(self.progress.clone()),

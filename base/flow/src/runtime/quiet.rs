@@ -3,9 +3,10 @@
 use super::Runtime;
 use crate::ctx::Shared;
 use crate::groups::is_quiet;
+use crate::retry;
 use crate::storage::{self, effects, outbox};
 use artel_message::{Fault, Time};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 impl Runtime {
@@ -56,15 +57,22 @@ impl Runtime {
     }
 }
 
-async fn idle(shared: &Shared) -> bool {
+async fn idle(shared: &Arc<Shared>) -> bool {
+    if !retry::is_idle(shared).await.unwrap_or(false) {
+        return false;
+    }
     let look = async {
         let mut read = shared.db.read().await?;
         let timer = storage::timers::next(&mut read).await?;
         let due = timer.is_some_and(|due: Time| due <= shared.now());
-        let effect = effects::due(&mut read, shared.now()).await?;
+        let (engine, now) = (shared.db.engine(), shared.now());
+        let mut effect = false;
+        for (name, entry) in &shared.service.effects {
+            effect |= effects::ready(&mut read, engine, name, entry.options.per_key, now).await?;
+        }
         let running = effects::claimed(&mut read).await? > 0;
         let waiting = outbox::any(&mut read).await?;
-        let schedule = storage::schedules::list(&mut read).await?.iter().any(|(_, due)| *due <= shared.now());
+        let schedule = storage::schedules::list(&mut read).await?.iter().any(|row| row.next <= shared.now());
         Ok::<_, artel_store::StoreError>(!due && !effect && !running && !waiting && !schedule)
     };
     look.await.unwrap_or(false)

@@ -57,6 +57,23 @@ pub(crate) async fn keep(
     Ok(rows == 1)
 }
 
+/// Puts a reply in the place of what is kept for a command, if anything: it was given up, and has succeeded now.
+pub(crate) async fn replace(
+    write: &mut Write,
+    caller: &str,
+    command: &str,
+    key: &str,
+    reply: &Bytes,
+) -> Result<(), StoreError> {
+    write
+        .exec(
+            "UPDATE flow_answered SET ok = TRUE, reply = $1 WHERE caller = $2 AND command = $3 AND key = $4",
+            (reply.clone(), caller, command, key),
+        )
+        .await?;
+    Ok(())
+}
+
 /// Deletes replies whose time is over, at most `limit` at once.
 pub(crate) async fn purge(write: &mut Write, now: Time, limit: i64) -> Result<u64, StoreError> {
     write

@@ -42,3 +42,24 @@ pub(crate) async fn of_service(read: &mut Read, kind: &str) -> Result<i64, Store
         .await?;
     Ok(n)
 }
+
+/// The groups of which there is something of a kind, with how much.
+pub(crate) async fn by_group(read: &mut Read, kind: &str) -> Result<Vec<(String, i64)>, StoreError> {
+    read.all(
+        "SELECT scope, CAST(sum(n) AS BIGINT) FROM flow_counter WHERE scope <> '' AND kind = $1
+         GROUP BY scope HAVING sum(n) > 0 ORDER BY scope",
+        (kind,),
+    )
+    .await
+}
+
+/// One of a group's.
+pub(crate) async fn of_group(read: &mut Read, scope: &str, kind: &str) -> Result<i64, StoreError> {
+    let (n,): (i64,) = read
+        .one(
+            "SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM flow_counter WHERE scope = $1 AND kind = $2",
+            (scope, kind),
+        )
+        .await?;
+    Ok(n)
+}

@@ -61,11 +61,17 @@ pub(crate) async fn forget(write: &mut Write, name: &str, grp: &str) -> Result<b
     }
     write.exec("DELETE FROM flow_offset WHERE grp = $1", (grp,)).await?;
     write.exec("DELETE FROM flow_high WHERE grp = $1", (grp,)).await?;
+    super::parked::forget(write, grp).await?;
     Ok(true)
 }
 
 pub(crate) async fn list(read: &mut Read) -> Result<Vec<Stored>, StoreError> {
     read.all("SELECT name, id, topic, start_at, wanted, made_at FROM flow_group ORDER BY name", ()).await
+}
+
+/// The same within a transaction that writes.
+pub(crate) async fn all(write: &mut Write) -> Result<Vec<Stored>, StoreError> {
+    write.all("SELECT name, id, topic, start_at, wanted, made_at FROM flow_group ORDER BY name", ()).await
 }
 
 pub(crate) async fn adopt_topic(write: &mut Write, topic: &str, now: Time) -> Result<(), StoreError> {

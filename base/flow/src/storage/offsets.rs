@@ -100,15 +100,32 @@ pub(crate) async fn fence(
     Ok(rows == 1)
 }
 
+/// What is known of a source of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub source: String,
+    /// The highest that was taken in.
+    pub seq: i64,
+    /// An operator moved the place since.
+    pub loose: bool,
+}
+
+impl FromRow for Known {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let loose: Option<bool> = row.get("loose")?;
+        Ok(Known { source: row.get("source")?, seq: row.get("seq")?, loose: loose.unwrap_or_default() })
+    }
+}
+
 /// The highest seq of each source, for one partition.
 pub(crate) async fn high_water(
     read: &mut Read,
     grp: &str,
     topic: &str,
     partition: u32,
-) -> Result<Vec<(String, i64)>, StoreError> {
+) -> Result<Vec<Known>, StoreError> {
     read.all(
-        "SELECT source, seq FROM flow_high WHERE grp = $1 AND topic = $2 AND partition = $3",
+        "SELECT source, seq, loose FROM flow_high WHERE grp = $1 AND topic = $2 AND partition = $3",
         (grp, topic, partition),
     )
     .await
@@ -125,9 +142,45 @@ pub(crate) async fn raise(write: &mut Write, grp: &str, marks: Vec<Mark>) -> Res
     write
         .exec_rows(
             "INSERT INTO flow_high (grp, topic, partition, source, seq) VALUES {rows}
-             ON CONFLICT (grp, topic, partition, source) DO UPDATE SET seq = excluded.seq",
+             ON CONFLICT (grp, topic, partition, source) DO UPDATE SET seq = excluded.seq, loose = FALSE",
             (),
             rows,
+        )
+        .await?;
+    Ok(())
+}
+
+/// Locks the row of a place for an operator's move, and returns where it stands; `None` = it has another owner by now.
+pub(crate) async fn lock(write: &mut Write, grp: &str, place: &Offset) -> Result<Option<i64>, StoreError> {
+    let row: Option<(i64,)> = write
+        .opt(
+            "UPDATE flow_offset SET epoch = epoch + 1 WHERE grp = $1 AND topic = $2 AND partition = $3 AND epoch = $4
+             RETURNING next",
+            (grp, place.topic.as_str(), place.partition, place.epoch),
+        )
+        .await?;
+    Ok(row.map(|(next,)| next))
+}
+
+/// Moves a place that this transaction has locked. High water stays, so that repeats are known; the next message of each source
+/// is taken whatever is missing before it.
+pub(crate) async fn move_to(
+    write: &mut Write,
+    grp: &str,
+    place: &Offset,
+    to: (Uuid, i64),
+) -> Result<(), StoreError> {
+    write
+        .exec(
+            "UPDATE flow_offset SET log = $1, next = $2, last_offset = NULL, last_id = NULL
+             WHERE grp = $3 AND topic = $4 AND partition = $5",
+            (to.0, to.1, grp, place.topic.as_str(), place.partition),
+        )
+        .await?;
+    write
+        .exec(
+            "UPDATE flow_high SET loose = TRUE WHERE grp = $1 AND topic = $2 AND partition = $3",
+            (grp, place.topic.as_str(), place.partition),
         )
         .await?;
     Ok(())

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::ctx::Shared;
 use artel_message::{Fault, Time};
-use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Values, Write};
+use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Write};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -71,7 +71,10 @@ pub(crate) struct Waiting {
 #[derive(Default)]
 pub(crate) struct Sent {
     pub outbox: usize,
-    pub timers: bool,
+    /// The same, where they have their numbers.
+    pub rows: Vec<Waiting>,
+    /// When the first of the timers that were set is due.
+    pub timers: Option<Time>,
     pub effects: bool,
     pub groups: bool,
     /// Topics adopted.
@@ -103,7 +106,10 @@ pub(crate) async fn insert(
     }
     sent.outbox = messages.len();
     match numbering {
-        Numbering::AtInsert => insert_numbered(write, messages).await,
+        Numbering::AtInsert => {
+            sent.rows = insert_numbered(write, messages).await?;
+            Ok(())
+        }
         Numbering::ByRelay => insert_open(write, messages).await,
     }
 }
@@ -123,33 +129,44 @@ async fn insert_open(write: &mut Write, messages: Vec<Outgoing>) -> Result<(), F
     Ok(())
 }
 
-async fn insert_numbered(write: &mut Write, messages: Vec<Outgoing>) -> Result<(), Failure> {
+/// Rows with their numbers, which are returned.
+async fn insert_numbered(write: &mut Write, messages: Vec<Outgoing>) -> Result<Vec<Waiting>, Failure> {
     let count = i64::try_from(messages.len()).unwrap_or(i64::MAX);
     let (next,): (i64,) =
         write.one("UPDATE flow_seq SET next = next + $1 WHERE id = 1 RETURNING next", (count,)).await?;
     let numbered = messages.iter().filter(|m| m.numbered);
     let places = numbered.map(|m| (m.topic.clone(), m.partition)).collect();
     let mut last = last_sent(write, &places).await?;
-    let rows: Vec<Values> = messages
+    let rows: Vec<Waiting> = messages
         .into_iter()
         .zip(next - count..)
-        .map(|(m, id)| {
-            let place = (m.topic.clone(), m.partition);
-            let (seq, prev) = if m.numbered { (Some(id), last.insert(place, id)) } else { (None, None) };
-            let what = (m.message, m.name, m.key, m.headers, m.value, m.at);
-            (id, m.topic, m.partition, seq, prev, what.0, what.1, what.2, what.3, what.4, what.5, m.numbered)
-                .values()
+        .map(|(message, id)| {
+            let place = (message.topic.clone(), message.partition);
+            let (seq, prev) =
+                if message.numbered { (Some(id), last.insert(place, id)) } else { (None, None) };
+            Waiting { id, turn: id, seq, prev, message }
         })
         .collect();
+    let values = |row: &Waiting| {
+        let (m, what) = (&row.message, row.message.clone());
+        let what = (what.message, what.name, what.key, what.headers, what.value, what.at);
+        let place = (row.id, m.topic.as_str(), m.partition, row.seq, row.prev);
+        (
+            place.0, place.1, place.2, place.3, place.4, what.0, what.1, what.2, what.3, what.4, what.5,
+            m.numbered,
+        )
+            .values()
+    };
     write
         .exec_rows(
             "INSERT INTO flow_outbox (id, topic, partition, seq, prev, message, name, key, headers, value, at, numbered)
              VALUES {rows}",
             (),
-            rows,
+            rows.iter().map(values).collect(),
         )
         .await?;
-    remember_sent(write, &last).await
+    remember_sent(write, &last).await?;
+    Ok(rows)
 }
 
 /// Keeps the last number given per partition.

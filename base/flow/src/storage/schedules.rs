@@ -1,7 +1,41 @@
 //! Durable schedules: one row each, moved on by whoever runs it.
 
 use artel_message::Time;
-use artel_store::{Read, StoreError, Write};
+use artel_store::{FromRow, Read, StoreError, Write};
+
+/// A schedule as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub name: String,
+    /// When it runs next.
+    pub next: Time,
+    /// When it ran last.
+    pub ran_at: Option<Time>,
+    /// Runs that came due and never were.
+    pub missed: i64,
+}
+
+/// What moves a schedule on.
+pub(crate) struct Step {
+    /// When it was due.
+    pub old: Time,
+    pub new: Time,
+    /// When it ran, if it does.
+    pub ran_at: Option<Time>,
+    /// Runs that will never be.
+    pub missed: u32,
+}
+
+impl FromRow for Row {
+    fn from_row(row: &artel_store::Row) -> Result<Self, StoreError> {
+        Ok(Row {
+            name: row.get("name")?,
+            next: row.get("next")?,
+            ran_at: row.get("ran_at")?,
+            missed: row.get("missed")?,
+        })
+    }
+}
 
 /// Makes the row of a new schedule; one whose pattern changed starts anew.
 pub(crate) async fn begin(write: &mut Write, name: &str, cron: &str, next: Time) -> Result<(), StoreError> {
@@ -16,14 +50,29 @@ pub(crate) async fn begin(write: &mut Write, name: &str, cron: &str, next: Time)
     Ok(())
 }
 
-pub(crate) async fn list(read: &mut Read) -> Result<Vec<(String, Time)>, StoreError> {
-    read.all("SELECT name, next FROM flow_schedule ORDER BY next", ()).await
+pub(crate) async fn list(read: &mut Read) -> Result<Vec<Row>, StoreError> {
+    read.all("SELECT name, next, ran_at, missed FROM flow_schedule ORDER BY next", ()).await
 }
 
-/// Moves a run on; false = another node has run it.
-pub(crate) async fn advance(write: &mut Write, name: &str, old: Time, new: Time) -> Result<bool, StoreError> {
+pub(crate) async fn one(read: &mut Read, name: &str) -> Result<Option<Row>, StoreError> {
+    read.opt("SELECT name, next, ran_at, missed FROM flow_schedule WHERE name = $1", (name,)).await
+}
+
+/// Moves a schedule on, and says when it ran, if it does; false = another node has moved it.
+pub(crate) async fn advance(write: &mut Write, name: &str, step: Step) -> Result<bool, StoreError> {
     let rows = write
-        .exec("UPDATE flow_schedule SET next = $1 WHERE name = $2 AND next = $3", (new, name, old))
+        .exec(
+            "UPDATE flow_schedule SET next = $1, ran_at = coalesce($2, ran_at), missed = missed + $3
+             WHERE name = $4 AND next = $5",
+            (step.new, step.ran_at, step.missed, name, step.old),
+        )
         .await?;
+    Ok(rows == 1)
+}
+
+/// Makes a schedule due now; false = there is none of that name, or it is due already.
+pub(crate) async fn hasten(write: &mut Write, name: &str, now: Time) -> Result<bool, StoreError> {
+    let rows =
+        write.exec("UPDATE flow_schedule SET next = $1 WHERE name = $2 AND next > $1", (now, name)).await?;
     Ok(rows == 1)
 }

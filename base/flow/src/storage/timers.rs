@@ -1,7 +1,7 @@
 //! Durable timers: a message put off, identified by (message name, key).
 
 use artel_message::Time;
-use artel_store::{Args, FromRow, Read, Row, StoreError, Write};
+use artel_store::{Args, Engine, FromRow, Read, Row, Sql, StoreError, Write};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -18,6 +18,8 @@ pub(crate) struct Timer {
     pub cause: Uuid,
     pub trace: Option<String>,
     pub attempts: u32,
+    /// When it was due at first, where it has failed since.
+    pub since: Option<Time>,
 }
 
 impl FromRow for Timer {
@@ -31,6 +33,7 @@ impl FromRow for Timer {
             cause: row.get("cause")?,
             trace: row.get("trace")?,
             attempts: row.get("attempts")?,
+            since: row.get("since")?,
         })
     }
 }
@@ -51,15 +54,16 @@ pub(crate) async fn insert(write: &mut Write, timers: &[Timer]) -> Result<(), St
                 t.cause,
                 t.trace.clone(),
                 t.attempts,
+                t.since,
             )
                 .values()
         })
         .collect();
     write
         .exec_rows(
-            "INSERT INTO flow_timer (name, key, ordered_by, due, body, cause, trace, attempts) VALUES {rows}
+            "INSERT INTO flow_timer (name, key, ordered_by, due, body, cause, trace, attempts, since) VALUES {rows}
              ON CONFLICT (name, key) DO UPDATE SET ordered_by = excluded.ordered_by, due = excluded.due, body = excluded.body,
-                 cause = excluded.cause, trace = excluded.trace, attempts = excluded.attempts",
+                 cause = excluded.cause, trace = excluded.trace, attempts = excluded.attempts, since = excluded.since",
             (),
             rows,
         )
@@ -78,13 +82,36 @@ pub(crate) async fn next(read: &mut Read) -> Result<Option<Time>, StoreError> {
     Ok(row.map(|(due,)| due))
 }
 
-/// What is due, oldest first.
-pub(crate) async fn due(read: &mut Read, now: Time, limit: i64) -> Result<Vec<Timer>, StoreError> {
-    read.all(
-        "SELECT name, key, ordered_by, due, body, cause, trace, attempts FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2",
+/// How many are due, up to `limit`, and how many bytes their messages have.
+pub(crate) async fn due(read: &mut Read, now: Time, limit: i64) -> Result<(i64, i64), StoreError> {
+    read.one(
+        "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT)
+         FROM (SELECT length(body) AS size FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2) AS d",
         (now, limit),
     )
     .await
+}
+
+/// Takes out what is due, oldest first. On SQLite only the holder of the writer calls it; on PostgreSQL rows that another
+/// transaction is changing at this moment are passed over.
+pub(crate) async fn take_due(
+    write: &mut Write,
+    engine: Engine,
+    now: Time,
+    limit: i64,
+) -> Result<Vec<Timer>, StoreError> {
+    const TAKE: Sql = Sql {
+        sqlite: "DELETE FROM flow_timer
+         WHERE rowid IN (SELECT rowid FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2)
+         RETURNING name, key, ordered_by, due, body, cause, trace, attempts, since",
+        postgres: "DELETE FROM flow_timer WHERE ctid = ANY (ARRAY(
+             SELECT ctid FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED))
+         RETURNING name, key, ordered_by, due, body, cause, trace, attempts, since",
+    };
+    let mut taken: Vec<Timer> = write.all(TAKE.pick(engine), (now, limit)).await?;
+    // What a DELETE returns comes in any order.
+    taken.sort_by(|a, b| (a.due, &a.name, &a.key).cmp(&(b.due, &b.name, &b.key)));
+    Ok(taken)
 }
 
 /// Takes one timer out, if it still stands as it was read.
@@ -96,4 +123,11 @@ pub(crate) async fn take(write: &mut Write, timer: &Timer) -> Result<bool, Store
         )
         .await?;
     Ok(rows == 1)
+}
+
+/// How many are pending, up to `most`.
+pub(crate) async fn count(read: &mut Read, most: i64) -> Result<i64, StoreError> {
+    let (n,): (i64,) =
+        read.one("SELECT count(*) FROM (SELECT 1 FROM flow_timer LIMIT $1) AS t", (most,)).await?;
+    Ok(n)
 }

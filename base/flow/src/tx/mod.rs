@@ -12,8 +12,10 @@ use crate::ctx::Shared;
 use crate::failure::Class;
 use crate::slots::Slot;
 use crate::storage::counts::Counted;
+use crate::storage::effects::Effect;
 use crate::storage::outbox::{Numbering, Outgoing};
 use crate::storage::{self, outbox::Sent};
+use crate::timers::Taken;
 use artel_message::{Cause, Fault, Later, Time};
 use artel_store::{Args, FromRow, Lane, StoreError, Values};
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub struct Tx {
     /// The relay's own: it takes more out of the outbox than it puts in.
     unbounded: bool,
     out: Out,
+    /// Timers that this transaction fires and has not come to yet.
+    taken: Taken,
     /// Which rows of the counters are this transaction's own.
     slot: Slot,
 }
@@ -44,6 +48,7 @@ pub struct Tx {
 pub(crate) struct Out {
     pub messages: Vec<Outgoing>,
     pub timers: Vec<storage::timers::Timer>,
+    pub effects: Vec<Effect>,
     pub groups: bool,
     pub adopted: Vec<String>,
     pub counted: Counted,
@@ -74,6 +79,7 @@ impl Tx {
             scope: None,
             unbounded: false,
             out: Out::default(),
+            taken: Taken::default(),
             slot: shared.slots.take(),
         })
     }
@@ -207,8 +213,22 @@ impl Tx {
     pub async fn cancel<M: Later>(&mut self, key: &str) -> Result<bool, StoreError> {
         let before = self.out.timers.len();
         self.out.timers.retain(|timer| timer.name != M::NAME || timer.key != key);
-        let stored = storage::timers::cancel(&mut self.write, M::NAME, key).await?;
-        Ok(stored || self.out.timers.len() < before)
+        if self.out.timers.len() < before || self.taken.remove(M::NAME, key) {
+            // One that was set here replaces what is stored, if anything.
+            storage::timers::cancel(&mut self.write, M::NAME, key).await?;
+            return Ok(true);
+        }
+        storage::timers::cancel(&mut self.write, M::NAME, key).await
+    }
+
+    /// The timers that this transaction has taken out and not yet run.
+    pub(crate) fn taken(&mut self) -> &mut Taken {
+        &mut self.taken
+    }
+
+    /// Queues an effect with the commit.
+    pub(crate) fn queue(&mut self, effect: Effect) {
+        self.out.effects.push(effect);
     }
 
     /// Whether a background transaction should end at the next message: somebody waits.
@@ -264,14 +284,17 @@ impl Tx {
         if !self.unbounded {
             storage::outbox::bound(&self.shared, out.messages.len())?;
         }
-        let Tx { mut write, shared, slot, .. } = self;
+        let Tx { mut write, shared, slot, now, .. } = self;
         let mut messages = out.messages;
         if planted!(OutboxOutside) {
             leave_apart(&shared, std::mem::take(&mut messages));
         }
         storage::timers::insert(&mut write, &out.timers).await?;
+        let effects = !out.effects.is_empty();
+        storage::effects::insert(&mut write, out.effects, now).await?;
         storage::counts::add(&mut write, slot.shard(), &out.counted).await?;
-        let mut sent = Sent { timers: !out.timers.is_empty(), groups: out.groups, ..Sent::default() };
+        let timers = out.timers.iter().map(|timer| timer.due).min();
+        let mut sent = Sent { timers, effects, groups: out.groups, ..Sent::default() };
         sent.adopted = out.adopted;
         storage::outbox::insert(&mut write, Numbering::of(&shared.db), messages, &mut sent).await?;
         write.commit().await?;

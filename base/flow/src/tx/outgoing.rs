@@ -98,16 +98,22 @@ impl Tx {
     /// Runs a command or an effect of this service, or sends a command of another, after `wait`. `key` is the timer's
     /// identity within the message's name: a second call replaces the first.
     pub fn after<M: Later>(&mut self, key: impl Into<String>, wait: Duration, message: M) {
-        if let Some(body) = self.body(&message) {
+        let key = key.into();
+        if key.len() > KEY_BYTES {
+            return self.refuse(Fault::field("key", format!("it is longer than {KEY_BYTES} bytes")));
+        }
+        if let Some(body) = self.body(&message).filter(|body| self.fits(M::NAME, body.len())) {
+            self.taken.remove(M::NAME, &key);
             self.out.timers.push(Timer {
                 name: M::NAME.to_owned(),
-                key: key.into(),
+                key,
                 order: message.order(),
                 due: self.now + wait,
                 body,
                 cause: self.cause.id(),
                 trace: self.trace.clone(),
                 attempts: 0,
+                since: None,
             });
         }
     }
@@ -123,6 +129,18 @@ impl Tx {
         }
     }
 
+    /// Refuses a value that is too large.
+    fn fits(&mut self, name: &str, size: usize) -> bool {
+        let limit = self.shared.limits.message_bytes;
+        if size > limit {
+            self.refuse(Fault::field(
+                "value",
+                format!("{name} is {size} bytes; the limit is {limit} (setting bus.max_message_bytes)"),
+            ));
+        }
+        size <= limit
+    }
+
     fn refuse(&mut self, fault: Fault) {
         self.out.refused.get_or_insert(fault);
     }
@@ -130,17 +148,7 @@ impl Tx {
     /// Puts a message into the overlay; size and topic are checked here, so that the commit fails and not the relay.
     fn put(&mut self, draft: Draft) -> Uuid {
         let id = draft.id.unwrap_or_else(|| self.new_id());
-        let size = draft.value.as_ref().map_or(0, Bytes::len);
-        let limit = self.shared.limits.message_bytes;
-        if size > limit {
-            self.refuse(Fault::field(
-                "value",
-                format!(
-                    "{} is {size} bytes; the limit is {limit} (setting bus.max_message_bytes)",
-                    draft.name
-                ),
-            ));
-        }
+        self.fits(draft.name, draft.value.as_ref().map_or(0, Bytes::len));
         let Some(known) = self.shared.topics.known(&draft.topic) else {
             let absent = self.shared.topics.absent(draft.name, &draft.topic);
             self.refuse(absent);

@@ -1,8 +1,12 @@
 //! The runtime through its public face: every test on SQLite, and on PostgreSQL where a server is given.
 #![allow(clippy::duplicate_mod)]
 
+mod bell;
+mod caller;
+mod claims;
 mod gated;
 mod kit;
+mod mill;
 mod nodes;
 mod peers;
 mod postgres;

@@ -10,13 +10,34 @@ pub async fn place() -> Option<Place> {
 mod apart;
 #[path = "ask.rs"]
 mod ask;
+#[path = "effects.rs"]
+mod effects;
 #[path = "given_up.rs"]
 mod given_up;
+#[path = "letters.rs"]
+mod letters;
+#[path = "parked.rs"]
+mod parked;
+#[path = "parked_history.rs"]
+mod parked_history;
 #[path = "partitions.rs"]
 mod partitions;
+#[path = "paused.rs"]
+mod paused;
 #[path = "put_off.rs"]
 mod put_off;
 #[path = "run_time_groups.rs"]
 mod run_time_groups;
+#[path = "schedules.rs"]
+mod schedules;
+#[path = "skipped.rs"]
+mod skipped;
 #[path = "take_in.rs"]
 mod take_in;
+#[path = "timers.rs"]
+mod timers;
+
+/// Messages that wait behind parked keys where it is about their number. Each is some statements, and each statement a round trip.
+const MANY: u64 = 8_000;
+#[path = "parked_many.rs"]
+mod parked_many;

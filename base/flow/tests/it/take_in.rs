@@ -71,7 +71,9 @@ async fn a_missing_message_stops_the_partition_loudly() {
 
 #[tokio::test]
 async fn a_message_that_never_works_is_a_dead_letter_and_the_others_go_on() {
-    let Some(place) = super::place().await else { return };
+    let Some(mut place) = super::place().await else { return };
+    // Nothing waits for a later try.
+    place.limits.attempts = place.limits.tries;
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     for item in ["tea", "poison", "shy", "panic", "tea"] {
         sell(&node, item, 1).await;
@@ -135,7 +137,8 @@ async fn a_batch_with_bad_messages_is_halved_until_they_stand_alone() {
 
 #[tokio::test]
 async fn what_cannot_be_read_or_is_too_old_or_unknown_is_counted() {
-    let Some(place) = super::place().await else { return };
+    let Some(mut place) = super::place().await else { return };
+    place.limits.attempts = 1;
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "tea", 1).await;
     node.settle().await;
@@ -257,7 +260,8 @@ async fn what_the_log_has_is_not_published_again_when_its_report_fails() {
 
 #[tokio::test]
 async fn a_constraint_that_a_handler_breaks_is_its_own_failure() {
-    let Some(place) = super::place().await else { return };
+    let Some(mut place) = super::place().await else { return };
+    place.limits.attempts = place.limits.tries;
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, "twice", 1).await;
     sell(&node, "twice", 2).await;

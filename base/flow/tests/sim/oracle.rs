@@ -86,7 +86,7 @@ pub fn what_is_open(world: &World) -> String {
         open.push(format!("noted {noted} of {all}"));
     }
     for name in NAMES {
-        for table in ["flow_outbox", "flow_timer"] {
+        for table in ["flow_outbox", "flow_timer", "flow_parked"] {
             let waiting = count(world, name, &format!("SELECT count(*) FROM {table}"));
             if waiting > 0 {
                 open.push(format!("{waiting} in {table} of {name}"));

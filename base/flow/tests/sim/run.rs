@@ -216,7 +216,14 @@ impl World {
             store: Store::simulated(life.client()),
             cache: Arc::new(MemoryCache::new(1 << 16, Arc::new(|| Time::from_micros(0)))),
             outbound: Arc::new(NoOutbound),
-            limits: Limits { partitions: 3, batch_records: 12, relay_rows: 20, ..Limits::default() },
+            limits: Limits {
+                partitions: 3,
+                batch_records: 12,
+                relay_rows: 20,
+                // What is tried ever more seldom would not come to rest in time.
+                parked_pause_most: Duration::from_secs(3),
+                ..Limits::default()
+            },
             clock,
             ids: Ids::seeded(self.plan.seed.wrapping_mul(1_000_003) + node as u64 * 10_007 + lives),
             metrics: FlowMetrics::default(),

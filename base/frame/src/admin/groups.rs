@@ -1,9 +1,11 @@
-//! Groups with their lag: those the services declare, and those made at run time.
+//! Groups with their lag: those the services declare, and those made at run time; moved on by hand.
 
 use super::Admin;
+use super::dead::by;
+use super::start::Start;
 use crate::edge::{Json, Needs, Operate, Problem, Routes};
-use artel_flow::{GroupInfo, GroupLag, GroupState};
-use artel_message::Fault;
+use artel_flow::{GroupInfo, GroupLag, GroupState, Skip, Skipped};
+use artel_message::{Code, Fault};
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -63,10 +65,77 @@ impl From<&GroupLag> for PartitionRow {
     }
 }
 
+/// A group's partition, and where it goes on.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    /// The group's full name.
+    group: String,
+    topic: String,
+    partition: u32,
+    /// An offset such as 1200, a time such as 2026-01-31T09:30:00Z, `end`, or, where the log is another one, `beginning`. The
+    /// offset where it stands: it goes on without what is missing there.
+    to: String,
+    /// Only says what would be passed over.
+    #[serde(default)]
+    dry_run: bool,
+    /// Why, for the record; has to be given where it is done.
+    reason: Option<String>,
+}
+
+/// What is passed over, or would be.
+#[derive(Serialize, JsonSchema)]
+struct Moved {
+    /// Where the group stood.
+    from: i64,
+    /// Where it goes on.
+    to: i64,
+    /// Offsets between the two that the log holds.
+    messages: i64,
+    /// Why the stored place was none of this log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    misfit: Option<String>,
+}
+
 pub(super) fn routes() -> Routes<Admin> {
-    Routes::new().get("/api/admin/groups", list, |op| {
-        op.summary("List groups with their lag").answers::<Groups>(200, "groups by service, group and topic")
-    })
+    Routes::new()
+        .get("/api/admin/groups", list, |op| {
+            op.summary("List groups with their lag")
+                .answers::<Groups>(200, "groups by service, group and topic")
+        })
+        .post("/api/admin/groups/skip", skip, |op| {
+            op.summary("Move a group on over what it can't take in")
+                .description(
+                    "What is passed over is never taken in; repeats of what was taken in stay known. Groups go forward only, \
+                     unless the log is another one than their place was stored for.",
+                )
+                .answers::<Moved>(200, "what was passed over, or would be")
+                .refuses(&[Code::NotFound, Code::Invalid, Code::Conflict])
+        })
+}
+
+async fn skip(
+    State(admin): State<Admin>,
+    caller: Needs<Operate>,
+    Json(wanted): Json<Move>,
+) -> Result<Json<Moved>, Problem> {
+    let Move { group, topic, partition, to, dry_run, reason } = wanted;
+    let to = Start::parse(&to).map_err(|_| Fault::field("to", Start::WORDS))?.into();
+    let by = by(&caller, reason);
+    let by = (!dry_run).then_some(&by);
+    let mut missing = Fault::not_found(format!("no service that runs here has a group '{group}'"));
+    let skip = Skip { group, topic, partition, to };
+    for service in admin.0.facts.running(&admin.0.runtime) {
+        let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
+        match ctx.places().skip(&skip, by).await {
+            Err(fault) if fault.code == Code::NotFound => missing = fault,
+            done => {
+                let Skipped { from, to, messages, misfit } = done?;
+                return Ok(Json(Moved { from, to, messages, misfit }));
+            }
+        }
+    }
+    Err(missing.into())
 }
 
 async fn list(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Groups>, Problem> {

@@ -1,12 +1,14 @@
-//! What operators see and do, under `/api/admin`: how the nodes are, topics and their messages, groups, dead letters, the
-//! cache, topology, migrations. Every route needs the scope `operate`. Lists are pages, scans are bounded and say how far they came.
+//! What operators see and do, under `/api/admin`: how the nodes are, topics and their messages, groups, parked keys, dead letters,
+//! the cache, schedules, topology, migrations. Every route needs the scope `operate`. Lists are pages, scans are bounded and say how far they came.
 
 mod cache;
 mod dead;
 mod groups;
 mod live;
 mod messages;
+mod parked;
 mod record;
+mod schedules;
 mod start;
 mod state;
 mod status;
@@ -94,7 +96,9 @@ impl Admin {
             live::routes(),
             groups::routes(),
             dead::routes(),
+            parked::routes(),
             cache::routes(),
+            schedules::routes(),
             topology::routes(),
             state::routes(),
             status::routes(),

@@ -1,7 +1,7 @@
 //! A record as JSON. A value that is JSON is passed through as it stands, digit for digit; what is no text is base64.
 
 use artel_bus::Received;
-use artel_message::Time;
+use artel_message::{Headers, Time};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
@@ -49,10 +49,6 @@ impl RecordRow {
     pub fn new(partition: u32, record: Received) -> RecordRow {
         let (key, key_encoding) = text(record.key.as_deref());
         let (value, value_encoding) = raw(record.value.as_deref());
-        let headers = record.headers.iter().map(|(name, value)| {
-            let (value, encoding) = text(value);
-            HeaderRow { name: name.to_owned(), value, encoding }
-        });
         RecordRow {
             partition,
             offset: record.offset,
@@ -61,9 +57,17 @@ impl RecordRow {
             key_encoding,
             value,
             value_encoding,
-            headers: headers.collect(),
+            headers: header_rows(&record.headers),
         }
     }
+}
+
+pub(super) fn header_rows(headers: &Headers) -> Vec<HeaderRow> {
+    let row = |(name, value): (&str, Option<&[u8]>)| {
+        let (value, encoding) = text(value);
+        HeaderRow { name: name.to_owned(), value, encoding }
+    };
+    headers.iter().map(row).collect()
 }
 
 pub(super) fn text(bytes: Option<&[u8]>) -> (Option<String>, Encoding) {

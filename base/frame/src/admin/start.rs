@@ -14,6 +14,9 @@ pub(super) enum Start {
 }
 
 impl Start {
+    pub const WORDS: &str =
+        "write earliest, latest, an offset such as 1200, or a time such as 2026-01-31T09:30:00Z";
+
     pub fn parse(text: &str) -> Result<Start, Fault> {
         match text {
             "earliest" | "beginning" => return Ok(Start::Earliest),
@@ -23,12 +26,18 @@ impl Start {
         if let Ok(offset) = text.parse::<i64>() {
             return Ok(Start::Offset(offset.max(0)));
         }
-        text.parse().map(Start::Time).map_err(|_| {
-            Fault::field(
-                "from",
-                "write earliest, latest, an offset such as 1200, or a time such as 2026-01-31T09:30:00Z",
-            )
-        })
+        text.parse().map(Start::Time).map_err(|_| Fault::field("from", Start::WORDS))
+    }
+}
+
+impl From<Start> for artel_bus::From {
+    fn from(start: Start) -> artel_bus::From {
+        match start {
+            Start::Earliest => artel_bus::From::Earliest,
+            Start::Latest => artel_bus::From::Latest,
+            Start::Offset(offset) => artel_bus::From::Offset(offset),
+            Start::Time(time) => artel_bus::From::Time(time),
+        }
     }
 }
 

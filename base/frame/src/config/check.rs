@@ -235,6 +235,11 @@ fn flow(config: &Config, check: &mut Check<'_>) {
     check.range("flow.batch_records", flow.batch_records, 1..=100_000);
     check.size("flow.batch_bytes", flow.batch_bytes, KIB, 1024 * MIB);
     check.range("flow.tries", flow.tries, 1..=100);
+    check.period("flow.retry_for", flow.retry_for, 0, YEARS);
+    check.range("flow.retry_attempts", flow.retry_attempts, 1..=1_000_000);
+    check.range("flow.parked_per_key", flow.parked_per_key, 1..=10_000_000);
+    check.range("flow.parked_messages", flow.parked_messages, 1..=10_000_000);
+    check.size("flow.parked_bytes", flow.parked_bytes, KIB, 1024 * 1024 * MIB);
     check.range("flow.outbox_limit", flow.outbox_limit, 1..=1_000_000_000);
     check.period("flow.answered_for", flow.answered_for, SECOND, YEARS);
     check.period("flow.beat", flow.beat, 50, 60 * SECOND);

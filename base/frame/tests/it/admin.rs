@@ -48,6 +48,7 @@ async fn everything_needs_the_operator() {
         "/api/admin/cache",
         "/api/admin/cache/key",
         "/api/admin/topology",
+        "/api/admin/schedules",
         "/api/admin/status",
         "/api/admin/migrations",
     ] {
@@ -206,6 +207,30 @@ async fn groups_dead_letters_and_the_rest() {
     assert!(states.len() >= 2 && states.iter().all(|state| *state == "applied"), "{migrations}");
     let status = get(&client, "/api/admin/status").await;
     assert_eq!((&status["services"][0]["name"], &status["problems"]), (&json!("stall"), &json!([])));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn schedules_are_listed_and_run_when_asked() {
+    let node = sandbox().await;
+    let client = node.client();
+    let list = get(&client, "/api/admin/schedules").await;
+    let row = &list["items"][0];
+    let shown =
+        ["service", "schedule", "when", "zone", "rule", "missed", "last"].map(|field| row[field].clone());
+    let wanted = json!(["stall", "stall.tick", "0 * * * *", "UTC", "once", 0, null]);
+    assert_eq!(json!(shown), wanted);
+    let run = async |name: &str| {
+        let path = format!("/api/admin/schedules/stall/{name}/run");
+        client.send(Outgoing::new(axum::http::Method::POST, path)).await.unwrap()
+    };
+    assert_eq!(run("stall.tick").await.status, 202);
+    node.settle().await;
+    let list = get(&client, "/api/admin/schedules").await;
+    assert!(list["items"][0]["last"].is_string(), "{list}");
+    assert_eq!(list["items"][0]["next"], row["next"], "its regular run stays");
+    let refused = run("stall.tock").await;
+    assert!(refused.status == 404 && refused.text().contains("stall.tick"), "{}", refused.text());
     node.stop().await;
 }
 

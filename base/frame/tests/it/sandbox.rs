@@ -73,8 +73,9 @@ fn config(sources: Sources) -> Config {
 }
 
 async fn refused(config: Config) -> StartFailure {
-    let started = Node::start(config, services(), catalogue(), Overrides::default()).await;
-    started.err().expect("is refused")
+    // Starting takes much room, which is not to be part of every test.
+    let start = Box::pin(Node::start(config, services(), catalogue(), Overrides::default()));
+    start.await.err().expect("is refused")
 }
 
 #[tokio::test]

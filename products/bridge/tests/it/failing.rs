@@ -3,7 +3,9 @@
 use crate::{get, post, produce, start, stats};
 use artel_bus::Record;
 use artel_frame::Sandbox;
+use artel_message::Time;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 async fn append(node: &Sandbox, topic: &str, values: &[Option<&[u8]>]) {
     let time = node.now();
@@ -62,10 +64,23 @@ async fn unreadable_command(node: &Sandbox, id: &str) {
     bus.append("bridge.commands", 0, &[record]).await.expect("append");
 }
 
+/// Until the time is over for which a message is tried.
+async fn give_up(node: &Sandbox) {
+    node.settle().await;
+    node.advance(Duration::from_secs(2 * 3600));
+    node.settle().await;
+}
+
 #[tokio::test]
 async fn a_message_whose_consuming_was_given_up_fails_until_a_later_try_consumes_it() {
     let options = Sandbox::of(|| vec![artel_bridge::service()], artel_contract::catalogue);
-    let node = options.setting("bridge.consume", "false").start().await.expect("the node starts");
+    let start = Time::from_micros(1_790_000_000_000_000);
+    let node = options
+        .manual_clock(start)
+        .setting("bridge.consume", "false")
+        .start()
+        .await
+        .expect("the node starts");
     let client = node.client();
     let id = produce(&client, "near", "k", json!(1)).await;
     node.settle().await;
@@ -73,14 +88,14 @@ async fn a_message_whose_consuming_was_given_up_fails_until_a_later_try_consumes
     assert_eq!(get(&client, &path).await["status"], "produced");
 
     unreadable_command(&node, &id).await;
-    node.settle().await;
+    give_up(&node).await;
     let failed = get(&client, &path).await;
     assert_eq!((&failed["status"], &failed["offset"]), (&json!("failed"), &json!(0)));
     assert!(failed["reason"].as_str().expect("why").contains("cannot be read"), "{failed}");
     assert_eq!(stats(&client).await["failed"], 1);
     assert_eq!(get(&client, "/api/bridge/messages?status=failed").await["items"][0]["id"], json!(id));
     unreadable_command(&node, &id).await;
-    node.settle().await;
+    give_up(&node).await;
     assert_eq!(stats(&client).await["failed"], 1, "a message fails once");
 
     post(&client, "/api/bridge/consumers", &json!({"topic": "near", "from": "earliest"})).await;
@@ -90,7 +105,7 @@ async fn a_message_whose_consuming_was_given_up_fails_until_a_later_try_consumes
     let totals = json!({"accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0});
     assert_eq!(stats(&client).await, totals);
     unreadable_command(&node, &id).await;
-    node.settle().await;
+    give_up(&node).await;
     assert_eq!(get(&client, &path).await["status"], "consumed", "what is consumed stays so");
     assert_eq!(stats(&client).await, totals);
     node.stop().await;

@@ -1,0 +1,120 @@
+//! Everything falls over while messages are under way: nodes, brokers, the database, the cache. Rounds of lines through the program,
+//! killed at moments drawn from a seed; behind each round every line is accounted for, and the order of each key. One round here,
+//! as many as somebody wants by `cargo xtask crash --minutes N`. The servers are its own.
+
+use crate::backends::Backends;
+use crate::nodes::Nodes;
+use crate::process::Process;
+use crate::scenarios::crashes::{agree_of, in_order, numbered, random, sending};
+use crate::system::{System, consumed, messages, stderr};
+use crate::until::until;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const LINES: u64 = 20_000;
+const EVENTS: usize = 6;
+const SERVERS: [&str; 6] = ["node 1", "node 2", "broker 1", "broker 2", "database", "cache"];
+
+struct Load {
+    until: Instant,
+    state: u64,
+    /// Rounds that were begun.
+    rounds: u64,
+}
+
+impl Load {
+    fn given() -> Load {
+        let of = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+        let minutes = of("ARTEL_CRASH_MINUTES").unwrap_or(0);
+        let seed = of("ARTEL_TEST_SEED").unwrap_or(1).max(1);
+        println!("seed {seed}; another by ARTEL_TEST_SEED");
+        Load { until: Instant::now() + Duration::from_secs(minutes * 60), state: seed, rounds: 0 }
+    }
+
+    /// At how many consumed lines something happens, and what. Everything does in the first round.
+    fn events(&mut self, kinds: &[&'static str]) -> Vec<(u64, &'static str)> {
+        let part = LINES * 9 / 10 / EVENTS as u64;
+        self.rounds += 1;
+        let draw = |n: usize| {
+            let moment = n as u64 * part + random(&mut self.state) % part;
+            let drawn = usize::try_from(random(&mut self.state) % kinds.len() as u64).unwrap();
+            (moment, kinds[if self.rounds == 1 { n % kinds.len() } else { drawn }])
+        };
+        (0..EVENTS).map(draw).collect()
+    }
+}
+
+async fn happen(event: &str, backends: &Backends, nodes: &mut Nodes) {
+    match event {
+        "node 1" => nodes.processes[0].crash().await,
+        "node 2" => nodes.processes[1].crash().await,
+        "broker 1" | "broker 2" => {
+            let broker = event.replace("broker ", "kafka-");
+            backends.kill(&broker);
+            backends.up().await;
+        }
+        "database" | "cache" => {
+            let server = if event == "database" { "postgres" } else { "redis" };
+            backends.kill(server);
+            backends.up().await;
+        }
+        other => panic!("no such event: {other}"),
+    }
+}
+
+/// Rounds until the time is over. `happens` lets one thing happen.
+async fn rounds<S: System>(
+    system: &mut S,
+    kinds: &[&'static str],
+    happens: impl AsyncFn(&mut S, &'static str),
+) {
+    let mut load = Load::given();
+    let (mut round, mut all) = (0, 0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lines.ndjson");
+    numbered(&file, LINES);
+    while round == 0 || Instant::now() < load.until {
+        round += 1;
+        let (topic, began) = (format!("crash-{round}"), Instant::now());
+        let producer = sending(system, &topic, &file);
+        let mut happened = Vec::new();
+        for (moment, kind) in load.events(kinds) {
+            let moment = (round - 1) * LINES + moment;
+            until(&format!("{moment} lines consumed"), async || {
+                let answer = system.client().get("/api/bridge/stats").await.ok()?;
+                (answer.json::<Value>().ok()?["consumed"].as_u64()? >= moment).then_some(())
+            })
+            .await;
+            happens(system, kind).await;
+            happened.push(kind);
+        }
+        let sent = tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
+        assert!(sent.status.success(), "{}", stderr(&sent));
+        consumed(system, round * LINES).await;
+        agree_of(system, &topic, LINES, round * LINES).await;
+        in_order(&messages(system, &topic).await);
+        all += happened.len();
+        println!(
+            "round {round}: {LINES} lines accepted, produced and consumed once each, every key in order, {:.1} s; killed: {}",
+            began.elapsed().as_secs_f64(),
+            happened.join(", ")
+        );
+    }
+    println!("{} lines, {all} kills: nothing lost, nothing twice, nothing out of order", round * LINES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_of_one_process() {
+    let mut process = Process::start().await;
+    rounds(&mut process, &["the process"], async |process: &mut Process, _| process.crash().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_of_nodes_and_servers() {
+    let which = ["kafka", "postgres", "redis"];
+    let Some(backends) = Backends::start("crash", &which, &["--brokers", "3", "--durable"]) else {
+        return;
+    };
+    let mut nodes = Nodes::on(backends.servers().await, 2).await;
+    rounds(&mut nodes, &SERVERS, async |nodes: &mut Nodes, kind| happen(kind, &backends, nodes).await).await;
+}

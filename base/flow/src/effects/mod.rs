@@ -1,0 +1,190 @@
+//! Effects: outside calls, made outside any transaction, at least once, each with one idempotency key. Claim, call, store the
+//! result, then tell `.done` in the transaction that deletes the row.
+
+mod call;
+mod finish;
+mod rate;
+mod running;
+
+pub(crate) use rate::Rate;
+
+use crate::Failure;
+use crate::ctx::{Ctx, Shared};
+use crate::service::{EffectEntry, EffectKind};
+use crate::storage::effects::{self, Claim, Effect};
+use crate::wakes::EFFECTS;
+use artel_message::Time;
+use artel_store::Lane;
+use rate::Gcra;
+use running::Running;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The poll that backs up the waking.
+const POLL: Duration = Duration::from_secs(5);
+/// How soon an effect that is due but held up is looked at again, where nothing wakes the loop before.
+const HELD_UP: Duration = Duration::from_millis(250);
+/// Calls of one effect at once, unless it says otherwise.
+const WIDTH: usize = 16;
+/// Effects in one call of a handler that takes many, unless it says otherwise.
+const BATCH: usize = 100;
+/// The longest pause between attempts, unless a fault asks for more.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+
+/// Runs one effect's calls until stopped, then waits for those that run.
+pub(crate) async fn run(ctx: Ctx, name: &'static str, stop: CancellationToken) {
+    let running = Arc::new(Running::default());
+    let (tasks, done) = (TaskTracker::new(), CancellationToken::new());
+    tasks.spawn({
+        let (shared, running, done) = (ctx.shared.clone(), running.clone(), done.clone());
+        async move {
+            tokio::select! {
+                biased;
+                () = done.cancelled() => {}
+                never = running::renew(&shared, name, &running) => match never {},
+            }
+        }
+    });
+    calls(&ctx, name, &running, &stop).await;
+    // Claims are renewed for as long as calls run.
+    running.none().await;
+    done.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Claims and calls until stopped.
+async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &CancellationToken) {
+    let shared = &ctx.shared;
+    let Some(entry) = shared.service.effects.get(name) else { return };
+    let mut gcra = Gcra::default();
+    let mut woken = shared.wake.effects.subscribe();
+    while !stop.is_cancelled() {
+        woken.borrow_and_update();
+        let calls = free(shared, entry, running, &gcra);
+        let claimed = match calls {
+            0 => Ok(Vec::new()),
+            _ => claim(shared, name, entry, calls * entry.batch()).await,
+        };
+        match claimed {
+            Ok(claimed) if !claimed.is_empty() => {
+                let calls = claimed.chunks(entry.batch());
+                if let Some(rate) = entry.options.rate {
+                    gcra.take(rate, shared.now(), calls.len());
+                }
+                for effects in calls {
+                    start(ctx, name, effects.to_vec(), running, entry.options.per_key);
+                }
+            }
+            Ok(_) => idle(shared, name, entry, (calls, &gcra), &mut woken, stop).await,
+            Err(failure) => {
+                tracing::warn!(effect = name, error = %failure, "effects wait for the infrastructure");
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(shared.limits.outage_pause * 4) => {}
+                }
+            }
+        }
+    }
+}
+
+impl EffectEntry {
+    /// The most effects in one call.
+    fn batch(&self) -> usize {
+        match self.kind {
+            EffectKind::Single(_) => 1,
+            EffectKind::Batch(_) => self.options.batch.unwrap_or(BATCH),
+        }
+    }
+}
+
+/// How many calls may begin now.
+fn free(shared: &Shared, entry: &EffectEntry, running: &Running, gcra: &Gcra) -> usize {
+    let width = entry.options.width.unwrap_or(WIDTH).saturating_sub(running.calls());
+    entry.options.rate.map_or(width, |rate| width.min(gcra.free(rate, shared.now())))
+}
+
+/// One call, in a task of its own.
+fn start(ctx: &Ctx, name: &'static str, effects: Vec<Effect>, running: &Arc<Running>, per_key: bool) {
+    let ctx = ctx.clone();
+    let place = running.begin(effects.iter().map(|effect| effect.id));
+    tokio::spawn(async move {
+        call::call(&ctx, name, effects, &place).await;
+        drop(place);
+        ctx.shared.wake.effects();
+        if per_key {
+            // The next of a key may be another node's.
+            ctx.shared.wake_others(EFFECTS);
+        }
+    });
+}
+
+/// Waits until something may be due.
+async fn idle(
+    shared: &Shared,
+    name: &str,
+    entry: &EffectEntry,
+    (free, gcra): (usize, &Gcra),
+    woken: &mut watch::Receiver<u64>,
+    stop: &CancellationToken,
+) {
+    let wait = async {
+        match entry.options.rate {
+            Some(rate) if free == 0 && gcra.next(rate, shared.now()) > shared.now() => {
+                shared.clock.until(gcra.next(rate, shared.now())).await;
+            }
+            // The end of a call wakes it.
+            _ if free == 0 => std::future::pending().await,
+            _ => due(shared, name).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => {}
+        _ = woken.changed() => {}
+        () = wait => {}
+    }
+}
+
+async fn due(shared: &Shared, name: &str) {
+    let next = match shared.db.read().await {
+        Ok(mut read) => effects::next(&mut read, name).await.ok().flatten(),
+        Err(_) => None,
+    };
+    match next {
+        // Due but not to be had: behind another of its key, which another node may have.
+        Some(due) if due <= shared.now() => tokio::time::sleep(HELD_UP).await,
+        next => {
+            let poll: Time = shared.now() + POLL;
+            shared.clock.until(next.map_or(poll, |due| due.min(poll))).await;
+        }
+    }
+}
+
+async fn claim(
+    shared: &Arc<Shared>,
+    name: &str,
+    entry: &EffectEntry,
+    limit: usize,
+) -> Result<Vec<Effect>, Failure> {
+    let (now, engine) = (shared.now(), shared.db.engine());
+    if !effects::ready(&mut shared.db.read().await?, engine, name, entry.options.per_key, now).await? {
+        return Ok(Vec::new());
+    }
+    let mut write = shared.begin_own(Lane::Background).await?;
+    let claim = Claim {
+        name,
+        per_key: entry.options.per_key,
+        owner: shared.node,
+        now,
+        lease: shared.limits.effect_lease,
+        limit,
+    };
+    let claimed = effects::claim(&mut write, engine, claim).await?;
+    write.commit().await?;
+    Ok(claimed)
+}

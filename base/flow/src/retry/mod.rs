@@ -1,0 +1,173 @@
+//! Parked keys, tried again: any node of the service takes the keys that are due, one transaction for each, which locks the
+//! key first.
+
+mod turn;
+
+use crate::Failure;
+use crate::consumer::parking::MESSAGES;
+use crate::consumer::reader::Policy;
+use crate::consumer::{GroupKind, Reader};
+use crate::ctx::Shared;
+use crate::failure::Class;
+use crate::storage::groups::{self, Stored};
+use crate::storage::{audit, counts, parked};
+use artel_message::Time;
+use artel_store::{Engine, Lane};
+use futures::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use turn::turn;
+
+/// The poll that backs up the waking.
+const POLL: Duration = Duration::from_secs(5);
+/// How soon a key that is due, but not to be had, is looked at again.
+const HELD_UP: Duration = Duration::from_millis(50);
+/// Keys that a round takes of each group.
+const ROUND: i64 = 64;
+/// How often, and how many rows at once, what is kept for a time is purged.
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+const PURGED: i64 = 1_000;
+/// Keys tried at once where several transactions can write.
+const WIDTH: usize = 4;
+
+/// When a message that fails since then is tried again: it waits about as long again as it has been failing, and has its last
+/// try when its time is over.
+pub(crate) fn due(shared: &Shared, now: Time, since: Time, policy: Policy) -> Time {
+    let limits = &shared.limits;
+    let pause =
+        now.since(since).clamp(limits.parked_pause, limits.parked_pause_most.max(limits.parked_pause));
+    // Up to a quarter on top, so that keys that failed together don't come back together.
+    let chance = shared.ids.fresh(now).as_u128() & 0xffff;
+    let jitter = pause.mul_f64(f64::from(u16::try_from(chance).unwrap_or(0)) / (4.0 * 65_536.0));
+    (now + pause + jitter).min((since + policy.retry_for).max(now + limits.parked_pause))
+}
+
+/// Tries parked keys again until stopped.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut failures = 0u32;
+    let mut purge_at = shared.now();
+    while !stop.is_cancelled() {
+        let now = shared.now();
+        let work = async {
+            purge(&shared, &mut purge_at).await?;
+            round(&shared, &stop).await
+        };
+        let next = match work.await {
+            Ok(next) => {
+                failures = 0;
+                next
+            }
+            Err(failure) => {
+                failures = failures.saturating_add(1);
+                tracing::warn!(service = shared.name(), error = %failure, "parked keys wait for the infrastructure");
+                let pause = shared.limits.outage_pause * failures.min(10);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                continue;
+            }
+        };
+        let wait = async {
+            match next {
+                // Another node has it, or its service is being told of it.
+                Some(due) if due <= now => tokio::time::sleep(HELD_UP).await,
+                Some(due) => shared.clock.until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = shared.wake.parked.notified() => {}
+            () = wait => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+    }
+}
+
+/// Deletes the records of what was done by hand whose time is over.
+async fn purge(shared: &Shared, at: &mut Time) -> Result<(), Failure> {
+    let now = shared.now();
+    while *at <= now {
+        let mut write = shared.begin_own(Lane::Background).await?;
+        let gone = audit::purge(&mut write, now - shared.limits.audit, PURGED).await?;
+        write.commit().await?;
+        if gone == 0 {
+            *at = now + PURGE_EVERY;
+        }
+    }
+    Ok(())
+}
+
+/// Tries every key that is due, the longest due first in each group; returns when the next one is.
+async fn round(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<Option<Time>, Failure> {
+    loop {
+        let (mut next, mut went) = (None::<Time>, false);
+        for reader in readers(shared).await? {
+            let mut read = shared.db.read().await?;
+            let due = parked::due(&mut read, &reader.grp, shared.now(), ROUND).await?;
+            drop(read);
+            let width = if shared.db.engine() == Engine::Sqlite { 1 } else { WIDTH };
+            let reader = &reader;
+            let turns = stream::iter(due).map(|id| async move {
+                match turn(reader, id, stop).await {
+                    Err(failure) if failure.class() != Class::Infrastructure => {
+                        tracing::error!(group = reader.grp, key = %id, error = %failure, "a parked key cannot be tried");
+                        Ok(false)
+                    }
+                    done => done,
+                }
+            });
+            let done: Vec<bool> = turns.buffer_unordered(width).try_collect().await?;
+            went |= done.contains(&true);
+            let soonest = parked::next(&mut shared.db.read().await?, &reader.grp).await?;
+            next = next.into_iter().chain(soonest).min();
+        }
+        if !went || stop.is_cancelled() || next.is_none_or(|next| next > shared.now()) {
+            return Ok(next);
+        }
+    }
+}
+
+/// The groups that have something parked and are not stopped.
+async fn readers(shared: &Arc<Shared>) -> Result<Vec<Reader>, Failure> {
+    let mut read = shared.db.read().await?;
+    let parked = counts::by_group(&mut read, MESSAGES).await?;
+    if parked.is_empty() {
+        return Ok(Vec::new());
+    }
+    let made = groups::list(&mut read).await?;
+    let readers = parked.into_iter().filter_map(|(grp, _)| {
+        let kind = kind_of(shared, &made, &grp)?;
+        Some(Reader { shared: shared.clone(), grp, kind })
+    });
+    Ok(readers.collect())
+}
+
+/// Whose handlers a group of this full name runs; none where it is stopped, or there is no such group.
+pub(crate) fn kind_of(shared: &Shared, made: &[Stored], grp: &str) -> Option<GroupKind> {
+    let service = &shared.service;
+    if let Some(events) = service.events.keys().find(|events| service.group_name(events) == grp) {
+        return Some(GroupKind::Declared { events });
+    }
+    if grp == shared.name() {
+        return Some(GroupKind::Declared { events: "" });
+    }
+    let name = grp.strip_prefix(shared.name())?.strip_prefix('.')?;
+    let group = made.iter().find(|group| group.name == name && group.running)?;
+    Some(GroupKind::RunTime { name: Arc::from(name), id: group.id })
+}
+
+/// Whether no parked key is due, for tests.
+pub(crate) async fn is_idle(shared: &Arc<Shared>) -> Result<bool, Failure> {
+    for reader in readers(shared).await? {
+        let next = parked::next(&mut shared.db.read().await?, &reader.grp).await?;
+        if next.is_some_and(|next| next <= shared.now()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
