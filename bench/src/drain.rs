@@ -14,7 +14,6 @@ use artel_flow::Limits;
 use artel_message::Time;
 use artel_store::{Store, StoreSettings};
 use async_trait::async_trait;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -22,7 +21,7 @@ use tempfile::TempDir;
 const CHUNK: u32 = 2_000;
 
 /// A log that takes nothing.
-struct Shut(Arc<Segments>);
+struct Shut(Arc<dyn Bus>);
 
 #[async_trait]
 impl Log for Shut {
@@ -109,9 +108,9 @@ pub fn run(args: &[String]) -> Result<()> {
 async fn embedded(rows: u32) -> Result<()> {
     let dir = TempDir::new()?;
     let store = format!("sqlite:{}", dir.path().join("db").display());
-    fill(dir.path(), &store, rows).await?;
-    let bus = Segments::open(dir.path().join("log"), SegmentsConfig::default())?;
-    drain(bus, &store).await?;
+    let open = || Segments::open(dir.path().join("log"), SegmentsConfig::default());
+    fill(open()?, &store, rows).await?;
+    drain(open()?, &store).await?;
     let twin = dir.path().join("twin");
     std::fs::create_dir(&twin)?;
     crate::consume::twin::drain(&twin, rows).await
@@ -123,10 +122,9 @@ async fn on_servers(brokers: &str, postgres: &str, rows: u32) -> Result<()> {
     use artel_bus::Prefixed;
     use artel_bus::kafka::{Kafka, KafkaConfig, Security};
     let open = || Kafka::open(KafkaConfig::new(brokers.split(','), Security::Plaintext));
-    let dir = TempDir::new()?;
     let prefix = format!("bench{}.", uuid::Uuid::now_v7().simple());
     let database = Fresh::new(postgres).await?;
-    fill(dir.path(), &database.url, rows).await?;
+    fill(Prefixed::over(open()?, &prefix), &database.url, rows).await?;
     drain(Prefixed::over(open()?, &prefix), &database.url).await?;
     database.remove().await?;
     let kafka = open()?;
@@ -152,8 +150,8 @@ fn node(bus: Arc<dyn Bus>, store: &str) -> Node {
     }
 }
 
-async fn fill(dir: &Path, store: &str, rows: u32) -> Result<()> {
-    let log = Segments::open(dir.join("shut"), SegmentsConfig::default())?;
+/// `log` is the one that the outbox is emptied into later, as the database remembers it.
+async fn fill(log: Arc<dyn Bus>, store: &str, rows: u32) -> Result<()> {
     let runtime = node(Arc::new(Shut(log)), store).start().await?;
     let ctx = runtime.ctx("till").context("the service runs")?;
     for first in (0..rows).step_by(CHUNK as usize) {
