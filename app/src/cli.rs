@@ -1,6 +1,8 @@
 //! The command line as types; clap reads the comments.
 
-pub use crate::cli_failed::{Audit, Dead, DeadStep, Filter, GroupStep, Parked, ParkedStep, SkipTo};
+pub use crate::cli_failed::{Audit, Dead, DeadStep, Filter, Parked, ParkedStep};
+pub use crate::cli_groups::{GroupStep, Retire, RewindTo, SkipTo};
+pub use crate::cli_why::Why;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,7 +26,7 @@ pub enum Command {
     Tail(Tail),
     /// List topics, or show one with its partitions.
     Topics(Topics),
-    /// List groups with their lag; move one on over what it can't take in.
+    /// List groups with their lag; move one on over what it can't take in, build a projection anew.
     Groups(Groups),
     /// List keys of the cache, show or remove an entry.
     Cache(Cache),
@@ -36,6 +38,8 @@ pub enum Command {
     Parked(Parked),
     /// List what was done by hand to messages.
     Audit(Audit),
+    /// Tell the story of one message: where it is, what became of it, what caused it and what it caused.
+    Why(Why),
     /// List schedules with their next run, or run one now.
     #[command(subcommand_required = true)]
     Schedules(Schedules),
@@ -49,6 +53,12 @@ pub enum Command {
     Config(Check),
     /// Show or apply the migrations of the databases.
     Migrate(Migrate),
+    /// Move everything an embedded node keeps to Kafka and PostgreSQL.
+    Move(Move),
+    /// Copy everything an embedded node keeps into a folder, while it runs.
+    Backup(Backup),
+    /// Bring a backup back into an empty data folder.
+    Restore(Restore),
 }
 
 /// Where settings come from.
@@ -170,7 +180,8 @@ pub struct Topics {
 
 #[derive(Debug, Args)]
 #[command(after_help = "example: artel groups\n\
-                  example: artel groups skip depot shop.sale 3 --to 1200 --dry-run")]
+                  example: artel groups skip depot shop.sale 3 --to 1200 --dry-run\n\
+                  example: artel groups rewind books sales-v1 --to earliest --dry-run")]
 pub struct Groups {
     #[command(flatten)]
     pub target: Target,
@@ -296,6 +307,66 @@ pub struct Migrate {
     pub target: Target,
     #[arg(value_enum, default_value_t = Step::Status)]
     pub step: Step,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Stop the node first. Its topics are copied with as many partitions, its databases table by table, and both are read\n\
+                  back and compared; then no node starts on the old folder any more, and the new one goes on where the old one\n\
+                  stopped. The old folder is left as it is. Kafka and PostgreSQL have to be empty: other databases and topics on\n\
+                  the same servers do no harm (kafka.topic_prefix). What was interrupted is begun anew with --again.\n\n\
+                  example: artel move --to grown.toml --dry-run\n\
+                  example: artel move --data-dir /srv/artel --to grown.toml"
+)]
+pub struct Move {
+    #[command(flatten)]
+    pub settings: Settings,
+    /// The settings of the node afterwards, with bus.url kafka:// and db.url postgres://.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Only print what would be moved.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Empty what an interrupted move of this node has copied, and begin anew.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub again: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The databases and the log in the backup are of one moment. Where the node runs it is asked to copy, with the operator's\n\
+                  token; the folder is one of its machine. Where none runs on the data folder, this program copies. The copy is\n\
+                  read back. Settings, and what is in Redis, are not in it.\n\n\
+                  example: artel backup /var/backups/artel-monday\n\
+                  example: artel backup --url http://127.0.0.1:9000 --data-dir /srv/artel backup-1"
+)]
+pub struct Backup {
+    /// A file of settings; it needs only what differs from the defaults.
+    #[arg(long, value_name = "FILE", env = "ARTEL_CONFIG")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub target: Target,
+    /// A folder that is empty or not there yet.
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Stop the old node for good first: two that go on from one state know nothing of each other.\n\n\
+                  example: artel restore /var/backups/artel-monday --to data\n\
+                  example: artel restore backup-1 --config my.toml"
+)]
+pub struct Restore {
+    /// A file of settings; it needs only what differs from the defaults.
+    #[arg(long, value_name = "FILE", env = "ARTEL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// The data folder to bring it back into, in place of the configured one; empty or not there yet.
+    #[arg(long, value_name = "FOLDER", visible_alias = "data-dir")]
+    pub to: Option<PathBuf>,
+    /// The backup's folder.
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
 }
 
 pub(crate) fn at_least_one(text: &str) -> Result<usize, String> {

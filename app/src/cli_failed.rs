@@ -85,7 +85,7 @@ pub enum DeadStep {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Try letters again: each goes back where it was in its key, which waits for it.
+    /// Try letters again: each goes back where it was in its key, which waits for it; of a key the first one goes first.
     #[command(visible_alias = "replay", after_help = DEAD)]
     Retry {
         /// These letters; or those of a service that fit.
@@ -168,10 +168,25 @@ pub enum ParkedStep {
     },
     /// Throw a key's first message away, for good; the next one is tried.
     #[command(
-        after_help = "example: artel parked drop-head 0198f2a0-1111-7000-8000-000000000001 --reason 'a test order'"
+        after_help = "Name the message by its offset, as artel parked show ID has it: what has become the first since then stays.\n\n\
+                      example: artel parked drop-head 0198f2a0-1111-7000-8000-000000000001 --offset 1200 --reason 'a test order'"
     )]
     DropHead {
         id: Uuid,
+        /// The offset of the message.
+        #[arg(long)]
+        offset: i64,
+        /// Why, for the record.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Throw away all that waits in a group that does not run any more, for good.
+    #[command(
+        after_help = "example: artel parked forget shop.search --reason 'the group has another name now'"
+    )]
+    Forget {
+        /// The group's full name.
+        group: String,
         /// Why, for the record.
         #[arg(long)]
         reason: String,
@@ -184,36 +199,6 @@ pub enum ParkedStep {
         #[arg(long)]
         reason: Option<String>,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum GroupStep {
-    /// Move a group on over what it can't take in.
-    #[command(
-        after_help = "What is passed over is never taken in; repeats of what was taken in stay known. To go on where messages are\n\
-                      missing, name the offset where the group stands. Groups go forward only, unless the log is another one than\n\
-                      their place was stored for.\n\n\
-                      example: artel groups skip depot shop.sale 3 --to 1200 --dry-run\n\
-                      example: artel groups skip depot shop.sale 3 --to 1200 --reason 'lost with the disk'"
-    )]
-    Skip(SkipTo),
-}
-
-#[derive(Debug, Args)]
-pub struct SkipTo {
-    /// The group's full name.
-    pub group: String,
-    pub topic: String,
-    pub partition: u32,
-    /// Where it goes on: an offset, a time such as 2026-01-31T09:30:00Z, `end`, or `beginning`.
-    #[arg(long, value_name = "PLACE")]
-    pub to: String,
-    /// Only say what would be passed over.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Why, for the record.
-    #[arg(long, required_unless_present = "dry_run")]
-    pub reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,8 @@
 
 mod cli;
 mod cli_failed;
+mod cli_groups;
+mod cli_why;
 mod commands;
 mod connect;
 mod line;

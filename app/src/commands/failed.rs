@@ -1,7 +1,7 @@
 //! `artel dead`, `artel parked`, `artel audit`: messages that fail, and what is done about them.
 
 use super::show::{AT_ONCE, first_items, print_list};
-use crate::cli::{Audit, Dead, DeadStep, Filter, Parked, ParkedStep, SkipTo};
+use crate::cli::{Audit, Dead, DeadStep, Filter, Parked, ParkedStep};
 use crate::connect::{self, check, read};
 use crate::line::compact;
 use anyhow::{Context, Result};
@@ -31,6 +31,7 @@ pub async fn dead(args: Dead) -> Result<()> {
         DeadStep::Causes { json } => {
             let answer = client.get(&format!("{LETTERS}/causes")).await?;
             let page: Items = read(&answer)?;
+            super::show::tell_elsewhere(&page.not_here)?;
             let fields = ["cause", "count", "service", "code", "reason", "first", "last"];
             shown(&page.items, json, &fields, "", "no message was given up on")
         }
@@ -48,30 +49,30 @@ pub async fn dead(args: Dead) -> Result<()> {
             retry_fitting(&client, &filter, dry_run, rate, reason).await
         }
         DeadStep::Retry { ids, dry_run, rate, reason, .. } => {
-            let mut pace = Pace::of(rate);
+            let (mut done, mut pace) = (Sum::of(Step::Retry, dry_run), Pace::of(rate.filter(|_| !dry_run)));
             for id in &ids {
                 pace.wait(1).await;
-                if dry_run {
-                    check(&client.get(&format!("{LETTERS}/{id}")).await?)?;
-                } else {
-                    act(&client, Method::POST, &format!("{LETTERS}/{id}/retry"), reason.as_deref()).await?;
-                }
+                let dry_run = dry_run.then_some("true");
+                let how = query(&[("dry_run", dry_run), ("reason", reason.as_deref())]);
+                done.one(*id, send(&client, Method::POST, format!("{LETTERS}/{id}/retry{how}")).await)?;
             }
-            say(&format!("{} {}", ids.len(), if dry_run { "would be tried" } else { "are tried again" }))
+            done.end()
         }
         DeadStep::Drop { ids, filter, dry_run, reason } if ids.is_empty() => {
             drop_fitting(&client, &filter, dry_run, &reason).await
         }
         DeadStep::Drop { ids, dry_run, reason, .. } => {
+            let mut done = Sum::of(Step::Drop, dry_run);
             for id in &ids {
-                let path = format!("{LETTERS}/{id}");
-                if dry_run {
-                    check(&client.get(&path).await?)?;
+                let sent = if dry_run {
+                    send(&client, Method::GET, format!("{LETTERS}/{id}")).await
                 } else {
-                    act(&client, Method::DELETE, &path, Some(&reason)).await?;
-                }
+                    let why = query(&[("reason", Some(reason.as_str()))]);
+                    send(&client, Method::DELETE, format!("{LETTERS}/{id}{why}")).await
+                };
+                done.one(*id, sent)?;
             }
-            say(&format!("{} {}", ids.len(), dropped(dry_run)))
+            done.end()
         }
     }
 }
@@ -89,6 +90,8 @@ pub async fn parked(args: Parked) -> Result<()> {
                 "partition",
                 "key",
                 "waiting",
+                "offset",
+                "name",
                 "attempts",
                 "failing_since",
                 "due",
@@ -110,9 +113,18 @@ pub async fn parked(args: Parked) -> Result<()> {
             check(&answer)?;
             say(&compact(&answer.text()))
         }
-        ParkedStep::DropHead { id, reason } => {
-            act(&client, Method::DELETE, &format!("{KEYS}/{id}/first"), Some(&reason)).await?;
-            say(&format!("dropped the first message of {id}"))
+        ParkedStep::DropHead { id, offset, reason } => {
+            let which = offset.to_string();
+            let which = query(&[("offset", Some(which.as_str())), ("reason", Some(reason.as_str()))]);
+            send(&client, Method::DELETE, format!("{KEYS}/{id}/first{which}")).await?;
+            say(&format!("dropped the message at offset {offset}, the first of {id}"))
+        }
+        ParkedStep::Forget { group, reason } => {
+            let which = query(&[("group", Some(group.as_str())), ("reason", Some(reason.as_str()))]);
+            let path = format!("{KEYS}{which}");
+            let request = artel_frame::client::Outgoing::new(Method::DELETE, path);
+            let done: Forgotten = read(&client.send(request).await?)?;
+            say(&format!("{} messages of {group} are dropped", done.messages))
         }
     }
 }
@@ -123,30 +135,17 @@ pub async fn audit(args: Audit) -> Result<()> {
     list(&client, "/api/admin/audit", args.limit, args.json, &fields, "nothing was done by hand").await
 }
 
-/// What a move of a group passes over.
+/// What waited in a group that does not run.
 #[derive(Deserialize)]
-struct Skipped {
-    from: i64,
-    to: i64,
+struct Forgotten {
     messages: i64,
-}
-
-pub async fn skip(client: &Client, args: &SkipTo) -> Result<()> {
-    let SkipTo { group, topic, partition, to, dry_run, reason } = args;
-    let body = json!({
-        "group": group, "topic": topic, "partition": partition, "to": to, "dry_run": dry_run, "reason": reason,
-    });
-    let done: Skipped = read(&client.send_json(Method::POST, "/api/admin/groups/skip", &body).await?)?;
-    let would = if *dry_run { "would go" } else { "goes" };
-    say(&format!(
-        "{group} {would} on at {} in {topic}/{partition} (it stood at {}); {} messages are passed over",
-        done.to, done.from, done.messages
-    ))
 }
 
 #[derive(Deserialize)]
 struct Items {
     items: Vec<Box<RawValue>>,
+    #[serde(default)]
+    not_here: Vec<super::show::Elsewhere>,
 }
 
 async fn list(
@@ -173,13 +172,20 @@ fn shown(items: &[Box<RawValue>], json: bool, fields: &[&str], more: &str, none:
     print_list(items, json, fields, more)
 }
 
-fn say(line: &str) -> Result<()> {
+pub(super) fn say(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+fn complain(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "{line}")?)
 }
 
 /// A step with its reason as a parameter.
 async fn act(client: &Client, method: Method, path: &str, reason: Option<&str>) -> Result<()> {
-    let path = format!("{path}{}", query(&[("reason", reason)]));
+    send(client, method, format!("{path}{}", query(&[("reason", reason)]))).await
+}
+
+async fn send(client: &Client, method: Method, path: String) -> Result<()> {
     check(&client.send(artel_frame::client::Outgoing::new(method, path)).await?)
 }
 
@@ -204,7 +210,72 @@ struct Retried {
     next: Option<String>,
 }
 
-/// Tries those that fit, page by page from the newest, so that one that fails again is not tried twice.
+/// What is done to letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Retry,
+    Drop,
+}
+
+/// What came of a step with many letters: what is refused is named, and the others are done.
+struct Sum {
+    step: Step,
+    dry_run: bool,
+    done: usize,
+    refused: usize,
+}
+
+impl Sum {
+    fn of(step: Step, dry_run: bool) -> Sum {
+        Sum { step, dry_run, done: 0, refused: 0 }
+    }
+
+    fn one(&mut self, id: Uuid, sent: Result<()>) -> Result<()> {
+        match sent {
+            Ok(()) => self.done += 1,
+            Err(error) => {
+                self.refused += 1;
+                complain(&format!("not {id}: {error:#}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, page: &Retried) -> Result<()> {
+        self.done += page.letters.len();
+        self.refused += page.refused.len();
+        for one in &page.refused {
+            complain(&format!(
+                "not {}: {}",
+                super::show::cell(one, "letter"),
+                super::show::cell(one, "reason")
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn told(&self) -> String {
+        let what = match (self.step, self.dry_run) {
+            (Step::Retry, false) => "are tried again",
+            (Step::Retry, true) => "would be tried",
+            (Step::Drop, false) => "are dropped",
+            (Step::Drop, true) => "would be dropped",
+        };
+        format!("{} {what}", self.done)
+    }
+
+    /// Ends with a failure where any was refused.
+    fn end(self) -> Result<()> {
+        say(&self.told())?;
+        anyhow::ensure!(self.refused == 0, "{} refused; the reasons are above", self.refused);
+        Ok(())
+    }
+}
+
+/// Letters in one request, which has to end in its time.
+const PAGE: usize = 100;
+
+/// Tries those that fit, page by page in the order of their logs; one that fails again is not tried twice.
 async fn retry_fitting(
     client: &Client,
     filter: &Filter,
@@ -212,46 +283,44 @@ async fn retry_fitting(
     rate: Option<usize>,
     reason: Option<String>,
 ) -> Result<()> {
-    anyhow::ensure!(filter.service.is_some(), "name letters by their ids, or a service with --service");
-    let (mut tried, mut refused, mut cursor) = (0, Vec::new(), None::<String>);
-    let mut pace = Pace::of(rate.filter(|_| !dry_run));
-    loop {
-        let limit = rate.unwrap_or(AT_ONCE).min(AT_ONCE);
-        pace.wait(limit).await;
-        let body = json!({
-            "which": filter.json(), "dry_run": dry_run, "limit": limit, "cursor": cursor, "reason": reason,
-        });
-        let done: Retried = read(&client.send_json(Method::POST, &format!("{LETTERS}/retry"), &body).await?)?;
-        tried += done.letters.len();
-        refused.extend(done.refused);
-        cursor = done.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    for one in &refused {
-        say(&format!("not {}: {}", super::show::cell(one, "letter"), super::show::cell(one, "reason")))?;
-    }
-    say(&format!("{tried} {}", if dry_run { "would be tried" } else { "are tried again" }))
-}
-
-fn dropped(dry_run: bool) -> &'static str {
-    if dry_run { "would be dropped" } else { "are dropped" }
+    let rate = rate.filter(|_| !dry_run);
+    let how =
+        Round { path: "retry", filter, limit: rate.unwrap_or(PAGE).min(PAGE), reason: reason.as_deref() };
+    fitting(client, &how, Sum::of(Step::Retry, dry_run), Pace::of(rate)).await
 }
 
 /// Drops those that fit, those that there are at the beginning.
 async fn drop_fitting(client: &Client, filter: &Filter, dry_run: bool, reason: &str) -> Result<()> {
+    let how = Round { path: "drop", filter, limit: PAGE, reason: Some(reason) };
+    fitting(client, &how, Sum::of(Step::Drop, dry_run), Pace::of(None)).await
+}
+
+/// How letters that fit are gone through.
+struct Round<'a> {
+    path: &'static str,
+    filter: &'a Filter,
+    limit: usize,
+    reason: Option<&'a str>,
+}
+
+async fn fitting(client: &Client, how: &Round<'_>, mut sum: Sum, mut pace: Pace) -> Result<()> {
+    let Round { path, filter, limit, reason } = how;
     anyhow::ensure!(filter.service.is_some(), "name letters by their ids, or a service with --service");
-    let (mut count, mut cursor) = (0, None::<String>);
+    let mut cursor = None::<String>;
     loop {
+        pace.wait(*limit).await;
         let body = json!({
-            "which": filter.json(), "dry_run": dry_run, "limit": AT_ONCE, "cursor": cursor, "reason": reason,
+            "which": filter.json(), "dry_run": sum.dry_run, "limit": limit, "cursor": cursor, "reason": reason,
         });
-        let done: Retried = read(&client.send_json(Method::POST, &format!("{LETTERS}/drop"), &body).await?)?;
-        count += done.letters.len();
-        cursor = done.next;
+        let sent = client.send_json(Method::POST, &format!("{LETTERS}/{path}"), &body).await;
+        let page: Retried = sent
+            .map_err(anyhow::Error::from)
+            .and_then(|answer| read(&answer))
+            .with_context(|| format!("{} so far; say it again to go on", sum.told()))?;
+        sum.page(&page)?;
+        cursor = page.next;
         if cursor.is_none() {
-            return say(&format!("{count} {}", dropped(dry_run)));
+            return sum.end();
         }
     }
 }
@@ -293,9 +362,33 @@ impl Pace {
     }
 
     async fn wait(&mut self, count: usize) {
-        let Some(rate) = self.rate else { return };
-        sleep_until(self.next).await;
-        let share = count as f64 / rate as f64;
-        self.next = Instant::now() + Duration::from_secs_f64(share);
+        if let Some(turn) = self.turn(Instant::now(), count) {
+            sleep_until(turn).await;
+        }
+    }
+
+    /// When so many more may go out.
+    fn turn(&mut self, now: Instant, count: usize) -> Option<Instant> {
+        let turn = self.next.max(now);
+        self.next = turn + Duration::from_secs_f64(count as f64 / self.rate? as f64);
+        Some(turn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_go_out_in_a_second_than_may() {
+        let mut pace = Pace::of(Some(4));
+        let begun = pace.next;
+        let after = |turn: Option<Instant>| turn.map(|turn| (turn - begun).as_millis());
+        let turns: Vec<_> = (0..4).map(|_| after(pace.turn(begun, 2))).collect();
+        assert_eq!(turns, [Some(0), Some(500), Some(1_000), Some(1_500)]);
+        let late = begun + Duration::from_secs(60);
+        assert_eq!(after(pace.turn(late, 2)), Some(60_000), "what was not used is not made up for");
+        assert_eq!(after(pace.turn(late, 2)), Some(60_500));
+        assert_eq!(Pace::of(None).turn(begun, 1_000_000), None);
     }
 }

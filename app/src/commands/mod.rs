@@ -1,14 +1,20 @@
 //! What each command does.
 
+mod backup;
 mod check;
 mod failed;
+mod groups;
 mod migrate;
 mod produce;
+mod progress;
+mod relocate;
+mod restore;
 mod run;
 mod schedules;
 mod show;
 mod status;
 mod tail;
+mod why;
 
 use crate::cli::{Cli, Command};
 use anyhow::{Context, Result};
@@ -30,9 +36,13 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Schedules(args) => block_on(schedules::run(args)).map(|()| ExitCode::SUCCESS),
         Command::Topology(args) => block_on(show::topology(args)).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => block_on(status::run(args)),
+        Command::Why(args) => block_on(why::run(args)),
         Command::Check(args) => check::check(&args),
         Command::Config(args) => check::print(&args),
         Command::Migrate(args) => block_on(migrate::run(args)),
+        Command::Move(args) => block_on(relocate::run(args)),
+        Command::Backup(args) => block_on(backup::run(args)),
+        Command::Restore(args) => block_on(restore::run(args)),
     }
 }
 

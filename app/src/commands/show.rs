@@ -1,6 +1,6 @@
 //! Commands that show what a node knows: a request, and its answer as a table or as JSON.
 
-use crate::cli::{Cache, Format, GroupStep, Groups, Topics, Topology};
+use crate::cli::{Cache, Format, Groups, Topics, Topology};
 use crate::connect::{self, check, read};
 use crate::line::{compact, printable};
 use crate::table::{bytes, table};
@@ -122,12 +122,12 @@ fn topic_text(topic: &Value) -> String {
 
 pub async fn groups(args: Groups) -> Result<()> {
     let client = connect::client(&args.target)?;
-    if let Some(GroupStep::Skip(skip)) = &args.step {
-        return super::failed::skip(&client, skip).await;
+    if let Some(step) = &args.step {
+        return super::groups::step(&client, step).await;
     }
     let answer = client.get("/api/admin/groups").await?;
     print(&answer, args.json, |json| {
-        rows(&items(json, "items"), &["service", "group", "topic", "state", "lag", "error"])
+        rows(&items(json, "items"), &["service", "group", "topic", "state", "phase", "lag", "error"])
     })
 }
 
@@ -155,6 +155,27 @@ pub async fn cache(args: Cache) -> Result<()> {
 struct RawPage {
     items: Vec<Box<RawValue>>,
     next: Option<String>,
+    #[serde(default)]
+    not_here: Vec<Elsewhere>,
+}
+
+/// A service that the node can't answer for.
+#[derive(Deserialize)]
+pub(super) struct Elsewhere {
+    service: String,
+    nodes: Vec<String>,
+}
+
+/// Says whose things a list does not have: it is of the services of one node.
+pub(super) fn tell_elsewhere(services: &[Elsewhere]) -> Result<()> {
+    for Elsewhere { service, nodes } in services {
+        let nodes = if nodes.is_empty() { "no node".to_owned() } else { nodes.join(", ") };
+        writeln!(
+            std::io::stderr(),
+            "not listed: service {service}, which runs on {nodes}; ask there with --url"
+        )?;
+    }
+    Ok(())
 }
 
 /// The first so many of a list, page by page, and whether there are more.
@@ -170,6 +191,9 @@ pub(super) async fn first_items(
         let part = query(&[("limit", Some(&limit)), ("cursor", cursor.as_deref())]);
         let part = if path.contains('?') { part.replacen('?', "&", 1) } else { part };
         let page: RawPage = read(&client.get(&format!("{path}{part}")).await?)?;
+        if cursor.is_none() {
+            tell_elsewhere(&page.not_here)?;
+        }
         all.extend(page.items);
         cursor = page.next;
         if cursor.is_none() || all.len() >= count {

@@ -201,6 +201,7 @@ fn every_command_has_an_example() {
         "dead",
         "parked",
         "audit",
+        "why",
         "schedules",
         "topology",
         "status",

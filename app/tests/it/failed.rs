@@ -124,6 +124,15 @@ async fn dead_letters_are_grouped_shown_edited_tried_again_and_dropped() {
         refused(&process, &["dead", "retry", &a]).contains("no service that runs here has a dead letter")
     );
 
+    let gone = artel(&process, &["dead", "retry", &a, &b, "--dry-run"]).output().unwrap();
+    assert_eq!(stdout(&gone), "1 would be tried\n", "what is refused ends nothing");
+    assert!(!gone.status.success() && stderr(&gone).contains(&format!("not {a}: ")), "{}", stderr(&gone));
+    let empty = ["dead", "drop", "--service", "bridge", "--cause", "", "--reason", "a test"];
+    assert!(refused(&process, &empty).contains("is empty"));
+    assert!(
+        refused(&process, &["dead", "list", "--service", "bridg"]).contains("there is no service 'bridg'")
+    );
+    assert!(refused(&process, &["parked", "forget", "bridge", "--reason", "x"]).contains("runs"));
     assert_eq!(ok(&process, &["dead", "drop", &b, "--reason", "a test"]), "1 are dropped\n");
     assert_eq!(some("drop", &["--reason", "a test", "--dry-run"]), "1 would be dropped\n");
     assert_eq!(some("drop", &["--reason", "a test"]), "1 are dropped\n");
@@ -165,7 +174,13 @@ async fn a_parked_key_is_shown_tried_and_loses_its_first_message() {
     .await;
     let metrics = process.client().get("/metrics").await.unwrap().text();
     assert!(metrics.contains("artel_flow_parked_keys{group=\"bridge\""), "{metrics}");
-    ok(&process, &["parked", "drop-head", id, "--reason", "no JSON"]);
+    let offset = key["offset"].as_i64().unwrap();
+    assert_eq!((&key["value"], &key["name"]), (&json!("{"), &json!("bridge.set-timer")));
+    let other = (offset + 1).to_string();
+    let said = refused(&process, &["parked", "drop-head", id, "--offset", &other, "--reason", "no JSON"]);
+    assert!(said.contains(&format!("at offset {offset} now")), "{said}");
+    let offset = offset.to_string();
+    ok(&process, &["parked", "drop-head", id, "--offset", &offset, "--reason", "no JSON"]);
     until_there_are(&process, 0, PARKED).await;
     until("the message behind it", async || (interval(&process).await == 55).then_some(())).await;
     assert!(refused(&process, &["parked", "release", id]).contains("no key with id"));
@@ -190,4 +205,23 @@ async fn a_group_is_moved_on_with_a_reason() {
     ok(&process, &skip(&["--to", "end", "--reason", "nothing is lost"]));
     let steps = items(&process, &["audit", "--json"]);
     assert_eq!((steps.len(), &steps[0]["action"]), (1, &json!("skip")));
+}
+
+#[tokio::test]
+async fn a_group_that_is_no_projection_is_not_taken_back() {
+    let process = Process::start().await;
+    let rewind = |group: &'static str, to: &'static str| {
+        refused(&process, &["groups", "rewind", "bridge", group, "--to", to, "--reason", "a test"])
+    };
+    assert!(rewind("bridge", "earliest").contains("goes forward only"));
+    assert!(rewind("nobody", "earliest").contains("has no group 'nobody'"));
+    assert!(rewind("bridge", "soon").contains("to: write earliest"));
+    assert!(
+        refused(&process, &["groups", "rewind", "bridge", "bridge", "--to", "earliest"]).contains("--reason")
+    );
+    let none = refused(&process, &["groups", "retire", "bridge", "sales", "1", "--reason", "a test"]);
+    assert!(none.contains("no version 1 of a projection 'sales'; there is: none"), "{none}");
+    let elsewhere = refused(&process, &["groups", "retire", "shop", "sales", "1", "--dry-run"]);
+    assert!(elsewhere.contains("here run: bridge"), "{elsewhere}");
+    assert_eq!(items(&process, &["audit", "--json"]), [] as [Value; 0]);
 }

@@ -5,6 +5,7 @@
 mod address;
 #[cfg(feature = "grown")]
 mod backends;
+mod backups;
 mod bad_input;
 mod cli;
 #[cfg(feature = "grown")]
@@ -14,11 +15,14 @@ mod collector;
 mod disks;
 #[cfg(feature = "grown")]
 mod driver;
+mod errands;
 mod failed;
 #[cfg(feature = "grown")]
 mod foreign;
 #[cfg(feature = "grown")]
 mod java;
+#[cfg(feature = "grown")]
+mod moves;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
@@ -40,3 +44,4 @@ mod traces;
 mod until;
 #[cfg(feature = "grown")]
 mod waits;
+mod why;

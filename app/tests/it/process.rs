@@ -47,6 +47,12 @@ impl Process {
         Process { place, data, listen, arguments, child: None, ready_after: Duration::ZERO }
     }
 
+    /// What it is started with from its next start on.
+    #[cfg(feature = "grown")]
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+    }
+
     /// Starts the process and returns when it says that it is ready.
     pub fn begin(&mut self) {
         let began = Instant::now();

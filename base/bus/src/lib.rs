@@ -3,6 +3,7 @@
 //! [`Log`] is what runs per message, [`Topics`] and [`Groups`] are administration; an adapter implements all three
 //! ([`Bus`]). Adapters: `segments` (embedded, Kafka's own file format). One conformance suite runs on each.
 
+mod carry;
 pub mod codec;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -16,6 +17,7 @@ mod port;
 mod prefixed;
 pub mod segments;
 
+pub use carry::{Compared, Shift, carry, compare};
 pub use error::BusError;
 pub use kept::Kept;
 pub use port::{

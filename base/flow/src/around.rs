@@ -43,6 +43,11 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// What bounds its time.
+    fn setting(&self) -> &'static str {
+        if self.kind == "effect" { "flow.effect_time" } else { "flow.handler_time" }
+    }
+
     /// What is caused by it is part of this.
     pub fn trace(&self) -> Option<String> {
         self.place.as_ref().map(|place| place.own.to_string()).or_else(|| self.parent.map(str::to_owned))
@@ -89,8 +94,10 @@ pub(crate) async fn around<T>(
                 panic_text(panic.as_ref())
             )))),
             Err(_) => Err(Failure::Refused(Fault::timeout(format!(
-                "{} '{}' took longer than {limit:?} (setting flow.handler_time)",
-                call.kind, call.name
+                "{} '{}' took longer than {limit:?} (setting {})",
+                call.kind,
+                call.name,
+                call.setting()
             )))),
         };
     let took = started.elapsed();

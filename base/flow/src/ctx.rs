@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Ids};
 use crate::failure::RERUNS;
+use crate::gone::Gone;
 use crate::handed::Handed;
 use crate::leases::Held;
 use crate::limits::Limits;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub outbox_rows: AtomicI64,
     /// Rows of it that the relay needn't read.
     pub handed: Handed,
+    /// Rows of the outbox that only have to be deleted.
+    pub gone: Gone,
     /// Topics that this service made at run time: its numbers count there.
     pub adopted: RwLock<BTreeSet<String>>,
     /// Partitions that the log refuses, with the reason; the relay's.
@@ -138,6 +141,15 @@ impl Shared {
             self.wake.groups.notify_one();
             self.wake_others(wakes::GROUPS);
         }
+        self.progressed();
+    }
+
+    /// Notes that rows of the outbox are deleted.
+    pub fn deleted(&self, rows: u64) {
+        let deleted = i64::try_from(rows).unwrap_or(0);
+        let left = self.outbox_rows.fetch_sub(deleted, Ordering::Relaxed) - deleted;
+        self.metrics.outbox(self.name(), left);
+        self.metrics.published(self.name(), rows);
         self.progressed();
     }
 

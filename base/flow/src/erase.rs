@@ -3,7 +3,7 @@
 use crate::ctx::EffectCall;
 use crate::handler::{Answer, Called, CtxFn, EffectDone, Msg, ReadFn, TxFn};
 use crate::schedules::{OfRun, Run};
-use crate::{Ctx, Failure, Read, Tx};
+use crate::{Ctx, Failure, Read, Tx, unreadable};
 use artel_message::{Cause, Command, Effect, Event, Fault, Message, Query};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -29,7 +29,8 @@ pub(crate) type ErasedEffects = Arc<
 >;
 
 pub(crate) fn decode<M: DeserializeOwned>(name: &str, body: &[u8]) -> Result<M, Failure> {
-    serde_json::from_slice(body).map_err(|e| Failure::Undecodable(format!("{name} cannot be read: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| Failure::Undecodable(format!("{name} cannot be read: {}", unreadable::reason(&e))))
 }
 
 pub(crate) fn encode<T: Serialize>(name: &str, value: &T) -> Result<Bytes, Failure> {

@@ -30,6 +30,16 @@ pub enum StartError {
     )]
     OtherLog { service: String, topic: String, stored: uuid::Uuid, found: uuid::Uuid },
     #[error(
+        "everything of the node '{source_name}' is being moved to this database since {began_at}, or that was interrupted; let \
+         `artel move` end, or begin it once more with --again"
+    )]
+    Arriving { source_name: String, began_at: artel_message::Time },
+    #[error(
+        "the consumer '{group}' of service '{service}' is to begin at offset {offset} of topic '{topic}' and has not begun: \
+         elsewhere that is another message; start the node until it has, or forget the consumer"
+    )]
+    NotBegun { service: String, group: String, topic: String, offset: String },
+    #[error(
         "service '{service}' has given numbers that lie more than a day ahead of this machine's clock; set the clock right"
     )]
     Clock { service: String },

@@ -233,6 +233,11 @@ impl Groups {
         let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.values().flat_map(|r| troubles_of(&r.status)).collect()
     }
+
+    pub(crate) fn pauses(&self) -> Vec<String> {
+        let running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().flat_map(|r| pauses_of(&r.status)).collect()
+    }
 }
 
 /// How many messages lie between places and the ends of their partitions.
@@ -260,8 +265,17 @@ pub(crate) async fn is_quiet(shared: &Shared, status: &Status) -> bool {
     lag_of(shared, going.map(|(place, (next, _))| (place, *next))).await == Some(0)
 }
 
+/// Why a group, or a partition of it, can't run here.
 pub(crate) fn troubles_of(status: &SharedStatus) -> Vec<String> {
     let status = status.lock().unwrap_or_else(PoisonError::into_inner);
-    let stopped = status.partitions.values().filter_map(|(_, reason)| reason.clone());
+    let stopped = status.partitions.iter().filter(|(place, _)| !status.paused.contains(place));
+    let stopped = stopped.filter_map(|(_, (_, reason))| reason.clone());
     status.error.clone().into_iter().chain(stopped).collect()
+}
+
+/// Why partitions take nothing in for a while, since what they hold fails.
+pub(crate) fn pauses_of(status: &SharedStatus) -> Vec<String> {
+    let status = status.lock().unwrap_or_else(PoisonError::into_inner);
+    let paused = status.partitions.iter().filter(|(place, _)| status.paused.contains(place));
+    paused.filter_map(|(_, (_, reason))| reason.clone()).collect()
 }

@@ -17,6 +17,18 @@ struct Commits {
     /// The rows of each commit, by the first one's number: those who commit say so in any order.
     rows: BTreeMap<i64, Vec<Waiting>>,
     bytes: usize,
+    /// Rows below this number may have got other numbers since they were committed.
+    floor: i64,
+    /// Something was left to the table since the relay last looked.
+    left: bool,
+}
+
+impl Commits {
+    /// Leaves all that is here to the table.
+    fn leave(&mut self) {
+        self.rows.clear();
+        (self.bytes, self.left) = (0, true);
+    }
 }
 
 /// What is here for a relay that has read up to a number.
@@ -25,8 +37,19 @@ pub(crate) enum Taken {
     Rows(Vec<Waiting>),
     /// Nothing at all.
     Nothing,
-    /// Something, but not what comes next.
+    /// The table has what comes next, or may have it.
     Elsewhere,
+}
+
+/// How many of the rows make up so much: at least one.
+fn fitting(rows: &[Waiting], most: usize, bytes: usize) -> usize {
+    let mut size = 0;
+    let over = rows.iter().position(|row| {
+        let full = size >= bytes;
+        size += row.message.size();
+        full
+    });
+    over.unwrap_or(rows.len()).min(most).max(1)
 }
 
 fn size(rows: &[Waiting]) -> usize {
@@ -40,14 +63,25 @@ impl Handed {
         let mut commits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = size(&rows);
         if commits.bytes + bytes > BYTES {
-            *commits = Commits::default();
+            return commits.leave();
+        }
+        if first.turn < commits.floor {
+            commits.left = true;
             return;
         }
         commits.bytes += bytes;
         commits.rows.insert(first.turn, rows);
     }
 
-    /// Whole commits that follow `read_to` without a gap, until they make up `load`.
+    /// Numbers below `next` were changed in the table: rows that were handed over with such are read there, also those that are
+    /// committed and on their way here.
+    pub fn renumbered(&self, next: i64) {
+        let mut commits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.leave();
+        commits.floor = commits.floor.max(next);
+    }
+
+    /// Rows that follow `read_to` without a gap, until they make up `load`.
     pub fn take(&self, read_to: i64, load: Load) -> Taken {
         let mut commits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(entry) = commits.rows.first_entry().filter(|entry| *entry.key() <= read_to) {
@@ -59,16 +93,21 @@ impl Handed {
             && bytes < load.bytes
             && let Some(entry) = commits.rows.first_entry().filter(|entry| *entry.key() == next)
         {
-            let rows = entry.remove();
+            let mut rows = entry.remove();
+            let rest = rows.split_off(fitting(&rows, load.rows - taken.len(), load.bytes - bytes));
+            if let Some(first) = rest.first() {
+                commits.rows.insert(first.turn, rest);
+            }
             next = rows.last().map_or(next, |row| row.turn.saturating_add(1));
             bytes += size(&rows);
             taken.extend(rows);
         }
         commits.bytes -= bytes;
-        match (taken.is_empty(), commits.rows.is_empty()) {
+        let left = !commits.rows.is_empty() || std::mem::take(&mut commits.left);
+        match (taken.is_empty(), left) {
             (false, _) => Taken::Rows(taken),
-            (true, true) => Taken::Nothing,
-            (true, false) => Taken::Elsewhere,
+            (true, false) => Taken::Nothing,
+            (true, true) => Taken::Elsewhere,
         }
     }
 }
@@ -127,11 +166,27 @@ mod tests {
     }
 
     #[test]
-    fn a_load_is_kept_by_whole_commits() {
+    fn a_load_is_kept_and_the_rest_of_a_commit_comes_next() {
         let handed = Handed::default();
         (0..4).for_each(|n| handed.put(rows(n * 10..=n * 10 + 9, 1)));
-        assert_eq!(turns(handed.take(-1, Load { rows: 15, bytes: 1 << 20 })).map(|all| all.len()), Some(20));
-        assert_eq!(turns(handed.take(19, Load { rows: 15, bytes: 64 })).map(|all| all.len()), Some(10));
+        let few = Load { rows: 15, bytes: 1 << 20 };
+        assert_eq!(turns(handed.take(-1, few)), Some((0..15).collect()));
+        assert_eq!(turns(handed.take(14, Load { rows: 15, bytes: 1 })), Some(vec![15]));
+        assert_eq!(turns(handed.take(15, few)), Some((16..31).collect()));
+        assert_eq!(turns(handed.take(30, ALL)), Some((31..40).collect()));
+    }
+
+    #[test]
+    fn what_got_other_numbers_is_left_to_the_table() {
+        let handed = Handed::default();
+        handed.put(rows(5..=7, 1));
+        handed.renumbered(100);
+        assert_eq!(turns(handed.take(4, ALL)), None, "they may have other numbers now");
+        handed.put(rows(8..=9, 1));
+        assert_eq!(turns(handed.take(4, ALL)), None, "committed before, and handed over late");
+        assert_eq!(turns(handed.take(99, ALL)), Some(Vec::new()));
+        handed.put(rows(100..=101, 1));
+        assert_eq!(turns(handed.take(99, ALL)), Some(vec![100, 101]));
     }
 
     #[test]
@@ -139,7 +194,8 @@ mod tests {
         let handed = Handed::default();
         handed.put(rows(0..=0, BYTES / 2));
         handed.put(rows(1..=1, BYTES / 2));
-        assert_eq!(turns(handed.take(-1, ALL)), Some(Vec::new()));
+        assert_eq!(turns(handed.take(-1, ALL)), None);
+        assert_eq!(turns(handed.take(-1, ALL)), Some(Vec::new()), "that is said once");
         handed.put(rows(2..=2, 1));
         assert_eq!(turns(handed.take(-1, ALL)), None);
     }

@@ -166,17 +166,18 @@ pub struct Published {
     pub at: Time,
 }
 
-/// A message of this service's that was given up on: one that its groups could not take in, or one that the log will never
-/// take.
+/// A message of this service's that was given up on: one that its groups could not take in, one that the log will never take,
+/// a timer or an effect.
 #[derive(Debug, Clone)]
 pub struct GivenUp {
     /// As of [`Raw::id`]: `ce_id` of a message of ours, otherwise derived from its place in the log.
     pub id: Uuid,
     /// The message's name; of a foreign message whatever it calls itself, if anything.
     pub name: Option<String>,
+    /// Of a timer `timers`, of an effect `effects`.
     pub topic: String,
     pub partition: u32,
-    /// `None` = the log refuses it for ever, and it waits in the outbox.
+    /// `None` = the log refuses it for ever, and it waits in the outbox; or it is a timer or an effect.
     pub read: Option<GivenUpAt>,
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
@@ -210,6 +211,8 @@ pub struct Options {
     pub(crate) per_key: bool,
     pub(crate) rate: Option<Rate>,
     pub(crate) batch: Option<usize>,
+    pub(crate) projection: Option<(&'static str, u32)>,
+    pub(crate) behind: Option<u64>,
 }
 
 /// A function with options.
@@ -230,6 +233,12 @@ pub trait HandlerExt: Sized {
     /// Reads in a group of its own, with its own offsets and transactions.
     fn group(self, name: &'static str) -> With<Self> {
         self.options().group(name)
+    }
+    /// Builds a projection: what is read, and can be built anew from the log. Handlers of one name and version are a group of its
+    /// own, which reads from the beginning; they write, and send, publish and put off nothing. A later version is built beside the
+    /// one that is read from, and is read from when it has caught up. Which one that is says [`crate::Read::serving`].
+    fn projection(self, name: &'static str, version: u32) -> With<Self> {
+        self.options().projection(name, version)
     }
     /// How many attempts at once: then a message's key is parked, and an effect is given up.
     fn tries(self, tries: u32) -> With<Self> {
@@ -319,6 +328,15 @@ impl<F> With<F> {
     }
     pub fn group(mut self, name: &'static str) -> With<F> {
         self.options.group = Some(name);
+        self
+    }
+    pub fn projection(mut self, name: &'static str, version: u32) -> With<F> {
+        self.options.projection = Some((name, version));
+        self
+    }
+    /// How many messages a version of a projection may be behind when it is switched to; 100 unless said.
+    pub fn switch_at(mut self, behind: u64) -> With<F> {
+        self.options.behind = Some(behind);
         self
     }
     pub fn tries(mut self, tries: u32) -> With<F> {

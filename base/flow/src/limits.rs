@@ -1,4 +1,4 @@
-//! Every bound of the flow; each is a setting.
+//! Every bound of the flow. Those that operators have to set are settings of a node; the others have the values below.
 
 use std::time::Duration;
 

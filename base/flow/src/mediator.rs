@@ -265,7 +265,14 @@ async fn run_command(
         tx.at(now);
         attempt(tx, &shared, call, name, body.clone(), asking.as_ref()).await
     };
-    match shared.rerun(attempt).await {
+    let mut ended = shared.rerun(&attempt).await;
+    if matches!(&ended, Err(Failure::Refused(fault)) if fault.code == Code::Unavailable)
+        && shared.topics.look_for_missing().await
+    {
+        // A topic that another node has made, or one that there is not.
+        ended = shared.rerun(&attempt).await;
+    }
+    match ended {
         Ok(reply) => Ok(reply),
         Err(Failure::Refused(fault)) => {
             if let Some(asking) = asking.filter(|_| is_kept(fault.code) && !is_key_conflict(&fault)) {

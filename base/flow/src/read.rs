@@ -66,7 +66,7 @@ impl Read {
         limit: u32,
     ) -> Result<Vec<crate::DeadLetter>, StoreError> {
         let behind = behind.unwrap_or((Time::MAX, Uuid::max()));
-        crate::storage::dead::list(&mut *self.inner.lock().await, behind, i64::from(limit)).await
+        crate::storage::letters::list(&mut *self.inner.lock().await, behind, i64::from(limit)).await
     }
 
     /// Parked keys of this service's groups, or of the one with this full name, by id; behind the one with this id, when given.
@@ -78,6 +78,12 @@ impl Read {
     ) -> Result<Vec<crate::ParkedKey>, StoreError> {
         let behind = behind.unwrap_or_default();
         crate::storage::held::list(&mut *self.inner.lock().await, group, behind, i64::from(limit)).await
+    }
+
+    /// The version of a projection to read from. The one that was switched to last; where this program does not have that one,
+    /// the latest before it that it has.
+    pub async fn serving(&self, projection: &str) -> Result<u32, StoreError> {
+        crate::projections::serving(&mut *self.inner.lock().await, &self.shared, projection).await
     }
 
     /// How many messages of a kind (`repeat`, `unhandled`, `expired`, `foreign`, `dead`, `parked`) this service's groups counted.

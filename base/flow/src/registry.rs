@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every mistake of the table, each a sentence that names the message and the service. Empty = complete.
 pub fn check(services: &[Service], catalogue: &[Described]) -> Vec<String> {
-    let mut mistakes: Vec<String> = services.iter().flat_map(|s| s.mistakes.iter().cloned()).collect();
+    let mut mistakes: Vec<String> =
+        services.iter().flat_map(|s| s.mistakes.iter().cloned().chain(s.projection_mistakes())).collect();
     let mut names = BTreeSet::new();
     for service in services {
         if !names.insert(service.name) {

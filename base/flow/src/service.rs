@@ -6,6 +6,8 @@ use crate::handler::{
     Answer, Called, CtxHandler, EffectDone, GivenUp, Msg, Options, Published, Raw, ReadFn, TxHandler,
 };
 use crate::http::Routes;
+use crate::moving::Position;
+use crate::projections::{Declared, Rewound};
 use crate::schedules::{OfRun, Recurrence, Run, Schedule};
 use artel_message::{Cause, Command, Effect, Event, Fault, Query, commands_topic, replies_topic};
 use artel_store::Migrations;
@@ -99,7 +101,10 @@ pub struct Service {
     pub(crate) commands: BTreeMap<&'static str, CommandEntry>,
     pub(crate) queries: BTreeMap<&'static str, ErasedQuery>,
     /// Group name ("" = the service's own) → its events.
-    pub(crate) events: BTreeMap<&'static str, GroupEvents>,
+    pub(crate) events: BTreeMap<Arc<str>, GroupEvents>,
+    /// (Name, version) → the projection.
+    pub(crate) projections: BTreeMap<(&'static str, u32), Declared>,
+    pub(crate) clears: BTreeMap<(&'static str, u32), Erased<Rewound, ()>>,
     pub(crate) replies: BTreeMap<&'static str, Erased<(Uuid, Bytes), ()>>,
     pub(crate) reply_options: BTreeMap<&'static str, Options>,
     pub(crate) effects: BTreeMap<&'static str, EffectEntry>,
@@ -109,6 +114,7 @@ pub struct Service {
     pub(crate) published: Option<Erased<Vec<Published>, ()>>,
     pub(crate) given_up: Option<Erased<GivenUp, ()>>,
     pub(crate) schedules: Vec<ScheduleEntry>,
+    pub(crate) positions: &'static [Position],
     pub(crate) routes: Option<fn(&Ctx) -> Routes>,
     /// What was registered twice or cannot be; refused at start-up, by name.
     pub(crate) mistakes: Vec<String>,
@@ -130,6 +136,8 @@ impl Service {
             commands: BTreeMap::new(),
             queries: BTreeMap::new(),
             events: BTreeMap::new(),
+            projections: BTreeMap::new(),
+            clears: BTreeMap::new(),
             replies: BTreeMap::new(),
             reply_options: BTreeMap::new(),
             effects: BTreeMap::new(),
@@ -139,6 +147,7 @@ impl Service {
             published: None,
             given_up: None,
             schedules: Vec::new(),
+            positions: &[],
             routes: None,
             mistakes: Vec::new(),
         };
@@ -222,7 +231,10 @@ impl Service {
     }
 
     fn listen<E: Event>(mut self, kind: EventKind, options: Options) -> Service {
-        let group = options.group.unwrap_or("");
+        let group = match options.projection {
+            Some((name, version)) => self.project(name, version, E::NAME, &options),
+            None => Arc::from(options.group.unwrap_or("")),
+        };
         let entry = EventEntry { topic: E::TOPIC, kind, options };
         if self.events.entry(group).or_default().insert(E::NAME, entry).is_some() {
             self.twice("event", E::NAME);
@@ -336,13 +348,24 @@ impl Service {
         }
     }
 
-    fn twice(&mut self, kind: &str, name: &str) {
+    pub(crate) fn twice(&mut self, kind: &str, name: &str) {
         self.mistakes.push(format!("service '{}': {kind} '{name}' has two handlers; keep one", self.name));
     }
 
     /// Parses this service's table of the configuration.
     pub fn parse_settings(&self, table: serde_json::Value) -> Result<AnySettings, BadSettings> {
         (self.parse_settings)(table)
+    }
+
+    /// Names the columns of its own tables that hold offsets of the log, so that they follow when everything is moved to another.
+    pub fn positions(mut self, positions: &'static [Position]) -> Service {
+        self.positions = positions;
+        self
+    }
+
+    /// Those columns.
+    pub fn log_positions(&self) -> &'static [Position] {
+        self.positions
     }
 
     /// What its database is migrated by: the flow's own tables, then the service's.

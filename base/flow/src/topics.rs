@@ -4,7 +4,7 @@ use crate::limits::Limits;
 use artel_bus::{Bus, BusError, Topic, TopicSpec};
 use artel_message::{Envelope, Fault, dead_letter_topic};
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use uuid::Uuid;
 
 /// Who may write to a topic of the registry with a seq.
@@ -36,7 +36,12 @@ struct Inner {
     /// Topics of the table → who may write there.
     writers: BTreeMap<String, Writers>,
     known: RwLock<HashMap<String, Known>>,
+    /// Topics that somebody wrote to and that this node does not know, and whether the log said that there is none.
+    missing: Mutex<BTreeMap<String, bool>>,
 }
+
+/// So many topics are looked for at once.
+const MISSING: usize = 64;
 
 impl Topics {
     pub(crate) fn new(
@@ -54,6 +59,7 @@ impl Topics {
             services,
             writers,
             known: RwLock::default(),
+            missing: Mutex::default(),
         }))
     }
 
@@ -63,10 +69,49 @@ impl Topics {
         self.0.services.iter().find(|service| *service == first).map(String::as_str)
     }
 
-    /// Why a message can't be for a topic that is not known: one of ours comes back, another was never made.
+    /// Why a message can't be for a topic that is not known. It may come, or have been made by another node; only one that the
+    /// log was asked for meanwhile and that is nobody's does not exist.
     pub(crate) fn absent(&self, message: &str, topic: &str) -> Fault {
+        let mut missing = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = format!("{message}: topic '{topic}' does not exist");
-        if self.owner(topic).is_some() { Fault::unavailable(reason) } else { Fault::invalid(reason) }
+        if missing.get(topic) == Some(&true) {
+            // Said once: who comes later asks again.
+            missing.remove(topic);
+            if self.owner(topic).is_none() {
+                return Fault::invalid(reason);
+            }
+        }
+        if missing.len() >= MISSING && !missing.contains_key(topic) {
+            missing.pop_first();
+        }
+        missing.insert(topic.to_owned(), false);
+        Fault::unavailable(reason)
+    }
+
+    /// Asks the log for the topics that were missing since the last time; true when the next try may say something else. For
+    /// whoever tries again what failed.
+    pub(crate) async fn look_for_missing(&self) -> bool {
+        let wanted: Vec<String> = {
+            let missing = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            missing.iter().filter(|(_, asked)| !**asked).map(|(topic, _)| topic.clone()).collect()
+        };
+        let mut news = false;
+        for topic in wanted {
+            let found = self.0.bus.describe(&topic).await;
+            let mut missing = self.0.missing.lock().unwrap_or_else(PoisonError::into_inner);
+            match found {
+                Ok(found) => {
+                    missing.remove(&topic);
+                    self.learn(&found);
+                }
+                Err(BusError::UnknownTopic(_)) => {
+                    missing.insert(topic, true);
+                }
+                Err(_) => continue,
+            }
+            news = true;
+        }
+        news
     }
 
     /// Makes the topic with the configured number of partitions, unless it exists.

@@ -2,9 +2,11 @@
 //! together. No business words, no statics.
 
 mod admin;
+pub mod backup;
 pub mod client;
 pub mod config;
 pub mod edge;
+pub mod moving;
 mod node;
 pub mod outbound;
 mod peers;
@@ -12,6 +14,6 @@ mod peers;
 mod sandbox;
 pub mod telemetry;
 
-pub use node::{Node, Overrides, StartFailure, TOKEN_FILE, check_services, open_store};
+pub use node::{Closed, Node, Overrides, Standing, StartFailure, TOKEN_FILE, check_services, open_store};
 #[cfg(feature = "sandbox")]
 pub use sandbox::{Sandbox, SandboxOptions};

@@ -8,6 +8,7 @@ use crate::sim;
 use crate::sql::Sql;
 use crate::{Lane, Read, StoreError, Woken, Write, sqlite};
 use artel_message::Time;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Which engine runs the statements; for [`Sql::pick`] and for the flow's own storage, never for a service.
@@ -194,6 +195,30 @@ impl Db {
             #[cfg(feature = "sim")]
             Backend::Sim(_) => None,
         }
+    }
+
+    /// Writes the state of one moment into a new file of its own, durable on return, beside whatever goes on. `begun` is called
+    /// once that moment is over: who keeps all writers out until then knows what the copy holds. SQLite alone; PostgreSQL has
+    /// tools for it.
+    pub async fn copy_to(&self, path: &Path, begun: impl FnOnce() + Send) -> Result<(), StoreError> {
+        match &self.0 {
+            Backend::Sqlite(database) => database.copy_to(path, begun).await,
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => Err(StoreError::Unavailable {
+                database: database.name.clone(),
+                reason: "a database on PostgreSQL is copied by its own tools, such as pg_dump".to_owned(),
+            }),
+            #[cfg(feature = "sim")]
+            Backend::Sim(_) => Err(StoreError::Unavailable {
+                database: self.name().to_owned(),
+                reason: "a simulated database is copied by its server".to_owned(),
+            }),
+        }
+    }
+
+    /// Looks a file over that [`Db::copy_to`] wrote and nobody has open: [`StoreError::Damaged`] says what is wrong.
+    pub async fn check_copy(path: &Path) -> Result<(), StoreError> {
+        sqlite::check(path).await
     }
 
     /// Waits for the transactions under way, refuses new ones, and closes the connections.

@@ -23,6 +23,7 @@ mod sql;
 mod sqlite;
 mod store;
 mod transaction;
+mod transfer;
 mod value;
 mod wake;
 
@@ -40,5 +41,6 @@ pub use sim::{SimClient, SimDeed, SimHook, SimPlan, SimServer, SimStep};
 pub use sql::Sql;
 pub use store::{Connections, Store, StoreSettings};
 pub use transaction::{Read, RowStream, Write};
+pub use transfer::{Kind, Refill, Table, TableHash, TableRows};
 pub use value::{Args, Json, ToValue, Value, Values};
 pub use wake::Woken;

@@ -23,6 +23,11 @@ pub(crate) enum RowKind {
 }
 
 impl Row {
+    /// The value at a position, as the engine gave it.
+    pub(crate) fn cell(&self, at: usize) -> Result<Cell<'_>, String> {
+        cell(self, Place::At(at))
+    }
+
     /// The column of that name or position (from 0). A null is an error unless `T` is an `Option`, and so is a value of
     /// another type: nothing is converted silently.
     pub fn get<T: Column>(&self, column: impl ColumnIndex) -> Result<T, StoreError> {

@@ -161,6 +161,32 @@ impl Store {
         Store { source: Source::Sim(client), open: Arc::default() }
     }
 
+    /// The folder of the databases; `None` where they are on a server.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Sqlite { folder, .. } => Some(folder),
+            #[cfg(feature = "postgres")]
+            Source::Postgres(_) => None,
+            #[cfg(feature = "sim")]
+            Source::Sim(_) => None,
+        }
+    }
+
+    /// The names of the databases that there are: files in the folder. Empty where they are on a server.
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        let Some(folder) = self.folder() else { return Ok(Vec::new()) };
+        let failed =
+            |error: std::io::Error| StoreError::Folder { path: folder.to_owned(), reason: error.to_string() };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(failed)? {
+            let file = entry.map_err(failed)?.file_name();
+            let name = file.to_str().and_then(|file| file.strip_suffix(".db"));
+            names.extend(name.filter(|name| check_name(name).is_ok()).map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
     /// The connections of this process; `None` where databases are files.
     pub fn connections(&self) -> Option<Connections> {
         match &self.source {

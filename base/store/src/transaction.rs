@@ -335,5 +335,15 @@ impl Read {
         Read { inner: Transaction::new(session) }
     }
 
+    /// The same without the bound on how long a statement may run, for the rare one that reads a whole table.
+    pub async fn unbounded(mut self) -> Result<Read, StoreError> {
+        self.inner.session.take_time().await?;
+        Ok(self)
+    }
+
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.inner.session
+    }
+
     queries!();
 }

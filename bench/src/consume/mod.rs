@@ -6,7 +6,8 @@
 //! a handler that looks at the message and writes nothing; the offset is kept.
 //!
 //! The twin reads the same messages (from a plain file; on Kafka with one consumer of rdkafka), decodes them, and writes the
-//! same rows, offset, marks and outbox in transactions of 500 with sqlx on one connection: `one` with a statement for each row,
+//! same rows, offset, marks and outbox (with the headers of its messages, their numbers and those before them) in transactions of
+//! 500 with sqlx on one connection: `one` with a statement for each row,
 //! `batch` with one for all. `decode` writes nothing at all. On both sides the outbox is published and deleted meanwhile, up
 //! to 2,000 rows at once (the twin: to a plain file; on Kafka with one producer, acks=all); the time ends when all is taken in.
 
@@ -160,14 +161,17 @@ async fn on_servers(
     use crate::postgres::Fresh;
     use artel_bus::kafka::{Kafka, KafkaConfig, Security};
     use artel_bus::{Log, Prefixed};
-    let kafka = Kafka::open(KafkaConfig::new(brokers.split(','), Security::Plaintext))?;
+    let open = || Kafka::open(KafkaConfig::new(brokers.split(','), Security::Plaintext));
+    let kafka = open()?;
     kafka.check().await?;
     let prefix = format!("bench{}.", Uuid::now_v7().simple());
     let bus: Arc<dyn Bus> = Prefixed::over(kafka.clone(), &prefix);
     fill(bus.as_ref(), messages).await?;
     let ours = {
         let database = Fresh::new(postgres).await?;
-        let took = flow::measure(bus.clone(), &database.url, how, messages, batch).await?;
+        // A node closes its log when it stops.
+        let took =
+            flow::measure(Prefixed::over(open()?, &prefix), &database.url, how, messages, batch).await?;
         database.remove().await?;
         took
     };
@@ -187,6 +191,24 @@ async fn on_servers(
     }
     kafka.close().await;
     Ok((ours, hand))
+}
+
+/// What stands in the outbox beside the body of what is told of message `n`: lines of headers, as a service by hand would store them.
+pub(crate) fn headers_by_hand(n: u32, id: Uuid) -> Vec<u8> {
+    format!(
+        "ce_specversion:1.0\nce_id:{id}\nce_type:sink.noted\nce_source:by/hand\nce_time:2026-01-01T00:00:00.{n:06}Z\n\
+         content-type:application/json\ntraceparent:00-{:032x}-{n:016x}-00\ncause:{id}\n",
+        id.as_u128()
+    )
+    .into_bytes()
+}
+
+/// The body of it, or the whole message again where an outbox is only emptied.
+pub(crate) fn value_by_hand(body: &Body, whole: bool) -> Vec<u8> {
+    if whole {
+        return serde_json::to_vec(body).unwrap_or_default();
+    }
+    format!("{{\"n\":{},\"sku\":\"{}\"}}", body.n, body.sku).into_bytes()
 }
 
 /// Message `n`, as its service would have published it.

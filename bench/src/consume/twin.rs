@@ -1,6 +1,6 @@
 //! By hand, embedded: a plain file of messages, serde_json, sqlx on one SQLite connection.
 
-use super::{Body, How, PARTITIONS, RELAY, TOPIC, body};
+use super::{Body, How, PARTITIONS, RELAY, TOPIC, body, headers_by_hand, value_by_hand};
 use anyhow::{Context, Result, ensure};
 use artel_bus::partition;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -17,7 +17,7 @@ const TABLES: &str = "CREATE TABLE sale (n BIGINT PRIMARY KEY, sku TEXT NOT NULL
     CREATE TABLE high (topic TEXT NOT NULL, partition BIGINT NOT NULL, source TEXT NOT NULL, seq BIGINT NOT NULL,
         PRIMARY KEY (topic, partition, source));
     CREATE TABLE outbox (id BIGINT PRIMARY KEY, topic TEXT NOT NULL, partition BIGINT NOT NULL, message BLOB NOT NULL,
-        name TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL);";
+        name TEXT NOT NULL, key BLOB NOT NULL, headers BLOB NOT NULL, value BLOB NOT NULL, seq BIGINT, prev BIGINT);";
 
 /// Messages as length, partition, JSON.
 pub(super) fn write_file(dir: &Path, messages: u32) -> Result<PathBuf> {
@@ -76,7 +76,7 @@ pub(super) async fn measure(
         let mut tx = on.begin_with("BEGIN IMMEDIATE").await?;
         places(&mut tx, &next, i64::from(first) + count as i64).await?;
         rows(&mut tx, how, &batch).await?;
-        outbox(&mut tx, &batch).await?;
+        outbox(&mut tx, &batch, false).await?;
         tx.commit().await?;
     }
     let took = started.elapsed();
@@ -98,8 +98,8 @@ fn options(dir: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
 }
 
-/// id, partition, message, name, key, value
-type Row = (i64, i64, Uuid, String, Vec<u8>, Vec<u8>);
+/// id, partition, message, name, key, headers, value
+type Row = (i64, i64, Uuid, String, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// The outbox to a plain file: rows are read in order, written, synced, deleted, on a connection of its own.
 async fn publish(dir: PathBuf, messages: i64) -> Result<()> {
@@ -108,7 +108,7 @@ async fn publish(dir: PathBuf, messages: i64) -> Result<()> {
     let mut last = 0;
     while last < messages {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, partition, message, name, key, value FROM outbox WHERE id > $1 ORDER BY id LIMIT $2",
+            "SELECT id, partition, message, name, key, headers, value FROM outbox WHERE id > $1 ORDER BY id LIMIT $2",
         )
         .bind(last)
         .bind(RELAY)
@@ -121,9 +121,9 @@ async fn publish(dir: PathBuf, messages: i64) -> Result<()> {
         };
         last = *newest;
         let mut bytes = Vec::new();
-        for (id, partition, message, name, key, value) in &rows {
+        for (id, partition, message, name, key, headers, value) in &rows {
             let line = format!("{id} {partition} {message} {name} ");
-            [line.as_bytes(), key, value].iter().for_each(|part| bytes.extend_from_slice(part));
+            [line.as_bytes(), key, headers, value].iter().for_each(|part| bytes.extend_from_slice(part));
         }
         file = tokio::task::spawn_blocking(move || {
             file.write_all(&bytes)?;
@@ -177,19 +177,23 @@ async fn rows(tx: &mut Transaction<'_, Sqlite>, how: How, batch: &[Body]) -> Res
     Ok(())
 }
 
-async fn outbox(tx: &mut Transaction<'_, Sqlite>, batch: &[Body]) -> Result<()> {
-    let mut insert =
-        QueryBuilder::new("INSERT INTO outbox (id, topic, partition, message, name, key, value) ");
+async fn outbox(tx: &mut Transaction<'_, Sqlite>, batch: &[Body], whole: bool) -> Result<()> {
+    let mut insert = QueryBuilder::new(
+        "INSERT INTO outbox (id, topic, partition, message, name, key, headers, value, seq, prev) ",
+    );
     insert.push_values(batch, |mut row, body| {
         let part = i64::from(partition::of_key(body.sku.as_bytes(), PARTITIONS));
-        let value = format!("{{\"n\":{},\"sku\":\"{}\"}}", body.n, body.sku).into_bytes();
+        let message = Uuid::now_v7();
         row.push_bind(i64::from(body.n) + 1)
             .push_bind("sink.note")
             .push_bind(part)
-            .push_bind(Uuid::now_v7())
+            .push_bind(message)
             .push_bind("sink.noted")
             .push_bind(body.sku.as_bytes())
-            .push_bind(value);
+            .push_bind(headers_by_hand(body.n, message))
+            .push_bind(value_by_hand(body, whole))
+            .push_bind(i64::from(body.n) + 1)
+            .push_bind(i64::from(body.n));
     });
     insert.build().execute(&mut **tx).await?;
     Ok(())
@@ -202,7 +206,7 @@ pub(crate) async fn drain(dir: &Path, rows: u32) -> Result<()> {
     for first in (0..rows).step_by(2_000) {
         let bodies: Vec<Body> = (first..rows.min(first + 2_000)).map(body).collect();
         let mut tx = on.begin_with("BEGIN IMMEDIATE").await?;
-        outbox(&mut tx, &bodies).await?;
+        outbox(&mut tx, &bodies, true).await?;
         tx.commit().await?;
     }
     on.close().await?;

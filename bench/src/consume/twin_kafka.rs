@@ -1,6 +1,6 @@
 //! By hand, on servers: one consumer of rdkafka, serde_json, sqlx on one connection to PostgreSQL.
 
-use super::{Body, How, PARTITIONS, RELAY, body};
+use super::{Body, How, PARTITIONS, RELAY, body, headers_by_hand, value_by_hand};
 use crate::kafka::{Batch, Reports, producer};
 use anyhow::{Context, Result, ensure};
 use artel_bus::kafka::Kafka;
@@ -21,7 +21,8 @@ const TABLES: &str = "CREATE TABLE sale (n BIGINT PRIMARY KEY, sku TEXT NOT NULL
     CREATE TABLE high (topic TEXT NOT NULL, partition BIGINT NOT NULL, source TEXT NOT NULL, seq BIGINT NOT NULL,
         PRIMARY KEY (topic, partition, source));
     CREATE TABLE outbox (id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, topic TEXT NOT NULL,
-        partition BIGINT NOT NULL, message UUID NOT NULL, name TEXT NOT NULL, key BYTEA NOT NULL, value BYTEA NOT NULL);";
+        partition BIGINT NOT NULL, message UUID NOT NULL, name TEXT NOT NULL, key BYTEA NOT NULL, headers BYTEA NOT NULL,
+        value BYTEA NOT NULL, seq BIGINT, prev BIGINT);";
 
 fn consumer(brokers: &str, topic: &str) -> Result<BaseConsumer> {
     let mut client = ClientConfig::new();
@@ -74,7 +75,7 @@ pub(super) async fn measure(
         let mut tx = on.begin().await?;
         places(&mut tx, &next, i64::from(first) + count as i64).await?;
         rows(&mut tx, how, &batch).await?;
-        outbox(&mut tx, &batch).await?;
+        outbox(&mut tx, &batch, false).await?;
         tx.commit().await?;
     }
     let took = started.elapsed();
@@ -87,14 +88,17 @@ pub(super) async fn measure(
     Ok(took)
 }
 
-/// id, partition, message, name, key, value
-type Row = (i64, i64, Uuid, String, Vec<u8>, Vec<u8>);
+/// id, partition, key, headers, value
+type Row = (i64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Returns when all are there.
 fn send(producer: &ThreadedProducer<Reports>, topic: &str, rows: &[Row]) -> Result<()> {
     let (batch, all) = Batch::new(rows.len())?;
-    for (_, partition, _, name, key, value) in rows {
-        let headers = OwnedHeaders::new().insert(Header { key: "ce_type", value: Some(name) });
+    for (_, partition, key, lines, value) in rows {
+        let mut headers = OwnedHeaders::new_with_capacity(8);
+        for (key, value) in std::str::from_utf8(lines)?.lines().filter_map(|line| line.split_once(':')) {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
         let record = BaseRecord::with_opaque_to(topic, batch.clone())
             .partition(i32::try_from(*partition)?)
             .key(key)
@@ -111,12 +115,11 @@ async fn publish(brokers: String, topic: String, postgres: String, messages: i64
     let producer = Arc::new(producer(&brokers)?);
     let mut sent = 0;
     while sent < messages {
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, partition, message, name, key, value FROM outbox ORDER BY id LIMIT $1",
-        )
-        .bind(RELAY)
-        .fetch_all(&mut on)
-        .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as("SELECT id, partition, key, headers, value FROM outbox ORDER BY id LIMIT $1")
+                .bind(RELAY)
+                .fetch_all(&mut on)
+                .await?;
         let Some((newest, ..)) = rows.last() else {
             // The twin has no wake-ups; it looks again soon.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -179,24 +182,27 @@ async fn rows(tx: &mut Transaction<'_, Postgres>, how: How, batch: &[Body]) -> R
     Ok(())
 }
 
-async fn outbox(tx: &mut Transaction<'_, Postgres>, batch: &[Body]) -> Result<()> {
+async fn outbox(tx: &mut Transaction<'_, Postgres>, batch: &[Body], whole: bool) -> Result<()> {
     let part: Vec<i64> =
         batch.iter().map(|body| i64::from(partition::of_key(body.sku.as_bytes(), PARTITIONS))).collect();
     let id: Vec<Uuid> = batch.iter().map(|_| Uuid::now_v7()).collect();
     let key: Vec<&[u8]> = batch.iter().map(|body| body.sku.as_bytes()).collect();
-    let value: Vec<Vec<u8>> = batch
-        .iter()
-        .map(|body| format!("{{\"n\":{},\"sku\":\"{}\"}}", body.n, body.sku).into_bytes())
-        .collect();
+    let headers: Vec<Vec<u8>> =
+        batch.iter().zip(&id).map(|(body, id)| headers_by_hand(body.n, *id)).collect();
+    let value: Vec<Vec<u8>> = batch.iter().map(|body| value_by_hand(body, whole)).collect();
+    let seq: Vec<i64> = batch.iter().map(|body| i64::from(body.n) + 1).collect();
     sqlx::query(
-        "INSERT INTO outbox (topic, partition, message, name, key, value)
-         SELECT 'sink.note', p, m, 'sink.noted', k, v
-         FROM UNNEST($1::BIGINT[], $2::UUID[], $3::BYTEA[], $4::BYTEA[]) AS rows (p, m, k, v)",
+        "INSERT INTO outbox (topic, partition, message, name, key, headers, value, seq, prev)
+         SELECT 'sink.note', p, m, 'sink.noted', k, h, v, s, s - 1
+         FROM UNNEST($1::BIGINT[], $2::UUID[], $3::BYTEA[], $4::BYTEA[], $5::BYTEA[], $6::BIGINT[])
+             AS rows (p, m, k, h, v, s)",
     )
     .bind(part)
     .bind(id)
     .bind(key)
+    .bind(headers)
     .bind(value)
+    .bind(seq)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -219,7 +225,7 @@ pub(crate) async fn drain(
     for first in (0..rows).step_by(2_000) {
         let bodies: Vec<Body> = (first..rows.min(first + 2_000)).map(body).collect();
         let mut tx = on.begin().await?;
-        outbox(&mut tx, &bodies).await?;
+        outbox(&mut tx, &bodies, true).await?;
         tx.commit().await?;
     }
     on.close().await?;

@@ -38,4 +38,5 @@ pub fn service() -> Service {
         .on_raw(handlers::read)
         .every("bridge.purge", "17 * * * *", handlers::purge_on_time)
         .routes(http::routes)
+        .positions(store::POSITIONS)
 }

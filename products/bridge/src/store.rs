@@ -4,6 +4,7 @@ use crate::domain::{self, Fact};
 use artel_contract::bridge::{
     ConsumeMessage, ListMessages, MessageId, NewMessage, Stats, Status, Timer, Tracked,
 };
+use artel_flow::moving::Position;
 use artel_flow::{Published, Read, Tx};
 use artel_message::Time;
 use artel_store::{Args, FromRow, Row, StoreError, Values};
@@ -21,6 +22,10 @@ const FAILED: &str = "failed";
 const JOINED: usize = 64;
 
 struct Stored(Tracked);
+
+/// Where the log has a message.
+pub const POSITIONS: &[Position] =
+    &[Position { table: "bridge_message", topic: "topic", partition: "partition", offset: "position" }];
 
 impl FromRow for Stored {
     fn from_row(row: &Row) -> Result<Self, StoreError> {

@@ -41,6 +41,30 @@ pub async fn a_message_is_followed_from_accepted_to_consumed(system: &mut impl S
     );
 }
 
+pub async fn the_story_of_a_message_is_told(system: &mut impl System) {
+    for n in 0..20 {
+        let other = json!({ "topic": "greetings", "key": format!("other {n}"), "value": n });
+        assert_eq!(post(system, MESSAGES, &other).await.status, 202);
+    }
+    let accepted: Value = post(system, MESSAGES, &hello()).await.json().unwrap();
+    let id = accepted["id"].as_str().unwrap();
+    let known = end_of(system, id).await;
+    let story = get(system, &format!("/api/admin/why/{id}")).await;
+    let message = &story["message"];
+    assert_eq!(
+        (&message["id"], &message["source"], &message["key"]),
+        (&json!(id), &json!("artel/bridge"), &json!("ann"))
+    );
+    let place = &message["places"][0];
+    assert_eq!((&place["partition"], &place["offset"]), (&known["partition"], &known["offset"]), "{story}");
+    let fates: Vec<&Value> =
+        message["groups"].as_array().unwrap().iter().map(|group| &group["fate"]).collect();
+    assert!(!fates.is_empty() && fates.iter().all(|fate| *fate == "taken-in"), "{story}");
+    assert_eq!((&story["looked"]["open"], &message["value"]), (&json!([]), &Value::Null), "{story}");
+    let narrow = get(system, &format!("/api/admin/why/{id}?topic=greetings&key=ann&payload=true")).await;
+    assert_eq!(narrow["message"]["value"], json!({ "text": "hello" }), "{narrow}");
+}
+
 pub async fn a_repeat_is_answered_alike_and_another_body_refused(system: &mut impl System) {
     let first: Value = post_with_key(system, MESSAGES, "key 1", &hello()).await.json().unwrap();
     let again = post_with_key(system, MESSAGES, "key 1", &hello()).await;

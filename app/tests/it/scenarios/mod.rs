@@ -16,6 +16,7 @@ macro_rules! scenarios {
     ($start:expr) => {
         scenarios! { $start =>
             life::a_message_is_followed_from_accepted_to_consumed,
+            life::the_story_of_a_message_is_told,
             life::a_repeat_is_answered_alike_and_another_body_refused,
             life::consumers_and_totals_stay_over_a_restart,
             file::every_line_of_a_file_ends_as_consumed,

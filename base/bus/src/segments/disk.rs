@@ -92,6 +92,11 @@ pub(super) fn replace(disk: &dyn Disk, folder: &Path, name: &str, content: &[u8]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
+/// Opens a file of the real file system that may be there to be read only.
+pub(super) fn open_to_read(path: &Path) -> io::Result<Arc<dyn LogFile>> {
+    Ok(Arc::new(RealFile(File::open(path)?)))
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)

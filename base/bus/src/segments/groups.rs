@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use uuid::Uuid;
 
-const FILE: &str = "groups";
+pub(super) const FILE: &str = "groups";
 
 /// One group on one topic, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,11 @@ pub(super) fn store(table: &Mutex<GroupTable>, disk: &dyn Disk, root: &Path) -> 
         Err(_) => table.is_dirty = true,
     }
     stored
+}
+
+/// The table as its file would hold it now.
+pub(super) fn encode(table: &Mutex<GroupTable>) -> io::Result<Vec<u8>> {
+    lock(table).encode()
 }
 
 #[derive(Debug, Default)]

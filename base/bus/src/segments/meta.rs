@@ -90,14 +90,18 @@ pub(super) fn load(disk: &dyn Disk, root: &Path) -> Result<Vec<TopicMeta>, BusEr
         }
         let file = disk.open(&path, false).map_err(|e| failed(&path, e))?;
         let content = read_all(file.as_ref()).map_err(|e| failed(&path, e))?;
-        let meta: TopicMeta =
-            serde_json::from_slice(&content).map_err(|e| unreadable(&path, &e.to_string()))?;
-        if meta.version != VERSION || meta.name != name {
-            return Err(unreadable(&path, "it is of another version or another topic"));
-        }
-        topics.push(meta);
+        topics.push(load_one(&path, &name, &content)?);
     }
     Ok(topics)
+}
+
+/// What the file of a topic says.
+pub(super) fn load_one(path: &Path, name: &str, content: &[u8]) -> Result<TopicMeta, BusError> {
+    let meta: TopicMeta = serde_json::from_slice(content).map_err(|e| unreadable(path, &e.to_string()))?;
+    if meta.version != VERSION || meta.name != name {
+        return Err(unreadable(path, "it is of another version or another topic"));
+    }
+    Ok(meta)
 }
 
 pub(super) fn unreadable(path: &Path, reason: &str) -> BusError {

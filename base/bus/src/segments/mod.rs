@@ -34,6 +34,7 @@ mod retention;
 mod scan;
 mod segment;
 mod shared;
+mod snapshot;
 mod sync;
 mod tail;
 mod writer;
@@ -41,6 +42,7 @@ mod writer;
 pub use crate::codec::Compression;
 pub use config::{Clock, SegmentsConfig};
 pub use disk::{Disk, LogFile, RealDisk};
+pub use snapshot::{CopiedTopic, Snapshot, check_copy};
 
 use crate::BusError;
 use crate::codec::{Limits, batch_of_one};
@@ -98,6 +100,11 @@ impl Segments {
             reason: e.to_string(),
         })?;
         Ok(Arc::new(Segments { shared, queue, budget, done }))
+    }
+
+    /// The log's folder.
+    pub fn root(&self) -> &Path {
+        &self.shared.root
     }
 
     /// Runs retention now instead of at its next interval.

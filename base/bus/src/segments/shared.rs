@@ -11,7 +11,7 @@ use super::sync::{read, write};
 use crate::{BusError, Topic};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 pub(super) struct TopicState {
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     /// The number of the next partition that is opened or made.
     pub partition_ids: AtomicU64,
     pub incoming: Incoming,
+    /// Copies that are being made: nothing is removed meanwhile.
+    pub holds: AtomicUsize,
     /// Set by the first `close`: nothing new is taken in.
     closing: AtomicBool,
     /// Why the writer thread ended, where it was not told to.
@@ -67,9 +69,15 @@ impl Shared {
             groups: Mutex::new(groups),
             partition_ids,
             incoming: Incoming::default(),
+            holds: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             failure: OnceLock::new(),
         }
+    }
+
+    /// Whether nothing may be removed now.
+    pub fn is_held(&self) -> bool {
+        self.holds.load(Ordering::Acquire) > 0
     }
 
     pub fn begin_closing(&self) {

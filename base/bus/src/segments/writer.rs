@@ -10,6 +10,7 @@ use super::groups;
 use super::meta::io_error;
 use super::partition::{Gate, Partition};
 use super::shared::Shared;
+use super::snapshot::{Snapshot, freeze};
 use super::sync::lock;
 use crate::codec::Batch;
 use crate::{Appended, BusError, GroupOffset, Topic, TopicSpec};
@@ -63,6 +64,8 @@ pub(super) enum Command {
     LookOut,
     /// Advised offsets are ahead of the file.
     StoreGroups,
+    /// Says what there is, and keeps it.
+    Freeze(Reply<Snapshot>),
     /// Runs retention at once.
     Retain(Reply<()>),
     Close,
@@ -183,6 +186,7 @@ impl Writer {
                 let at = Instant::now() + self.shared.config.advise_interval;
                 self.store_groups_at.get_or_insert(at);
             }
+            Command::Freeze(reply) => answer(reply, freeze(&self.shared)),
             Command::Retain(reply) => {
                 self.retain();
                 answer(reply, Ok(()));
@@ -243,6 +247,7 @@ fn refuse(command: Command) {
     match command {
         Command::Append(append) => answer(append.reply, Err(BusError::Closed)),
         Command::Make(_, reply) => answer(reply, Err(BusError::Closed)),
+        Command::Freeze(reply) => answer(reply, Err(BusError::Closed)),
         Command::Delete(_, reply)
         | Command::Register(_, reply)
         | Command::MoveBack(_, reply)

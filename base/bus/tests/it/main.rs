@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod broken_disk;
+mod carry;
 mod conformance;
 mod crash;
 mod crash_admin;
@@ -16,4 +17,5 @@ mod limits;
 mod recovery;
 mod retention;
 mod sim_disk;
+mod snapshot;
 mod times;

@@ -2,8 +2,10 @@
 
 use super::fetching::Check;
 use super::partition::{Partition, is_lost};
-use super::{GroupKind, GroupTask};
+use super::{GroupKind, GroupTask, Status};
 use crate::Failure;
+use crate::projections;
+use crate::storage::projections::is_still_on;
 use crate::storage::{groups, offsets, offsets::Offset};
 use crate::topics::Known;
 use crate::wakes::LEASES;
@@ -22,6 +24,13 @@ impl GroupTask {
             // Stopped or forgotten meanwhile: nothing of it may come back.
             self.stop.cancel();
             return Ok(());
+        }
+        if let Some(declared) = self.reader.projection() {
+            let retired = projections::retired(&mut self.shared.db.read().await?).await?;
+            if retired.iter().any(|(name, version)| name == declared.name && *version == declared.version) {
+                self.end_retired();
+                return Ok(());
+            }
         }
         let stored = offsets::of_group(&mut self.shared.db.read().await?, &self.grp).await?;
         let logs = self.logs().await?;
@@ -51,15 +60,45 @@ impl GroupTask {
         Ok(())
     }
 
+    /// Reads the place of one partition again, of which the fence failed: an operator put a letter back or moved it. The others
+    /// stay as they are. False = somebody else has it, and all are to be read again.
+    pub(super) async fn reload(&mut self, topic: &str, number: u32) -> Result<bool, Failure> {
+        let at = self.partitions.iter().position(|p| *p.topic == *topic && p.number() == number);
+        let Some(index) = at else { return Ok(false) };
+        let stored =
+            offsets::of_partition(&mut self.shared.db.read().await?, &self.grp, topic, number).await?;
+        let Some(offset) = stored.filter(|offset| offset.owner == Some(self.shared.node)) else {
+            return Ok(false);
+        };
+        let log = self.shared.topics.describe(topic).await?.id;
+        let name = self.partitions[index].topic.clone();
+        let mut partition = Partition::load(self, &name, offset, log).await?;
+        partition.doubts(&self.partitions[index]);
+        self.partitions[index] = partition;
+        self.report();
+        Ok(true)
+    }
+
+    /// An operator removed this version of a projection: it takes in nothing any more.
+    fn end_retired(&mut self) {
+        self.stop.cancel();
+        self.partitions.clear();
+        self.forget_others();
+        self.update(|status| (status.error, status.assigned) = (None, true));
+        tracing::info!(group = %self.grp, "this version of a projection was removed; it takes in nothing");
+    }
+
     /// Takes what another node has now out of what is shown.
     fn forget_others(&self) {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let here = |topic: &str, number: u32| {
             self.partitions.iter().any(|p| *p.topic == *topic && p.number() == number)
         };
-        status.partitions.retain(|(topic, number), _| {
+        let Status { partitions, paused, .. } = &mut *status;
+        partitions.retain(|(topic, number), _| {
             let keep = here(topic, *number);
             if !keep {
+                paused.remove(&(topic.clone(), *number));
                 self.shared.metrics.forget_partition(&self.grp, topic, *number);
             }
             keep
@@ -97,6 +136,12 @@ impl GroupTask {
             self.stop.cancel();
             return Ok(false);
         }
+        if let Some(declared) = self.reader.projection()
+            && !is_still_on(&mut write, declared.name, declared.version).await?
+        {
+            write.rollback().await?;
+            return Ok(false);
+        }
         for offset in &new {
             offsets::begin(&mut write, &self.grp, offset).await?;
         }
@@ -119,6 +164,11 @@ impl GroupTask {
         for p in &self.partitions {
             let place = (p.topic.to_string(), p.number());
             let trouble = p.trouble();
+            if p.only_pauses() {
+                status.paused.insert(place.clone());
+            } else {
+                status.paused.remove(&place);
+            }
             if status.partitions.get(&place).is_none_or(|(_, shown)| shown.as_deref() != trouble) {
                 self.shared.metrics.stopped(&self.grp, &place.0, place.1, trouble.is_some());
                 if let Some(reason) = trouble {

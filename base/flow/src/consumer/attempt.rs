@@ -2,10 +2,11 @@
 
 use super::GroupTask;
 use super::handle::{name_of, ran, run_batch, run_one};
-use super::parking::Joins;
+use super::parking::{Held, Joins};
 use super::sort::{Seen, Sorted};
 use crate::storage::{offsets, offsets::Offset};
 use crate::{Failure, Tx};
+use artel_message::Time;
 use artel_store::Lane;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -38,6 +39,9 @@ impl From<artel_store::StoreError> for Broken {
 /// The overlay of one attempt, merged after its commit only.
 #[derive(Default)]
 pub(crate) struct Overlay {
+    /// When the attempt began, and when the messages were made that handlers took in.
+    pub begun: Option<Time>,
+    pub made: Vec<Time>,
     pub high: HashMap<usize, HashMap<String, i64>>,
     pub counts: BTreeMap<&'static str, i64>,
     /// How many messages a handler took in, per partition.
@@ -46,8 +50,8 @@ pub(crate) struct Overlay {
     pub parks: BTreeSet<usize>,
     /// Messages that wait now, and their bytes.
     pub joined: (i64, i64),
-    /// Partitions with a message that may not wait, and why.
-    pub full: HashMap<usize, String>,
+    /// Partitions with a message that may not go behind its key now.
+    pub held: HashMap<usize, Held>,
 }
 
 impl Overlay {
@@ -58,6 +62,7 @@ impl Overlay {
         }
         if matches!(outcome, "run" | "foreign") {
             *self.ran.entry(index).or_default() += 1;
+            self.made.push(sorted.envelope.as_ref().map_or(sorted.record.time, |envelope| envelope.time));
         }
         if outcome != "run" {
             *self.counts.entry(outcome).or_default() += 1;
@@ -125,6 +130,7 @@ pub(crate) async fn close(
     for (kind, n) in &overlay.counts {
         tx.count_in(&task.grp, kind, *n);
     }
+    tx.clear_away();
     if planted!(AdvisesAhead) {
         task.tell_of(done).await;
     }
@@ -135,7 +141,7 @@ pub(crate) async fn close(
 pub(crate) async fn run(task: &GroupTask, plan: &Plan) -> Result<(Done, Overlay), Broken> {
     let mut tx = open(task, plan).await?;
     let mut joins = Joins::look_up(task, &mut tx, plan).await?;
-    let mut overlay = Overlay::default();
+    let mut overlay = Overlay { begun: Some(task.shared.now()), ..Overlay::default() };
     let mut done: Done = plan.iter().map(|(index, _)| (*index, 0)).collect();
     let mut any = false;
     'plan: for (slot, (index, count)) in plan.iter().enumerate() {
@@ -153,8 +159,8 @@ pub(crate) async fn run(task: &GroupTask, plan: &Plan) -> Result<(Done, Overlay)
                     done[slot].1 = position;
                     continue;
                 }
-                Err(reason) => {
-                    overlay.full.insert(*index, reason);
+                Err(held) => {
+                    overlay.held.insert(*index, held);
                     break;
                 }
             }

@@ -1,16 +1,19 @@
 //! What is done with a batch that failed: it is made smaller until the message to blame stands alone.
 
 use super::attempt::Plan;
-use super::parking::{Tried, Why};
+use super::parking::{Head, Tried, Why};
 use super::reader::Policy;
 use super::{GroupTask, giveup, size};
 use crate::Failure;
 use crate::failure::Class;
-use crate::fingerprint::{self, Chain};
+use crate::fingerprint;
 use std::time::Duration;
 
 /// The longest pause between tries in place.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Attempts of one message in a partition that paused, before it is parked and the next one tried.
+const PROBES: u32 = 3;
 
 impl GroupTask {
     /// A message failed: what stands before it in the batch is taken in without it, then it alone (where a
@@ -59,15 +62,20 @@ impl GroupTask {
 
     /// The first message of a partition, on its own: a few tries in place, then its key is parked, or it is given up.
     async fn alone(&mut self, index: usize, mut failure: Failure) -> Result<(), Failure> {
-        let mut attempts = 1u32;
         let plan = vec![(index, 1)];
-        let since = self.shared.now();
-        let mut errors = Chain::default();
+        let before = self.head(index);
+        let paused = self.partitions[index].paused.is_some();
+        let probes = before.as_ref().map_or(0, |head| head.probes) + u32::from(paused);
+        let mut attempts = before.as_ref().map_or(1, |head| head.attempts.saturating_add(1));
+        let since = before.as_ref().map_or_else(|| self.shared.now(), |head| head.since);
+        let mut errors = before.map(|head| head.errors).unwrap_or_default();
         loop {
             errors.add(&failure, self.shared.now());
             let tries = match failure.class() {
                 Class::Infrastructure => return Err(failure),
                 Class::NotYet if planted!(GivesUpAtOnce) => 1,
+                // Tried now and then.
+                Class::NotYet if paused => 1,
                 Class::NotYet => self.tries_in_place(index),
                 Class::Undecodable | Class::Never => 1,
             };
@@ -77,8 +85,11 @@ impl GroupTask {
                 return Err(failure);
             }
             if attempts >= tries {
-                return self.put_by(index, &Tried { failure: &failure, attempts, since, errors }).await;
+                return self
+                    .put_by(index, &Tried { failure: &failure, attempts, since, errors }, probes)
+                    .await;
             }
+            self.shared.topics.look_for_missing().await;
             let growing = self.shared.limits.retry_pause.saturating_mul(2u32.saturating_pow(attempts - 1));
             let pause = growing.min(LONGEST_PAUSE);
             tokio::select! {
@@ -114,18 +125,33 @@ impl GroupTask {
         partition.buffer.front().map(|sorted| self.reader.policy(&partition.topic, sorted))
     }
 
+    /// What the first message of a partition that paused went through.
+    fn head(&self, index: usize) -> Option<Head> {
+        let partition = &self.partitions[index];
+        let offset = partition.buffer.front()?.record.offset;
+        partition.paused.as_ref()?.head_at(offset).cloned()
+    }
+
     /// Parks a message, or gives it up. Where most messages of the partition fail alike it pauses: what may work later stays in
-    /// the log, and what never will is given up one by one.
-    async fn put_by(&mut self, index: usize, tried: &Tried<'_>) -> Result<(), Failure> {
+    /// the log but for a trickle, and what never will is given up one by one.
+    async fn put_by(&mut self, index: usize, tried: &Tried<'_>, probes: u32) -> Result<(), Failure> {
         let Some(policy) = self.policy(index) else { return Ok(()) };
-        let never = tried.failure.class() == Class::Never;
-        let over = tried.attempts >= policy.attempts || policy.retry_for.is_zero() || planted!(GivesUpAtOnce);
+        let class = tried.failure.class();
+        let lasted = self.shared.now().since(tried.since);
+        let over = class == Class::Never
+            || tried.attempts >= policy.attempts
+            || lasted >= policy.retry_for
+            || planted!(GivesUpAtOnce);
+        let cause = fingerprint::of(tried.failure);
         let partition = &mut self.partitions[index];
-        let paused = partition.paused.as_ref().is_some_and(|paused| paused.why == Why::Failing);
-        let most_fail = partition.recent.failed(&fingerprint::of(tried.failure)) || paused;
-        if never || over {
+        let same = partition.paused.as_ref().is_some_and(|paused| paused.is_for(&cause));
+        let most_fail = partition.recent.failed(&cause) || same;
+        let offset = partition.buffer.front().map_or(0, |sorted| sorted.record.offset);
+        // The one that is tried may be the one that never works: those behind it have to be tried too.
+        let enough = if class == Class::Undecodable { 1 } else { PROBES };
+        if over {
             self.give_up(index, tried, policy).await?;
-        } else if !most_fail {
+        } else if !most_fail || probes >= enough {
             return self.park(index, tried).await;
         }
         if most_fail {
@@ -133,7 +159,9 @@ impl GroupTask {
                 "more than half of the latest messages failed with one cause, and one is tried now and then until that has ended: {}",
                 tried.failure
             );
-            self.pause_partition(index, Why::Failing, reason);
+            let (attempts, since, errors) = (tried.attempts, tried.since, tried.errors.clone());
+            let head = (class != Class::Never).then_some(Head { offset, attempts, since, errors, probes });
+            self.pause_partition(index, Why::Failing { cause, head }, reason);
         }
         Ok(())
     }

@@ -40,6 +40,24 @@ pub(crate) struct Fetching {
     ahead: bool,
 }
 
+/// Messages and bytes that still fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub records: usize,
+    pub bytes: usize,
+}
+
+impl Room {
+    pub fn is_used_up(self) -> bool {
+        self.records == 0 || self.bytes == 0
+    }
+
+    pub fn take(&mut self, taken: Room) {
+        self.records = self.records.saturating_sub(taken.records);
+        self.bytes = self.bytes.saturating_sub(taken.bytes);
+    }
+}
+
 /// Records with their headers looked at, and where to read on.
 pub(crate) struct Brought {
     pub records: Vec<Opened>,
@@ -55,6 +73,8 @@ pub(super) enum Asked {
 pub(super) struct Answer {
     topic: Arc<str>,
     partition: u32,
+    /// The epoch that it was asked under, and where it was to read.
+    place: (i64, i64),
     asked: Result<Asked, BusError>,
     took: Duration,
 }
@@ -83,25 +103,31 @@ async fn ask(
 }
 
 impl GroupTask {
-    /// Fetches for the partitions that have nothing in memory, in their order, until there is enough for a batch. Returns when all
-    /// that answer soon have answered.
+    /// Fetches for the partitions that have nothing in memory, in their order, until those that come first have enough for a batch:
+    /// what lies further behind keeps nobody from being asked. Returns when all that answer soon have answered.
     pub(super) async fn fetch(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
         self.partitions.iter_mut().for_each(|p| p.await_ahead(now));
-        let wanting = (0..self.partitions.len()).filter(|index| self.partitions[*index].wants(now));
-        let mut next = wanting.collect::<Vec<_>>().into_iter();
-        loop {
-            while self.awaited() < WIDTH
-                && self.buffered() < self.shared.limits.batch_records
-                && let Some(index) = next.next()
-            {
-                self.begin_fetch(index, false);
+        let mut room = self.batch();
+        let mut next = 0;
+        while !room.is_used_up() {
+            while self.awaited() < WIDTH && next < self.partitions.len() && !room.is_used_up() {
+                if self.partitions[next].wants(now) {
+                    self.begin_fetch(next, false);
+                } else {
+                    room.take(self.partitions[next].fits(now, room));
+                }
+                next += 1;
             }
-            let Some(until) = self.awaited_until() else { break };
+            let Some(until) = self.awaited_until().filter(|_| !room.is_used_up()) else { break };
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(until) => self.partitions.iter_mut().for_each(Partition::go_alone),
-                Some(answer) = self.fetches.join_next() => self.answered(answer).await?,
+                Some(answer) = self.fetches.join_next() => {
+                    if let Some(index) = self.answered(answer).await?.filter(|index| *index < next) {
+                        room.take(self.partitions[index].fits(now, room));
+                    }
+                }
             }
         }
         while let Some(answer) = self.fetches.try_join_next() {
@@ -110,9 +136,17 @@ impl GroupTask {
         Ok(())
     }
 
+    /// What one transaction may take in.
+    pub(super) fn batch(&self) -> Room {
+        Room { records: self.shared.limits.batch_records, bytes: self.shared.limits.batch_bytes }
+    }
+
     /// Reads on in partitions of which all that is in memory is being taken in, while it is: there is more than fits a batch.
     pub(super) fn fetch_ahead(&mut self, plan: &Plan) {
         for (index, count) in plan {
+            if self.fetches.len() >= WIDTH {
+                break;
+            }
             let partition = &self.partitions[*index];
             let drained = partition.buffer.len() == *count && partition.fetching.is_none();
             if drained && partition.check == Check::Done && partition.again_at.is_none() && !partition.slow {
@@ -130,12 +164,6 @@ impl GroupTask {
         awaited.map(|f| f.since + PATIENCE).min()
     }
 
-    /// Messages in memory that may be taken in.
-    fn buffered(&self) -> usize {
-        let going = self.partitions.iter().filter(|p| p.stopped.is_none() && p.paused.is_none());
-        going.map(|p| p.buffer.len()).sum()
-    }
-
     fn begin_fetch(&mut self, index: usize, ahead: bool) {
         let limits = &self.shared.limits;
         let fetch = Fetch { max_records: limits.batch_records, max_bytes: limits.batch_bytes };
@@ -144,6 +172,7 @@ impl GroupTask {
         let since = Instant::now();
         partition.fetching = Some(Fetching { since, awaited: !partition.slow, ahead });
         let (topic, number) = (partition.topic.clone(), partition.number());
+        let place = (partition.offset.epoch, partition.fetch_from);
         let ask = ask(
             self.shared.topics.clone(),
             partition.offset.clone(),
@@ -153,17 +182,25 @@ impl GroupTask {
         );
         self.fetches.spawn(async move {
             let asked = ask.await;
-            Answer { topic, partition: number, asked, took: since.elapsed() }
+            Answer { topic, partition: number, place, asked, took: since.elapsed() }
         });
     }
 
-    pub(super) async fn answered(&mut self, answer: Result<Answer, JoinError>) -> Result<(), Failure> {
-        let Answer { topic, partition, asked, took } = answer.map_err(|error| {
+    /// Takes an answer into memory; says for which partition, if it is still this group's.
+    pub(super) async fn answered(
+        &mut self,
+        answer: Result<Answer, JoinError>,
+    ) -> Result<Option<usize>, Failure> {
+        let Answer { topic, partition, place, asked, took } = answer.map_err(|error| {
             Failure::Infrastructure(Fault::internal(format!("reading for group {} ended: {error}", self.grp)))
         })?;
-        let Some(p) = self.partitions.iter_mut().find(|p| p.topic == topic && p.number() == partition) else {
-            return Ok(());
-        };
+        let same = |p: &Partition| p.topic == topic && p.number() == partition;
+        let Some(index) = self.partitions.iter().position(same) else { return Ok(None) };
+        let p = &mut self.partitions[index];
+        // Its place was read again since: it was asked anew.
+        if (p.offset.epoch, p.fetch_from) != place {
+            return Ok(None);
+        }
         p.fetching = None;
         p.slow = took >= PATIENCE;
         match asked {
@@ -178,7 +215,7 @@ impl GroupTask {
             Ok(Asked::Mismatch(reason)) => p.stopped = Some(reason),
             Err(error) => p.failed(&self.grp, &self.shared.limits, &error),
         }
-        Ok(())
+        Ok(Some(index))
     }
 }
 

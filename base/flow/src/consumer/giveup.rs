@@ -22,6 +22,7 @@ use crate::{Failure, Tx};
 use artel_message::{Envelope, Fault, Headers, replies_topic, service_of};
 use bytes::Bytes;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// A copy in the dead-letter topic has at most so many of the original headers.
 const HEADERS: usize = 200;
@@ -94,14 +95,19 @@ async fn write(
     let mut tx = attempt::open(task, &plan).await?;
     let (reader, topic) = (&*task.reader, &partition.topic);
     let given = Given { reader, topic, partition: partition.number(), sorted, tried, answers: true };
-    if let Err(failure) = bury(&mut tx, &given, copies, told).await {
-        tx.rollback().await;
-        return Err(failure.into());
-    }
+    let letter = match bury(&mut tx, &given, copies, told).await {
+        Ok(letter) => letter,
+        Err(failure) => {
+            tx.rollback().await;
+            return Err(failure.into());
+        }
+    };
     let mut overlay = Overlay::default();
     if policy.stop_key && sorted.record.key.is_some() {
         let id = tx.new_id();
-        parked::park(tx.write(), New { id, ..parking::place_of(task, index) }, None).await?;
+        let stopped_at = Some(sorted.record.offset);
+        parked::park(tx.write(), New { id, stopped_at, ..parking::place_of(task, index) }, None).await?;
+        dead::hold(tx.write(), letter, id).await?;
         overlay.parks.insert(index);
     }
     overlay.taken(index, sorted, "dead");
@@ -109,8 +115,13 @@ async fn write(
     Ok(overlay)
 }
 
-/// Writes the letter and its copy, and tells who waits for the message.
-pub(crate) async fn bury(tx: &mut Tx, given: &Given<'_>, copies: &Copies, told: bool) -> Result<(), Failure> {
+/// Writes the letter and its copy, and tells who waits for the message. Returns the letter's id.
+pub(crate) async fn bury(
+    tx: &mut Tx,
+    given: &Given<'_>,
+    copies: &Copies,
+    told: bool,
+) -> Result<Uuid, Failure> {
     let Given { reader, sorted, tried, .. } = given;
     tx.enter("dead-letter", sorted.cause, true, None);
     let letter = letter(given, tx);
@@ -136,7 +147,7 @@ pub(crate) async fn bury(tx: &mut Tx, given: &Given<'_>, copies: &Copies, told: 
         group = %reader.grp, topic = %given.topic, partition = given.partition, dead.letter = %id, code,
         attempts = tried.attempts, error = %tried.failure, "message given up"
     );
-    Ok(())
+    Ok(id)
 }
 
 /// Who asks under a command's id later gets the fault as well.
@@ -216,6 +227,7 @@ fn letter(given: &Given<'_>, tx: &mut Tx) -> DeadLetter {
             written_at: Some(sorted.record.time),
             failing_since: Some(tried.since),
             errors: tried.errors.clone(),
+            holds: None,
         },
     }
 }

@@ -50,12 +50,15 @@ pub(crate) async fn run_batch(
     tx.at(*first.moment.get_or_init(|| reader.shared.now()));
     let mark = tx.mark();
     let bodies = records.iter().map(|s| (s.cause, body_of(s))).collect();
+    tx.silence(reader.is_projection());
     let result = around(call, reader.shared.limits.handler_time, handler(tx, bodies)).await;
+    tx.silence(false);
     tx.verdict(result)?;
     tx.check(mark)
 }
 
-/// Runs the handler of one record; says what became of it. Who sent a command is told only where `answers`.
+/// Runs the handler of one record; says what became of it. Who sent a command is told only where `answers`: not where somebody
+/// wants a letter tried again, which no age keeps from it.
 pub(crate) async fn run_one(
     reader: &Reader,
     tx: &mut Tx,
@@ -86,13 +89,11 @@ pub(crate) async fn run_one(
         }
         GroupKind::Declared { .. } if **topic == *commands_topic(shared.name()) => {
             let Some((stored, entry)) = shared.service.commands.get_key_value(name) else {
-                if let Some(envelope) = envelope.filter(|e| e.reply && answers) {
-                    enter(tx, "unhandled", trace.map(str::to_owned));
-                    let fault =
-                        Fault::not_found(format!("service '{}' has no command '{name}'", shared.name()));
-                    super::giveup::answer(tx, envelope, sorted.record.key.clone(), &Err(fault))?;
-                }
-                return Ok("unhandled");
+                // It is kept for a node that knows it: the sender's version may be newer than this one's.
+                return Err(Failure::Refused(Fault::not_found(format!(
+                    "service '{}' has no command '{name}' on this node; is it of another version?",
+                    shared.name()
+                ))));
             };
             let call = call("command", name);
             enter(tx, stored, call.trace());
@@ -118,18 +119,21 @@ pub(crate) async fn run_one(
             Ok("run")
         }
         GroupKind::Declared { events } => {
-            let Some((stored, entry)) = shared.service.events.get(events).and_then(|e| e.get_key_value(name))
+            let Some((stored, entry)) =
+                shared.service.events.get(&**events).and_then(|e| e.get_key_value(name))
             else {
                 return Ok("unhandled");
             };
-            if reader.expired(sorted) {
+            if answers && reader.expired(sorted) {
                 return Ok("expired");
             }
             let EventKind::Single(handler) = &entry.kind else { return Ok("unhandled") };
             let call = call("event", name);
             enter(tx, stored, call.trace());
-            around(call, limit, handler(tx, body_of(sorted))).await?;
-            Ok("run")
+            tx.silence(reader.is_projection());
+            let result = around(call, limit, handler(tx, body_of(sorted))).await;
+            tx.silence(false);
+            result.map(|()| "run")
         }
     }
 }

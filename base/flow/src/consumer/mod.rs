@@ -19,6 +19,7 @@ use crate::changes::Changed;
 use crate::ctx::Shared;
 use crate::failure::{Class, RERUNS};
 use crate::limits::Limits;
+use crate::stages::Stage;
 use artel_bus::From as StartAt;
 use attempt::{Broken, Done, Overlay, Plan};
 use futures::FutureExt;
@@ -27,7 +28,7 @@ use partition::Partition;
 pub(crate) use reader::{GroupKind, Reader};
 use registering::Registering;
 use starts::Starts;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -44,6 +45,8 @@ pub(crate) struct Status {
     pub error: Option<String>,
     /// (topic, partition) → (next, why it is stopped).
     pub partitions: HashMap<(String, u32), (i64, Option<String>)>,
+    /// Those of them that only pause.
+    pub paused: HashSet<(String, u32)>,
     /// Whether all of its places are known to fit the log; false until the first assignment.
     pub assigned: bool,
 }
@@ -145,6 +148,7 @@ impl GroupTask {
                         self.assign().await?;
                     }
                 }
+                Err(Failure::Fenced { topic, partition }) if self.reload(&topic, partition).await? => {}
                 Err(failure) => {
                     outages = outages.saturating_add(1);
                     if !matches!(failure, Failure::Fenced { .. }) {
@@ -186,19 +190,22 @@ impl GroupTask {
             self.look_at_filled(now).await?;
         }
         let mut plan = Plan::new();
-        let mut left = self.shared.limits.batch_records;
+        let mut room = self.batch();
         for (index, partition) in self.partitions.iter_mut().enumerate() {
-            let most = left.min(partition.may_take(now));
-            let count = if most == 0 { 0 } else { partition.ready(most) };
+            if room.is_used_up() {
+                break;
+            }
+            let fitting = partition.fits(now, room);
+            let count = if fitting.records == 0 { 0 } else { partition.ready(fitting.records) };
             if count > 0 {
-                left -= count;
+                room.take(fitting);
                 plan.push((index, count));
             }
         }
         if plan.is_empty() {
             return Ok(false);
         }
-        if left == 0 {
+        if room.is_used_up() {
             self.fetch_ahead(&plan);
         }
         // The partition that came first goes last in the next round, so that none starves the others.
@@ -244,7 +251,6 @@ impl GroupTask {
     fn merge(&mut self, done: &Done, overlay: Overlay) {
         for (index, count) in done {
             let partition = &mut self.partitions[*index];
-            self.shared.went(&self.grp, partition.buffer.iter().take(*count));
             let last = partition.buffer.drain(..*count).last();
             if let Some(last) = last {
                 let (log, topic) = (partition.offset.log, partition.topic.clone());
@@ -256,6 +262,11 @@ impl GroupTask {
         }
         for (index, high) in &overlay.high {
             self.partitions[*index].high.extend(high.iter().map(|(source, seq)| (source.clone(), *seq)));
+        }
+        if let Some(begun) = overlay.begun {
+            let (metrics, now) = (&self.shared.metrics, self.shared.now());
+            metrics.arrived(&self.grp, Stage::Taken, begun, overlay.made.iter().copied());
+            metrics.arrived(&self.grp, Stage::Handled, now, overlay.made.iter().copied());
         }
         self.merge_parking(done, &overlay);
         let total: usize = done.iter().map(|(_, count)| count).sum();
@@ -310,7 +321,9 @@ impl GroupTask {
                 }
             };
             match answer {
-                Ok(answer) => self.answered(answer).await?,
+                Ok(answer) => {
+                    self.answered(answer).await?;
+                }
                 Err(start) => {
                     self.begins(start);
                     return Ok(false);

@@ -6,7 +6,7 @@ use super::sort::{Seen, Sorted};
 use super::{GroupTask, Plan};
 use crate::fingerprint::{self, Chain, tame};
 use crate::storage::counts;
-use crate::storage::parked::{self, Failing, Hold, New, Parked, lane};
+use crate::storage::parked::{self, Failing, Found, Hold, New, Parked, lane};
 use crate::{Failure, Tx};
 use artel_message::Time;
 use artel_store::{StoreError, Values};
@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 /// What waits in a group is looked up this often at most; in between it is known but for what retries took away.
 const LOOK: Duration = Duration::from_secs(1);
+/// How soon a partition is looked at again whose next message belongs to a key that is being tried.
+const HELD_UP: Duration = Duration::from_millis(20);
 /// The longest reason that is kept, in characters.
 pub(crate) const REASON: usize = 2_000;
 /// A partition that paused tries a message at least once in so many of its first pauses.
@@ -32,17 +34,44 @@ pub(crate) const BYTES: &str = "parked-bytes";
 pub(crate) struct Paused {
     pub why: Why,
     pub reason: String,
+    /// How long the pause is, in doublings.
     failures: u32,
     /// When a message is tried.
     pub probe_at: Instant,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The first message of a partition that paused.
+#[derive(Debug, Clone)]
+pub(crate) struct Head {
+    pub offset: i64,
+    pub attempts: u32,
+    pub since: Time,
+    pub errors: Chain,
+    /// Attempts since the partition paused.
+    pub probes: u32,
+}
+
+impl Paused {
+    /// Whether it waits for the end of this cause.
+    pub fn is_for(&self, cause: &str) -> bool {
+        matches!(&self.why, Why::Failing { cause: of, .. } if of == cause)
+    }
+
+    /// What the message at this offset went through, where it is the first one still.
+    pub fn head_at(&self, offset: i64) -> Option<&Head> {
+        match &self.why {
+            Why::Failing { head, .. } => head.as_ref().filter(|head| head.offset == offset),
+            Why::Full => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 pub(crate) enum Why {
     /// No more may wait.
     Full,
-    /// Most messages fail with one cause.
-    Failing,
+    /// Most messages fail with this cause.
+    Failing { cause: String, head: Option<Head> },
 }
 
 /// What waits in a group.
@@ -61,8 +90,18 @@ pub(crate) struct Joins {
     bytes: i64,
 }
 
+/// Why a message may not go behind its key now.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// No more may wait.
+    Full(String),
+    /// Its key's first message is being tried: the partition waits a moment, and no other.
+    Busy,
+}
+
 struct Joining {
     hold: Hold,
+    busy: bool,
     count: i64,
     bytes: i64,
 }
@@ -88,10 +127,11 @@ impl Joins {
         if lanes.is_empty() || planted!(OvertakesParked) {
             return Ok(Joins::default());
         }
-        let holds = parked::look_up(tx.write(), &task.grp, lanes.into_iter().collect()).await?;
-        let keys = holds.into_iter().filter_map(|hold| {
+        let engine = task.shared.db.engine();
+        let found = parked::find(tx.write(), engine, &task.grp, lanes.into_iter().collect()).await?;
+        let keys = found.into_iter().filter_map(|Found { hold, busy }| {
             let index = *places.get(&(hold.topic.clone(), hold.partition))?;
-            Some(((index, hold.lane.clone()), Joining { hold, count: 0, bytes: 0 }))
+            Some(((index, hold.lane.clone()), Joining { hold, busy, count: 0, bytes: 0 }))
         });
         Ok(Joins { keys: keys.collect(), ..Joins::default() })
     }
@@ -105,23 +145,26 @@ impl Joins {
                 .is_some_and(|key| self.keys.contains_key(&(index, lane(Some(key), 0))))
     }
 
-    /// Puts a message behind its key; false where that is not parked, a sentence where no more may wait.
-    pub fn join(&mut self, task: &GroupTask, index: usize, sorted: &Sorted) -> Result<bool, String> {
+    /// Puts a message behind its key; false where that is not parked.
+    pub fn join(&mut self, task: &GroupTask, index: usize, sorted: &Sorted) -> Result<bool, Held> {
         if self.keys.is_empty() || sorted.seen == Seen::Repeat {
             return Ok(false);
         }
         let Some(key) = &sorted.record.key else { return Ok(false) };
         let Some(joining) = self.keys.get_mut(&(index, lane(Some(key), 0))) else { return Ok(false) };
+        if joining.busy {
+            return Err(Held::Busy);
+        }
         let limits = &task.shared.limits;
         let most = i64::try_from(limits.parked_per_key).unwrap_or(i64::MAX);
         let waiting = joining.hold.waiting + joining.count;
         if waiting >= most {
-            return Err(format!(
+            return Err(Held::Full(format!(
                 "{waiting} messages wait behind one parked key, as many as may (setting flow.parked_per_key); the partition goes on \
                  when they are taken in: mend what the first of them fails with, or drop it (artel parked)"
-            ));
+            )));
         }
-        task.room(i64::try_from(self.rows.len()).unwrap_or(i64::MAX), self.bytes)?;
+        task.room(i64::try_from(self.rows.len()).unwrap_or(i64::MAX), self.bytes).map_err(Held::Full)?;
         let message = message_of(sorted);
         let size = message.size();
         self.rows.push(message.row(joining.hold.id));
@@ -230,6 +273,7 @@ pub(super) fn place_of(task: &GroupTask, index: usize) -> New<'_> {
         lane: lane(record.key.as_deref(), record.offset),
         now: task.shared.now(),
         due: None,
+        stopped_at: None,
         failing: Failing::default(),
     }
 }
@@ -286,7 +330,11 @@ impl GroupTask {
     pub(super) fn pause_partition(&mut self, index: usize, why: Why, reason: String) {
         let limits = &self.shared.limits;
         let partition = &mut self.partitions[index];
-        let failures = partition.paused.as_ref().map_or(1, |paused| paused.failures.saturating_add(1));
+        let failures = match &why {
+            // What can never work is given up at a steady pace.
+            Why::Failing { head: None, .. } => 1,
+            _ => partition.paused.as_ref().map_or(1, |paused| paused.failures.saturating_add(1)),
+        };
         let pause = limits.probe_pause * 2u32.saturating_pow(failures - 1).min(LONGEST_PROBE);
         let reason = format!("{}/{}: {reason}", partition.topic, partition.number());
         partition.paused = Some(Paused { why, reason, failures, probe_at: Instant::now() + pause });
@@ -303,7 +351,7 @@ impl GroupTask {
             let ran = overlay.ran.get(index).copied().unwrap_or(0);
             partition.recent.ran(ran);
             match &mut partition.paused {
-                Some(paused) if paused.why == Why::Full || ran > 0 => {
+                Some(paused) if matches!(paused.why, Why::Full) || ran > 0 => {
                     tracing::info!(reason = paused.reason, "partition goes on");
                     partition.paused = None;
                     partition.recent.forget();
@@ -316,9 +364,13 @@ impl GroupTask {
         if !overlay.parks.is_empty() {
             self.shared.wake.parked.notify_one();
         }
-        for (index, reason) in &overlay.full {
-            if done.iter().any(|(i, count)| i == index && *count == 0) {
-                self.pause_partition(*index, Why::Full, reason.clone());
+        for (index, held) in &overlay.held {
+            match held {
+                Held::Busy => self.partitions[*index].held_until = Some(Instant::now() + HELD_UP),
+                Held::Full(reason) if done.iter().any(|(i, count)| i == index && *count == 0) => {
+                    self.pause_partition(*index, Why::Full, reason.clone());
+                }
+                Held::Full(_) => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! One partition as a group has it: its place, what is known of its sources, what has been fetched.
 
 use super::GroupTask;
-use super::fetching::{Brought, Check, Fetching};
+use super::fetching::{Brought, Check, Fetching, Room};
 use super::parking::Paused;
 use super::recent::Recent;
 use super::sort::{Known, Opened, Place, Seen, Sorted, sort};
@@ -42,6 +42,8 @@ pub(crate) struct Partition {
     /// Whether the group has parked keys of it.
     pub parked: bool,
     pub paused: Option<Paused>,
+    /// The key of its next message is somebody else's until about then.
+    pub held_until: Option<Instant>,
     pub recent: Recent,
 }
 
@@ -79,6 +81,7 @@ impl Partition {
             again_at: None,
             parked,
             paused: None,
+            held_until: None,
             recent: Recent::over(task.shared.limits.failing_window),
             offset,
         })
@@ -96,20 +99,29 @@ impl Partition {
             self.slow = before.slow || before.failures > 0 || before.fetching.is_some();
         }
         if place(self) == place(before) {
-            self.doubt = before.trouble().map(str::to_owned);
+            self.doubt = before.wrong().map(str::to_owned);
         }
     }
 
-    /// What is shown: why it is stopped, or was a moment ago.
+    /// Why it is stopped, or was a moment ago.
+    fn wrong(&self) -> Option<&str> {
+        self.stopped.as_deref().or(self.doubt.as_deref())
+    }
+
+    /// What is shown: why it is stopped or pauses.
     pub fn trouble(&self) -> Option<&str> {
-        let paused = self.paused.as_ref().map(|paused| paused.reason.as_str());
-        self.stopped.as_deref().or(self.doubt.as_deref()).or(paused)
+        self.wrong().or(self.paused.as_ref().map(|paused| paused.reason.as_str()))
+    }
+
+    /// Whether it only pauses: its handlers fail, the node does what it can.
+    pub fn only_pauses(&self) -> bool {
+        self.wrong().is_none() && self.paused.is_some()
     }
 
     /// How many of its messages may be taken in at once: one where it paused and a message is to be tried.
     pub fn may_take(&self, now: Instant) -> usize {
         match &self.paused {
-            _ if self.stopped.is_some() => 0,
+            _ if self.stopped.is_some() || self.held_until.is_some_and(|until| now < until) => 0,
             None => usize::MAX,
             Some(paused) => usize::from(paused.probe_at <= now),
         }
@@ -119,7 +131,10 @@ impl Partition {
     pub fn again_at(&self) -> Option<Instant> {
         let probe_at = self.paused.as_ref().filter(|_| self.stopped.is_none() && !self.buffer.is_empty());
         let probe_at = probe_at.map(|paused| paused.probe_at);
-        self.again_at.into_iter().chain(probe_at).min()
+        let held_until = self.held_until.filter(|_| self.paused.is_none() && !self.buffer.is_empty());
+        // While something is in memory the log is not asked.
+        let again_at = self.again_at.filter(|_| self.stopped.is_none() && self.buffer.is_empty());
+        again_at.into_iter().chain(probe_at).chain(held_until).min()
     }
 
     pub fn number(&self) -> u32 {
@@ -159,6 +174,20 @@ impl Partition {
         };
         let trusted = |source: &str| shared.trusts(&self.topic, source);
         records.into_iter().map(|record| sort(record, &place, trusted, ahead)).collect()
+    }
+
+    /// What of the memory a transaction with so much room would take: at least one message, however large.
+    pub fn fits(&self, now: Instant, room: Room) -> Room {
+        let most = room.records.min(self.may_take(now));
+        let mut fitting = Room { records: 0, bytes: 0 };
+        for sorted in self.buffer.iter().take(most) {
+            if fitting.bytes >= room.bytes {
+                break;
+            }
+            fitting.records += 1;
+            fitting.bytes += sorted.bytes;
+        }
+        fitting
     }
 
     /// How many buffered records may be taken in now: up to a gap, which stops the partition when it comes first.

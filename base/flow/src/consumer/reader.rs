@@ -4,6 +4,7 @@ use super::sort::Sorted;
 use crate::ctx::Shared;
 use crate::erase::Erased;
 use crate::handler::Options;
+use crate::projections::Declared;
 use crate::service::{EventEntry, EventKind};
 use artel_message::{Cause, commands_topic, replies_topic};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GroupKind {
     /// Events registered under this group name ("" = the service's own, which also has its commands and replies).
-    Declared { events: &'static str },
+    Declared { events: Arc<str> },
     /// The raw handler, for a group made at run time.
     RunTime { name: Arc<str>, id: Uuid },
 }
@@ -45,14 +46,37 @@ impl Reader {
         matches!(self.kind, GroupKind::Declared { .. }) && *topic == *commands_topic(self.shared.name())
     }
 
+    /// Whether its handlers build a projection: nothing leaves with their transactions.
+    pub fn is_projection(&self) -> bool {
+        self.projection().is_some()
+    }
+
+    pub fn projection(&self) -> Option<&Declared> {
+        let GroupKind::Declared { events } = &self.kind else { return None };
+        self.shared.service.projection_of(events)
+    }
+
     fn is_reply(&self, topic: &str) -> bool {
         matches!(self.kind, GroupKind::Declared { .. }) && *topic == *replies_topic(self.shared.name())
     }
 
     fn event(&self, name: &str) -> Option<&EventEntry> {
         match &self.kind {
-            GroupKind::Declared { events } => self.shared.service.events.get(events)?.get(name),
+            GroupKind::Declared { events } => self.shared.service.events.get(&**events)?.get(name),
             GroupKind::RunTime { .. } => None,
+        }
+    }
+
+    /// Whether there is a handler for messages of this name in this topic.
+    pub fn handles(&self, topic: &str, name: &str) -> bool {
+        let service = &self.shared.service;
+        match &self.kind {
+            GroupKind::RunTime { .. } => service.raw.is_some(),
+            _ if self.is_command(topic) => service.commands.contains_key(name),
+            _ if self.is_reply(topic) => {
+                service.replies.contains_key(name.strip_suffix(".reply").unwrap_or_default())
+            }
+            _ => self.event(name).is_some(),
         }
     }
 
@@ -60,7 +84,7 @@ impl Reader {
     pub fn stored_name(&self, name: &str) -> &'static str {
         let GroupKind::Declared { events } = &self.kind else { return "raw" };
         let service = &self.shared.service;
-        let event = service.events.get(events).and_then(|e| Some(*e.get_key_value(name)?.0));
+        let event = service.events.get(&**events).and_then(|e| Some(*e.get_key_value(name)?.0));
         event.or_else(|| Some(*service.commands.get_key_value(name)?.0)).unwrap_or("")
     }
 

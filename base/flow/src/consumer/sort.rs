@@ -1,7 +1,5 @@
 //! What a record is to a group, decided before any transaction: known repeat, new, foreign, or proof of a gap. Pure.
 
-use crate::ctx::Shared;
-use crate::stages::Stage;
 use artel_bus::Received;
 use artel_message::{Cause, Envelope, Time};
 use std::collections::{HashMap, HashSet};
@@ -19,8 +17,16 @@ pub(crate) struct Sorted {
     pub envelope: Option<Envelope>,
     pub cause: Cause,
     pub seen: Seen,
+    /// About what it takes in memory.
+    pub bytes: usize,
     /// The moment of its first attempt: running it again changes nothing that its handler sees.
     pub moment: OnceLock<Time>,
+}
+
+/// About what it takes in memory.
+fn bytes_of(record: &Received) -> usize {
+    let of = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    of(&record.key) + of(&record.value) + record.headers.payload_bytes() + 64
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,9 +82,10 @@ pub(crate) fn sort(
         let believed = seq <= place.now.micros().saturating_add(AHEAD_MICROS);
         (believed && trusted(&e.source)).then_some((e, seq))
     });
+    let bytes = bytes_of(&record);
     let Some((e, seq)) = ours else {
         let cause = Cause::foreign(place.log, place.topic, place.partition, record.offset, record.time);
-        return Sorted { record, envelope, cause, seen: Seen::Foreign, moment: OnceLock::new() };
+        return Sorted { record, envelope, cause, seen: Seen::Foreign, bytes, moment: OnceLock::new() };
     };
     let cause = Cause::message(e.id, e.time);
     let seen = match known.high.get(&e.source).copied() {
@@ -96,23 +103,7 @@ pub(crate) fn sort(
         known.high.insert(e.source.clone(), seq);
         known.loose.remove(&e.source);
     }
-    Sorted { record, envelope, cause, seen, moment: OnceLock::new() }
-}
-
-impl Shared {
-    /// Notes how old messages were when a transaction that is committed now began and ended. Known repeats are none.
-    pub(crate) fn went<'a>(&self, grp: &str, taken: impl Iterator<Item = &'a Sorted>) {
-        let new = taken.filter(|s| matches!(s.seen, Seen::New(_) | Seen::Foreign));
-        let (taken, handled) =
-            (self.metrics.stage(grp, Stage::Taken), self.metrics.stage(grp, Stage::Handled));
-        let now = self.now();
-        for sorted in new {
-            let made = sorted.envelope.as_ref().map_or(sorted.record.time, |envelope| envelope.time);
-            let begun = sorted.moment.get().copied().unwrap_or(now);
-            taken.observe(begun.since(made).as_secs_f64());
-            handled.observe(now.since(made).as_secs_f64());
-        }
-    }
+    Sorted { record, envelope, cause, seen, bytes, moment: OnceLock::new() }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::ctx::{Ctx, EffectCall, Shared};
 use crate::erase::decode;
 use crate::service::{EffectEntry, EffectKind};
 use crate::storage::effects::Effect;
-use artel_message::{Code, Fault};
+use artel_message::{Code, Fault, Time};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,9 @@ pub(super) async fn call(ctx: &Ctx, name: &'static str, effects: Vec<Effect>, pl
     }
     let outcomes = outcomes(ctx, name, entry, &open).await;
     for (effect, outcome) in open.into_iter().zip(outcomes) {
-        conclude(shared, name, entry, &effect, outcome).await;
-        place.over(effect.id);
+        let id = effect.id;
+        conclude(shared, name, entry, effect, outcome).await;
+        place.over(id);
     }
 }
 
@@ -70,27 +71,37 @@ async fn conclude(
     shared: &Arc<Shared>,
     name: &'static str,
     entry: &EffectEntry,
-    effect: &Effect,
+    mut effect: Effect,
     outcome: Result<Bytes, Failure>,
 ) {
     let result = match outcome {
         Ok(body) => Ok(body),
         Err(failure) => {
             shared.metrics.effect_failed(shared.name(), name);
-            if let Some(pause) = again(shared, entry, effect, &failure) {
+            let since = *effect.failed_at.get_or_insert(shared.now());
+            if let Some(pause) = again(shared, entry, &effect, since, &failure) {
                 tracing::debug!(effect = name, id = %effect.id, error = %failure, ?pause, "effect is tried again");
-                return finish::put_off(shared, name, effect, pause, effect.untold).await;
+                return finish::put_off(shared, name, &effect, pause).await;
             }
             Err(failure.into_fault())
         }
     };
-    if finish::store(shared, name, effect, &result).await {
-        finish::tell(shared, name, effect, &result).await;
+    if finish::store(shared, name, &effect, &result).await {
+        // From here on it is the done handler that may fail.
+        let effect = Effect { failed_at: None, ..effect };
+        finish::tell(shared, name, &effect, &result).await;
     }
 }
 
-/// How long to wait before the next try; `None` = it is given up.
-fn again(shared: &Shared, entry: &EffectEntry, effect: &Effect, failure: &Failure) -> Option<Duration> {
+/// How long to wait before the next try; `None` = it is given up. What bounds the tries is the time for which it fails: how long
+/// it waited before is nobody's failure.
+fn again(
+    shared: &Shared,
+    entry: &EffectEntry,
+    effect: &Effect,
+    since: Time,
+    failure: &Failure,
+) -> Option<Duration> {
     let limits = &shared.limits;
     let tries = entry.options.tries.unwrap_or(limits.effect_tries);
     let never = match failure {
@@ -98,7 +109,7 @@ fn again(shared: &Shared, entry: &EffectEntry, effect: &Effect, failure: &Failur
         Failure::Undecodable(_) => true,
         _ => false,
     };
-    let age = shared.now().since(effect.made_at);
+    let age = shared.now().since(since);
     if never || effect.attempts >= tries || age >= limits.effect_age {
         return None;
     }
@@ -109,7 +120,7 @@ fn again(shared: &Shared, entry: &EffectEntry, effect: &Effect, failure: &Failur
         _ => None,
     };
     let pause = pause(limits.effect_pause, effect, effect.attempts);
-    // One that waits beyond the bound of its age has its last try at it.
+    // One that would wait beyond the bound has its last try at it.
     Some(pause.max(wanted.unwrap_or_default()).min(limits.effect_age - age))
 }
 

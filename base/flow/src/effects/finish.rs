@@ -6,17 +6,14 @@ use crate::around::{Call, around};
 use crate::ctx::Shared;
 use crate::erase::{Ended, encode};
 use crate::failure::Class;
-use crate::storage::dead::{self, DeadLetter};
-use crate::storage::effects::{self, Effect};
+use crate::letters::{self, Own};
+use crate::storage::effects::{self, Effect, Later};
 use crate::{Failure, Tx};
-use artel_message::{Cause, Fault, Headers};
+use artel_message::{Cause, Code, Fault, Headers};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The longest reason that is kept, in characters.
-const REASON: usize = 2_000;
 
 /// What came of an effect.
 type Ending = Result<Bytes, Fault>;
@@ -53,10 +50,7 @@ pub(super) async fn store(
     effect: &Effect,
     ending: &Ending,
 ) -> bool {
-    let (ok, body) = match ending {
-        Ok(body) => (true, body.clone()),
-        Err(fault) => (false, encode(name, fault).unwrap_or_default()),
-    };
+    let (ok, body) = stored_form(name, ending);
     let stored = until_done(shared, name, || async {
         let mut write = shared.begin_own(Lane::Background).await?;
         let first = effects::store_result(&mut write, effect.id, ok, &body).await?;
@@ -69,28 +63,59 @@ pub(super) async fn store(
             shared.metrics.effect_late(shared.name(), name);
             tracing::info!(effect = name, id = %effect.id, "another result of this effect came first; this one is dropped");
             // Where the claim is still ours, it is told from what is stored.
-            put_off(shared, name, effect, Duration::ZERO, effect.untold).await;
+            let effect = Effect { failed_at: None, ..effect.clone() };
+            put_off(shared, name, &effect, Duration::ZERO).await;
             false
         }
         None => false,
     }
 }
 
-/// Tells `.done` and deletes the row, in one transaction. A failing done handler is tried again later, from the stored
-/// result.
-pub(super) async fn tell(shared: &Arc<Shared>, name: &'static str, effect: &Effect, ending: &Ending) {
-    let told = until_done(shared, name, || async {
-        match tell_once(shared, name, effect, ending).await {
-            // The handler's own failure is not the infrastructure's.
-            Err(failure) if failure.class() != Class::Infrastructure => Ok(Some(failure)),
-            result => result.map(|()| None),
-        }
-    });
-    if let Some(Some(failure)) = told.await {
-        let untold = effect.untold.saturating_add(1);
-        tracing::warn!(effect = name, id = %effect.id, error = %failure, untold, "done handler failed; it is tried again");
-        put_off(shared, name, effect, pause(shared.limits.effect_pause, effect, untold), untold).await;
+fn stored_form(name: &'static str, ending: &Ending) -> (bool, Bytes) {
+    match ending {
+        Ok(body) => (true, body.clone()),
+        Err(fault) => (false, encode(name, fault).unwrap_or_default()),
     }
+}
+
+/// What came of telling.
+enum Told {
+    Done,
+    /// The handler of what is given up on fails: the letter has to be written without it.
+    Deaf,
+    /// The done handler fails.
+    Failed(Failure),
+}
+
+/// Tells `.done` and deletes the row, in one transaction. A failing done handler is tried again later, from the stored
+/// result; in the end a letter keeps that result.
+pub(super) async fn tell(shared: &Arc<Shared>, name: &'static str, effect: &Effect, ending: &Ending) {
+    let mut deaf = false;
+    let failure = loop {
+        let told = until_done(shared, name, || async {
+            match tell_once(shared, name, effect, ending, !deaf).await {
+                // The handler's own failure is not the infrastructure's.
+                Err(failure) if failure.class() != Class::Infrastructure => Ok(Told::Failed(failure)),
+                result => result,
+            }
+        });
+        match told.await {
+            Some(Told::Deaf) => deaf = true,
+            Some(Told::Failed(failure)) => break failure,
+            Some(Told::Done) | None => return,
+        }
+    };
+    shared.topics.look_for_missing().await;
+    let now = shared.now();
+    let (untold, since) = (effect.untold.saturating_add(1), effect.failed_at.unwrap_or(now));
+    let effect = &Effect { untold, failed_at: Some(since), ..effect.clone() };
+    let limits = &shared.limits;
+    let over = untold >= limits.effect_tries || now.since(since) >= limits.effect_age;
+    if over || failure.class() == Class::Never {
+        return keep_untold(shared, name, effect, ending, &failure).await;
+    }
+    tracing::warn!(effect = name, id = %effect.id, error = %failure, untold, "done handler failed; it is tried again");
+    put_off(shared, name, effect, pause(limits.effect_pause, effect, untold)).await;
 }
 
 async fn tell_once(
@@ -98,66 +123,99 @@ async fn tell_once(
     name: &'static str,
     effect: &Effect,
     ending: &Ending,
-) -> Result<(), Failure> {
+    told: bool,
+) -> Result<Told, Failure> {
     let mut tx = Tx::begin(shared, Lane::Background).await?;
     if !effects::delete(tx.write(), effect.id).await? {
         tx.rollback().await;
-        return Ok(());
+        return Ok(Told::Done);
     }
-    if let Err(fault) = ending {
-        let letter = letter(&mut tx, effect, fault);
-        dead::insert(tx.write(), letter).await?;
+    let given_up = ending.as_ref().err().map(|fault| Own {
+        kept: letters::of_effect(name, &effect.body, None),
+        ..own(effect, fault.code, fault.reason.clone())
+    });
+    if let Some(own) = &given_up
+        && !letters::bury(&mut tx, own, told).await?
+    {
+        tx.rollback().await;
+        return Ok(Told::Deaf);
     }
-    let Some(done) = shared.service.done.get(name) else {
-        if let Err(fault) = ending {
-            tracing::warn!(effect = name, id = %effect.id, error = %fault, "effect given up; nobody asked to be told");
-        }
-        return tx.commit().await;
-    };
-    let (input, result) = (effect.body.clone(), ending.clone());
-    let ended = Ended { id: effect.id, input, result, attempts: effect.attempts };
-    let call = Call::new(shared, "done", name, effect.trace.as_deref());
-    tx.enter(name, Cause::message(effect.id, effect.made_at), false, call.trace());
-    let handled = done(&mut tx, ended);
-    let result = around(call, shared.limits.handler_time, handled).await;
-    tx.end(result).await
+    if let Some(done) = shared.service.done.get(name) {
+        let (input, result) = (effect.body.clone(), ending.clone());
+        let ended = Ended { id: effect.id, input, result, attempts: effect.attempts };
+        let call = Call::new(shared, "done", name, effect.trace.as_deref());
+        tx.enter(name, cause(effect), false, call.trace());
+        let handled = done(&mut tx, ended);
+        let result = around(call, shared.limits.handler_time, handled).await;
+        tx.end(result).await?;
+    } else {
+        tx.commit().await?;
+    }
+    given_up.iter().for_each(|own| own.count(shared));
+    Ok(Told::Done)
 }
 
-fn letter(tx: &mut Tx, effect: &Effect, fault: &Fault) -> DeadLetter {
-    tx.enter("dead-letter", Cause::message(effect.id, effect.made_at), false, None);
-    let reason = fault.reason.chars().take(REASON);
-    DeadLetter {
-        id: tx.new_id(),
-        group: tx.shared.name().to_owned(),
-        topic: "effects".to_owned(),
-        partition: 0,
-        offset: 0,
-        message: effect.id,
-        name: Some(effect.name.clone()),
-        key: effect.key.clone().map(Bytes::from),
-        headers: crate::wire::encode(&Headers::new()),
-        value: Some(effect.body.clone()),
-        code: fault.code.as_str().to_owned(),
-        // Text that any database takes.
-        reason: reason.map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect(),
+/// Nobody can be told what came of an effect: a letter keeps it, from which the done handler can be run again.
+async fn keep_untold(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    effect: &Effect,
+    ending: &Ending,
+    failure: &Failure,
+) {
+    let reason = format!("its done handler fails ({} tries), the call has ended: {failure}", effect.untold);
+    let result = stored_form(name, ending);
+    let own = Own {
+        kept: letters::of_effect(name, &effect.body, Some(&result)),
+        ..own(effect, failure.code(), reason)
+    };
+    let mut told = true;
+    loop {
+        let kept = until_done(shared, name, || async {
+            let mut tx = Tx::begin(shared, Lane::Background).await?;
+            let there = effects::delete(tx.write(), effect.id).await?;
+            if !there || !letters::bury(&mut tx, &own, told).await? {
+                tx.rollback().await;
+                return Ok(!there);
+            }
+            tx.commit().await?;
+            own.count(shared);
+            Ok(true)
+        });
+        match kept.await {
+            Some(false) => told = false,
+            Some(true) | None => return,
+        }
+    }
+}
+
+/// What ids of its done handler, and of its letter, derive from.
+fn cause(effect: &Effect) -> Cause {
+    Cause::message(effect.id, effect.made_at)
+}
+
+fn own(effect: &Effect, code: Code, reason: String) -> Own<'_> {
+    Own {
+        topic: letters::EFFECTS,
+        cause: cause(effect),
+        id: effect.id,
+        name: &effect.name,
+        key: effect.key.as_deref(),
+        body: &effect.body,
+        kept: Headers::new(),
+        code,
+        reason,
         attempts: effect.attempts,
-        at: tx.now(),
-        trail: dead::Trail::default(),
+        since: effect.failed_at,
     }
 }
 
 /// Gives the claim back; the effect is looked at again after `wait`.
-pub(super) async fn put_off(
-    shared: &Arc<Shared>,
-    name: &'static str,
-    effect: &Effect,
-    wait: Duration,
-    untold: u32,
-) {
-    let due = shared.now() + wait;
+pub(super) async fn put_off(shared: &Arc<Shared>, name: &'static str, effect: &Effect, wait: Duration) {
+    let later = Later { due: shared.now() + wait, untold: effect.untold, failed_at: effect.failed_at };
     until_done(shared, name, || async {
         let mut write = shared.begin_own(Lane::Background).await?;
-        effects::put_off(&mut write, effect.id, shared.node, due, untold).await?;
+        effects::put_off(&mut write, effect.id, shared.node, &later).await?;
         write.commit().await?;
         Ok(())
     })

@@ -13,7 +13,7 @@ use crate::ctx::{Ctx, Shared};
 use crate::service::{EffectEntry, EffectKind};
 use crate::storage::effects::{self, Claim, Effect};
 use crate::wakes::EFFECTS;
-use artel_message::Time;
+use artel_message::{Fault, Time};
 use artel_store::Lane;
 use rate::Gcra;
 use running::Running;
@@ -25,7 +25,8 @@ use tokio_util::task::TaskTracker;
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_secs(5);
-/// How soon an effect that is due but held up is looked at again, where nothing wakes the loop before.
+/// How soon an effect that is due but held up is looked at again, where nothing wakes the loop before; it doubles up to the poll,
+/// since a look may have to go over all that is held up.
 const HELD_UP: Duration = Duration::from_millis(250);
 /// Calls of one effect at once, unless it says otherwise.
 const WIDTH: usize = 16;
@@ -62,6 +63,7 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
     let Some(entry) = shared.service.effects.get(name) else { return };
     let mut gcra = Gcra::default();
     let mut woken = shared.wake.effects.subscribe();
+    let mut held = HELD_UP;
     while !stop.is_cancelled() {
         woken.borrow_and_update();
         let calls = free(shared, entry, running, &gcra);
@@ -71,6 +73,7 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
         };
         match claimed {
             Ok(claimed) if !claimed.is_empty() => {
+                held = HELD_UP;
                 let calls = claimed.chunks(entry.batch());
                 if let Some(rate) = entry.options.rate {
                     gcra.take(rate, shared.now(), calls.len());
@@ -79,7 +82,7 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
                     start(ctx, name, effects.to_vec(), running, entry.options.per_key);
                 }
             }
-            Ok(_) => idle(shared, name, entry, (calls, &gcra), &mut woken, stop).await,
+            Ok(_) => idle(shared, name, entry, (calls, &gcra), (&mut woken, &mut held), stop).await,
             Err(failure) => {
                 tracing::warn!(effect = name, error = %failure, "effects wait for the infrastructure");
                 tokio::select! {
@@ -129,7 +132,7 @@ async fn idle(
     name: &str,
     entry: &EffectEntry,
     (free, gcra): (usize, &Gcra),
-    woken: &mut watch::Receiver<u64>,
+    (woken, held): (&mut watch::Receiver<u64>, &mut Duration),
     stop: &CancellationToken,
 ) {
     let wait = async {
@@ -139,7 +142,7 @@ async fn idle(
             }
             // The end of a call wakes it.
             _ if free == 0 => std::future::pending().await,
-            _ => due(shared, name).await,
+            _ => due(shared, name, held).await,
         }
     };
     tokio::select! {
@@ -150,18 +153,21 @@ async fn idle(
     }
 }
 
-async fn due(shared: &Shared, name: &str) {
+async fn due(shared: &Shared, name: &str, held: &mut Duration) {
+    let now = shared.now();
     let next = match shared.db.read().await {
-        Ok(mut read) => effects::next(&mut read, name).await.ok().flatten(),
-        Err(_) => None,
+        Ok(mut read) => effects::next(&mut read, name, now).await.unwrap_or_default(),
+        Err(_) => effects::Next::default(),
     };
-    match next {
-        // Due but not to be had: behind another of its key, which another node may have.
-        Some(due) if due <= shared.now() => tokio::time::sleep(HELD_UP).await,
-        next => {
-            let poll: Time = shared.now() + POLL;
-            shared.clock.until(next.map_or(poll, |due| due.min(poll))).await;
-        }
+    let poll: Time = now + POLL;
+    let later = shared.clock.until(next.later.map_or(poll, |due| due.min(poll)));
+    if !next.now {
+        return later.await;
+    }
+    // Due but not to be had: behind another of its key, which another node may have.
+    tokio::select! {
+        () = later => {}
+        () = tokio::time::sleep(*held) => *held = (*held * 2).min(POLL),
     }
 }
 
@@ -185,6 +191,11 @@ async fn claim(
         limit,
     };
     let claimed = effects::claim(&mut write, engine, claim).await?;
+    if claimed.len() > limit {
+        // Width and rate are promises: better none than more.
+        let reason = format!("the database gave {} effects '{name}' in place of {limit}", claimed.len());
+        return Err(Failure::Refused(Fault::internal(reason)));
+    }
     write.commit().await?;
     Ok(claimed)
 }

@@ -76,7 +76,8 @@ pub(super) async fn renew(shared: &Shared, name: &str, running: &Running) -> Inf
         }
         let renewed = async {
             let mut write = shared.begin_own(Lane::Interactive).await?;
-            let renewed = effects::renew(&mut write, ids.clone(), shared.node, lease).await?;
+            let renewed =
+                effects::renew(&mut write, shared.db.engine(), ids.clone(), shared.node, lease).await?;
             write.commit().await?;
             Ok::<_, StoreError>(renewed)
         };

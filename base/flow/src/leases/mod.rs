@@ -8,10 +8,12 @@ use crate::Failure;
 use crate::changes::Changes;
 use crate::ctx::Shared;
 use crate::members::Members;
+use crate::projections::group_of as version_group;
 use crate::storage::leases::{self, Lease, Subject};
 use crate::storage::outbox;
+use crate::storage::projections;
 use crate::wakes::LEASES;
-use artel_store::Lane;
+use artel_store::{Lane, Read};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,8 +103,21 @@ async fn round(
     mine: &mut BTreeSet<(Subject, i64)>,
 ) -> Result<(), Failure> {
     let (living, holding) = (members.living(shared.name()), members.holding(shared.name()));
-    let seen = leases::all(&mut shared.db.read().await?).await?;
-    let share::Moves { take, give } = share::moves(shared.node, &living, &holding, &seen);
+    let mut read = shared.db.read().await?;
+    let mut seen = leases::all(&mut read).await?;
+    let projections = projection_groups(&mut read, shared).await?;
+    drop(read);
+    // A projection's partitions are for those that have its handlers: during an update not all have.
+    let (apart, all): (Vec<Lease>, Vec<Lease>) =
+        seen.drain(..).partition(|lease| group_of(lease).is_some_and(|grp| projections.contains(grp)));
+    let share::Moves { mut take, mut give } = share::moves(shared.node, &living, &holding, &all);
+    for grp in &projections {
+        let of: Vec<Lease> =
+            apart.iter().filter(|lease| group_of(lease) == Some(grp.as_str())).cloned().collect();
+        let moves = share::moves(shared.node, &members.living_with(shared.name(), grp), &holding, &of);
+        take.extend(moves.take);
+        give.extend(moves.give);
+    }
     let taken = move_each(shared, &take, Some(shared.node)).await;
     if !take.is_empty() {
         // What was taken is worked with while others are still waited for.
@@ -118,6 +133,20 @@ async fn round(
         shared.wake_others(LEASES);
     }
     Ok(())
+}
+
+fn group_of(lease: &Lease) -> Option<&str> {
+    match &lease.subject {
+        Subject::Partition { grp, .. } => Some(grp),
+        Subject::Work(_) => None,
+    }
+}
+
+/// The groups of all versions of projections, also of those that this program does not have.
+async fn projection_groups(read: &mut Read, shared: &Shared) -> Result<BTreeSet<String>, Failure> {
+    let stored = projections::list(read).await?;
+    let group = |s: projections::Stored| shared.service.group_name(&version_group(&s.name, s.version));
+    Ok(stored.into_iter().map(group).collect())
 }
 
 /// Moves what can be moved, and says how many that were. One that fails, such as a partition in the middle of whose batch its
@@ -214,7 +243,14 @@ pub(crate) async fn list(
     let nodes = members.list();
     let mut all = Vec::new();
     for shared in services {
-        for lease in leases::all(&mut shared.db.read().await?).await? {
+        let mut read = shared.db.read().await?;
+        let projections = projection_groups(&mut read, shared).await?;
+        for lease in leases::all(&mut read).await? {
+            // What no living node has the handlers of is nobody's work: an old version of a projection.
+            let has = |grp: &str| !members.living_with(shared.name(), grp).is_empty();
+            if group_of(&lease).is_some_and(|grp| projections.contains(grp) && !has(grp)) {
+                continue;
+            }
             let node = nodes.iter().find(|node| Some(node.id) == lease.owner);
             let (what, topic, partition) = match lease.subject {
                 Subject::Partition { grp, topic, partition } => (grp, Some(topic), Some(partition)),

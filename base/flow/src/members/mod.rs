@@ -7,7 +7,7 @@ mod watch;
 use crate::Failure;
 use crate::changes::{Changed, Changes};
 use artel_message::Time;
-use artel_store::{Db, Lane, Migrations};
+use artel_store::{Db, Lane, Migrations, StoreError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub struct Member {
     pub name: String,
     /// The services that run there.
     pub roles: Vec<String>,
+    /// The projections that it has handlers of, by their groups' full names; nodes of several releases have several.
+    pub groups: Vec<String>,
     pub peer: Option<String>,
     pub version: String,
     pub started_at: Time,
@@ -77,6 +79,7 @@ pub struct Members(Arc<Inner>);
 struct Inner {
     me: Me,
     roles: Vec<String>,
+    groups: Vec<String>,
     started_at: Time,
     pulse: Pulse,
     /// None where this node is alone, on a database of its own.
@@ -91,23 +94,36 @@ struct Inner {
 }
 
 /// The table of members.
-fn tables() -> Migrations {
+pub(crate) fn tables() -> Migrations {
     const FIRST: &str = include_str!("../../migrations/nodes/0001_nodes.sql");
-    Migrations { component: "nodes", files: &[("0001_nodes.sql", FIRST)] }
+    const SECOND: &str = include_str!("../../migrations/nodes/0002_moves.sql");
+    Migrations { component: "nodes", files: &[("0001_nodes.sql", FIRST), ("0002_moves.sql", SECOND)] }
+}
+
+/// Whether any node ever beat here and did not take leave.
+pub(crate) async fn any(db: &Db) -> Result<bool, StoreError> {
+    store::any(&mut db.read().await?).await
 }
 
 impl Members {
     /// A node on a database of its own.
-    pub(crate) fn alone(me: Me, roles: Vec<String>, clock: crate::Clock) -> Members {
-        Members::new(me, roles, Pulse::default(), None, clock)
+    pub(crate) fn alone(me: Me, roles: Vec<String>, groups: Vec<String>, clock: crate::Clock) -> Members {
+        Members::new(me, (roles, groups), Pulse::default(), None, clock)
     }
 
-    fn new(me: Me, roles: Vec<String>, pulse: Pulse, db: Option<Db>, clock: crate::Clock) -> Members {
+    fn new(
+        me: Me,
+        (roles, groups): (Vec<String>, Vec<String>),
+        pulse: Pulse,
+        db: Option<Db>,
+        clock: crate::Clock,
+    ) -> Members {
         let started_at = clock.now();
-        let myself = member_of(&me, &roles, started_at);
+        let myself = member_of(&me, &roles, &groups, started_at);
         Members(Arc::new(Inner {
             me,
             roles,
+            groups,
             started_at,
             pulse,
             db,
@@ -125,11 +141,11 @@ impl Members {
         db: Db,
         me: Me,
         roles: Vec<String>,
+        groups: Vec<String>,
         pulse: Pulse,
         clock: crate::Clock,
     ) -> Result<Members, Failure> {
-        db.migrate(&[tables()]).await?;
-        let members = Members::new(me, roles, pulse, Some(db.clone()), clock);
+        let members = Members::new(me, (roles, groups), pulse, Some(db.clone()), clock);
         members.beat().await?;
         db.wake(CAME_OR_WENT);
         Ok(members)
@@ -159,6 +175,13 @@ impl Members {
     pub(crate) fn holding(&self, service: &str) -> Vec<Uuid> {
         let holds = |role: &String| role.strip_prefix(LEAVING).unwrap_or(role) == service;
         self.list().iter().filter(|m| m.alive && m.roles.iter().any(holds)).map(|m| m.id).collect()
+    }
+
+    /// The same as [`Members::living`] of those that have handlers of a projection's group.
+    pub(crate) fn living_with(&self, service: &str, group: &str) -> Vec<Uuid> {
+        let living = self.living(service);
+        let has = |m: &&Member| m.groups.iter().any(|has| has == group) && living.contains(&m.id);
+        self.list().iter().filter(has).map(|m| m.id).collect()
     }
 
     /// Tells the others that this node takes nothing any more; what it still has stays its own until it gives it back.
@@ -208,7 +231,7 @@ impl Members {
         let Some(db) = &self.0.db else { return Ok(()) };
         let now = self.0.clock.now();
         let mut write = db.begin_plain(BEAT).await?;
-        let mut me = member_of(&self.0.me, &self.0.roles, self.0.started_at);
+        let mut me = member_of(&self.0.me, &self.0.roles, &self.0.groups, self.0.started_at);
         if self.0.withdrawn.load(Ordering::Relaxed) {
             me.roles.iter_mut().for_each(|role| role.insert_str(0, LEAVING));
         }
@@ -230,8 +253,8 @@ impl Members {
 
     fn learn(&self, members: Vec<Member>) {
         let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let who = |list: &[Member]| -> Vec<(Uuid, Vec<String>)> {
-            list.iter().filter(|m| m.alive).map(|m| (m.id, m.roles.clone())).collect()
+        let who = |list: &[Member]| -> Vec<(Uuid, Vec<String>, Vec<String>)> {
+            list.iter().filter(|m| m.alive).map(|m| (m.id, m.roles.clone(), m.groups.clone())).collect()
         };
         let changed = who(&seen) != who(&members);
         *seen = members;
@@ -251,11 +274,12 @@ impl Members {
     }
 }
 
-fn member_of(me: &Me, roles: &[String], started_at: Time) -> Member {
+fn member_of(me: &Me, roles: &[String], groups: &[String], started_at: Time) -> Member {
     Member {
         id: me.id,
         name: me.name.clone(),
         roles: roles.to_vec(),
+        groups: groups.to_vec(),
         peer: me.peer.clone(),
         version: me.version.clone(),
         started_at,

@@ -69,6 +69,7 @@ mod tests {
             id: Uuid::from_u128(id),
             name: String::new(),
             roles: vec!["shop".to_owned()],
+            groups: Vec::new(),
             peer: None,
             version: String::new(),
             started_at: at,

@@ -1,12 +1,17 @@
 //! What operators do with messages that fail: parked keys, dead letters, places of groups, each step with a row of who did it.
 
+mod again;
 mod keys;
 mod letters;
+mod own;
 mod places;
+mod rewind;
 
 pub use keys::ParkedKeys;
 pub use letters::{DeadLetters, Replayed};
+pub(crate) use places::moved;
 pub use places::{Places, Skip, Skipped};
+pub use rewind::{Back, Rewind, Rewinding};
 
 use crate::ctx::Shared;
 use crate::storage::audit::{self, Audit};
@@ -65,9 +70,17 @@ impl Ctx {
     }
 }
 
-/// A transaction for a step by hand, with an identity of its own.
+/// A transaction for a step by hand, with an identity of its own. It locks the rows that it depends on, and waits for who has them.
 async fn begin(shared: &Arc<Shared>) -> Result<Tx, Failure> {
-    let mut tx = Tx::begin(shared, Lane::Interactive).await?;
+    let mut tx = Tx::begin_plain(shared, Lane::Interactive).await?;
+    let now = shared.now();
+    tx.enter("operate", Cause::message(shared.ids.fresh(now), now), false, None);
+    Ok(tx)
+}
+
+/// The same, where it locks what it depends on: it must get through while messages flow.
+async fn begin_plain(shared: &Arc<Shared>) -> Result<Tx, Failure> {
+    let mut tx = Tx::begin_plain(shared, Lane::Interactive).await?;
     let now = shared.now();
     tx.enter("operate", Cause::message(shared.ids.fresh(now), now), false, None);
     Ok(tx)
@@ -99,7 +112,7 @@ async fn note(tx: &mut Tx, step: Step<'_>) -> Result<(), Failure> {
 }
 
 /// How a message is named to people.
-fn place(topic: &str, partition: u32, offset: i64) -> String {
+pub(crate) fn place(topic: &str, partition: u32, offset: i64) -> String {
     format!("{topic}/{partition}@{offset}")
 }
 

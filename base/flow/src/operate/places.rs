@@ -1,5 +1,6 @@
 //! Places of groups by hand: forward over what nobody can take in, or onto another log.
 
+use super::again::unnumbered;
 use super::{By, Step, begin, note, reason_given};
 use crate::consumer::partition::{mismatch, start};
 use crate::ctx::Shared;
@@ -27,6 +28,8 @@ pub struct Skip {
     pub partition: u32,
     /// The place it stands at already is one: it goes on without what is missing before it.
     pub to: StartAt,
+    /// Where it goes back, messages without numbers may be taken in a second time.
+    pub repeats: bool,
 }
 
 /// What a move passes over.
@@ -37,6 +40,8 @@ pub struct Skipped {
     pub to: i64,
     /// Offsets between the two that the log holds; some may be no messages.
     pub messages: i64,
+    /// Messages without numbers before where it stood, where it goes back: they run again if they ran before.
+    pub again: i64,
     /// Why the stored place was none of this log.
     pub misfit: Option<String>,
 }
@@ -50,11 +55,12 @@ struct Move {
 
 impl Places {
     /// Moves a group forward; where its place is none of this log, to any place that the log has. What it passes over is never
-    /// taken in. Repeats of what was taken in stay known. A dry run (`by` is none) says what would be passed over. Needs a reason.
+    /// taken in. Repeats of what was taken in stay known by their numbers; messages without numbers are not. A dry run (`by` is none) says what would be passed over. Needs a reason.
     pub async fn skip(&self, skip: &Skip, by: Option<&By>) -> Result<Skipped, Fault> {
         let judged = self.judge(skip).await.map_err(Failure::into_fault)?;
         let Some(by) = by else { return Ok(judged.what) };
         reason_given(by)?;
+        may_repeat(skip, &judged.what)?;
         let done = self.shared.rerun(|| async {
             let mut tx = begin(&self.shared).await?;
             match step(&mut tx, skip, &judged, by).await {
@@ -73,7 +79,7 @@ impl Places {
     }
 
     async fn judge(&self, skip: &Skip) -> Result<Move, Failure> {
-        let Skip { group, topic, partition, to } = skip;
+        let Skip { group, topic, partition, to, .. } = skip;
         let stored = offsets::of_group(&mut self.shared.db.read().await?, group).await?;
         let place = stored.into_iter().find(|place| place.topic == *topic && place.partition == *partition);
         let Some(place) = place else {
@@ -87,10 +93,12 @@ impl Places {
         let to = start(bus.as_ref(), topic, *partition, *to).await?;
         let begins = bus.bounds(topic, *partition).await?.begin;
         let (from, messages) = (place.next, (to - place.next.max(begins)).max(0));
+        let mut again = 0;
         if to < from {
             self.may_go_back(group, &place, to, misfit.as_deref()).await?;
+            again = unnumbered(&self.shared, &place, log, (to, from)).await?;
         }
-        Ok(Move { place, log, what: Skipped { from, to, messages, misfit } })
+        Ok(Move { place, log, what: Skipped { from, to, messages, again, misfit } })
     }
 
     /// Backwards only where the log is another one, and nothing waits in the order of the one before.
@@ -118,6 +126,18 @@ impl Places {
     }
 }
 
+/// What came before in this log, or in the one before it, is not known where it has no numbers.
+fn may_repeat(skip: &Skip, what: &Skipped) -> Result<(), Fault> {
+    if what.again == 0 || skip.repeats {
+        return Ok(());
+    }
+    Err(Fault::conflict(format!(
+        "{} messages without numbers stand in {}/{} between {} and {}, where group '{}' stood: those that were taken in would be \
+         again. Go on at an offset behind them, or say that they may (--repeats)",
+        what.again, skip.topic, skip.partition, what.to, what.from, skip.group
+    )))
+}
+
 async fn step(tx: &mut Tx, skip: &Skip, judged: &Move, by: &By) -> Result<Skipped, Failure> {
     let Move { place, log, what } = judged;
     let from = offsets::lock(tx.write(), &skip.group, place).await?;
@@ -131,7 +151,30 @@ async fn step(tx: &mut Tx, skip: &Skip, judged: &Move, by: &By) -> Result<Skippe
     let passed = what.messages - (from - what.from);
     tx.count_in(&skip.group, "skipped", passed);
     let target = format!("{} {}/{}", skip.group, skip.topic, skip.partition);
-    let detail = format!("from {from} to {}, {passed} messages passed over", what.to);
+    let detail = detail(from, what.to, &format!("{passed} messages passed over"));
     note(tx, Step { action: "skip", target, detail, by }).await?;
     Ok(Skipped { from, messages: passed, ..what.clone() })
+}
+
+/// How a move is kept; [`moved`] reads it.
+pub(super) fn detail(from: i64, to: i64, what: &str) -> String {
+    format!("from {from} to {to}, {what}")
+}
+
+/// From where to where a step moved a place.
+pub(crate) fn moved(detail: &str) -> Option<(i64, i64)> {
+    let (from, rest) = detail.strip_prefix("from ")?.split_once(" to ")?;
+    let (to, _) = rest.split_once(',')?;
+    Some((from.parse().ok()?, to.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_is_read_out_of_its_record() {
+        assert_eq!(moved(&detail(7, 1200, "9 messages passed over")), Some((7, 1200)));
+        assert_eq!(moved("somewhere"), None);
+    }
 }

@@ -3,20 +3,21 @@
 use super::Relay;
 use crate::around::{Call, around};
 use crate::failure::Class;
+use crate::gone::Run;
 use crate::handler::Published;
 use crate::stages::Stage;
-use crate::storage::outbox::{self, Waiting};
+use crate::storage::outbox::{self, Numbering, Waiting};
 use crate::{Failure, Tx};
-use artel_message::{Cause, Time};
+use artel_message::{Cause, Envelope, Time};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long what the log has may stay in the outbox, where nobody is to be told of it. Each deletion is a transaction beside those
-/// of handlers; fewer of them make more room. What a crash leaves there is published again, and known for a repeat.
+/// of handlers; fewer of them make more room. What a crash leaves there is published again, and known for a repeat by its number.
+/// Rows without one, or for topics whose readers don't know whose numbers to believe, are deleted at once.
 pub(super) const WITHIN: Duration = Duration::from_millis(50);
 
 /// How often the service's own handler of reports may fail before messages are confirmed without it.
@@ -26,6 +27,14 @@ impl Relay {
     /// Takes note of rows that are in the log.
     pub(super) fn landed(&mut self, done: &mut Vec<(Waiting, i64)>) {
         self.shared.arrived(Stage::Logged, done.iter().map(|(row, _)| row));
+        let (topics, own) = (&self.shared.topics, Envelope::source_of(self.shared.name()));
+        let known =
+            |row: &Waiting| row.message.numbered && topics.may_write(&row.message.topic, &own) == Some(true);
+        self.state.urgent |= done.iter().any(|(row, _)| !known(row));
+        if self.is_told_nowhere() {
+            self.shared.gone.add(done.drain(..).map(|(row, _)| row.id));
+            return;
+        }
         for (row, _) in done.iter_mut() {
             // What is deleted needs no more than its name.
             (row.message.headers, row.message.value) = (Bytes::new(), None);
@@ -36,11 +45,18 @@ impl Relay {
         }
     }
 
+    /// Whether rows only have to go, whoever deletes them.
+    fn is_told_nowhere(&self) -> bool {
+        self.shared.service.published.is_none() && Numbering::of(&self.shared.db) == Numbering::AtInsert
+    }
+
     /// Confirms what has waited for long, or has become much; true when there was something to confirm.
     pub(super) async fn confirm_due(&mut self) -> Result<bool, Failure> {
-        let Some(since) = self.state.unconfirmed_since else { return Ok(false) };
+        let (gone, gone_since) = self.shared.gone.waiting();
+        let Some(since) = gone_since.or(self.state.unconfirmed_since) else { return Ok(false) };
         let is_due = self.shared.service.published.is_some()
-            || self.state.unconfirmed.len() >= self.shared.limits.relay_rows
+            || self.state.urgent
+            || self.state.unconfirmed.len() + gone >= 2 * self.shared.limits.relay_rows
             || since.elapsed() >= WITHIN
             || self.stop.is_cancelled();
         if is_due {
@@ -52,6 +68,7 @@ impl Relay {
     /// Deletes what the log has and tells the service where it went, in one transaction. What fails here is tried again
     /// without being published again; a handler of reports that goes on failing is left out in the end.
     pub(super) async fn confirm(&mut self) -> Result<(), Failure> {
+        self.clear_away().await?;
         if self.state.unconfirmed.is_empty() {
             return Ok(());
         }
@@ -59,7 +76,7 @@ impl Relay {
         match &result {
             Ok(()) => {
                 self.state.unconfirmed.clear();
-                self.state.unconfirmed_since = None;
+                (self.state.unconfirmed_since, self.state.urgent) = (None, false);
                 self.state.unreported = 0;
                 self.shared.progressed();
             }
@@ -78,6 +95,9 @@ impl Relay {
     }
 
     async fn confirm_once(&self) -> Result<(), Failure> {
+        if self.shared.service.published.is_none() {
+            return self.delete().await;
+        }
         let shared = &self.shared;
         let mut tx = Tx::begin(shared, Lane::Background).await?.unbounded();
         let gone: HashSet<i64> =
@@ -101,12 +121,40 @@ impl Relay {
                 return Err(failure);
             }
         }
-        let deleted = i64::try_from(confirmed.len()).unwrap_or(0);
+        let deleted = confirmed.len();
         tx.commit().await?;
-        let left = shared.outbox_rows.fetch_sub(deleted, Ordering::Relaxed) - deleted;
-        shared.metrics.outbox(shared.name(), left);
-        shared.metrics.published(shared.name(), u64::try_from(deleted).unwrap_or(0));
+        shared.deleted(u64::try_from(deleted).unwrap_or(0));
         Ok(())
+    }
+
+    /// Only deletes: nobody is told, so that no isolation is needed in which rows that others append collide with these.
+    async fn delete(&self) -> Result<(), Failure> {
+        let mut write = self.shared.begin_own(Lane::Background).await?;
+        let ids = self.state.unconfirmed.iter().map(|(row, _)| row.id);
+        let deleted = outbox::confirm(&mut write, ids).await?.len();
+        write.commit().await?;
+        self.shared.deleted(u64::try_from(deleted).unwrap_or(0));
+        Ok(())
+    }
+
+    /// The same for rows that no group's transaction has taken along.
+    async fn clear_away(&mut self) -> Result<(), Failure> {
+        let runs = self.shared.gone.take();
+        if runs.is_empty() {
+            return Ok(());
+        }
+        let done = self.delete_runs(&runs).await;
+        self.shared.gone.settled(&runs, done.is_ok());
+        self.state.urgent = false;
+        self.shared.deleted(done?);
+        Ok(())
+    }
+
+    async fn delete_runs(&self, runs: &[Run]) -> Result<u64, Failure> {
+        let mut write = self.shared.begin_own(Lane::Background).await?;
+        let deleted = outbox::clear_away(&mut write, runs).await?;
+        write.commit().await?;
+        Ok(deleted)
     }
 }
 

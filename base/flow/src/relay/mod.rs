@@ -50,6 +50,8 @@ struct State {
     backlog: bool,
     /// What was handed over came right behind what was read, and nothing was there behind it.
     at_end: bool,
+    /// The table was read behind that, and had nothing.
+    is_empty: bool,
     /// A commit that gave numbers ended in an error: whether it holds is known once it has ended in the database too.
     doubtful: bool,
     lines: Lines,
@@ -61,6 +63,8 @@ struct State {
     unconfirmed: Vec<(Waiting, i64)>,
     /// Since when some are there.
     unconfirmed_since: Option<Instant>,
+    /// They are to be deleted at once.
+    urgent: bool,
     /// How often the service's own handler of reports failed for them.
     unreported: u32,
     /// Rows that the log will never take, with the reason, of which the service is to be told.
@@ -77,12 +81,14 @@ impl State {
             given: -1,
             backlog: true,
             at_end: false,
+            is_empty: false,
             doubtful: false,
             lines: Lines::default(),
             unsure: Unsure::default(),
             appends: JoinSet::new(),
             unconfirmed: Vec::new(),
             unconfirmed_since: None,
+            urgent: false,
             unreported: 0,
             never: Vec::new(),
             told: HashSet::new(),
@@ -217,7 +223,9 @@ impl Relay {
     async fn idle(&mut self) -> Result<(), Failure> {
         let state = &mut self.state;
         let agains = state.lines.again_at().into_iter().chain(state.unsure.again_at());
-        let agains = agains.chain(state.unconfirmed_since.map(|since| since + confirm::WITHIN));
+        let (_, gone_since) = self.shared.gone.waiting();
+        let since = state.unconfirmed_since.into_iter().chain(gone_since);
+        let agains = agains.chain(since.map(|since| since + confirm::WITHIN));
         let until = agains.fold(Instant::now() + POLL, |until, again| until.min(again));
         tokio::select! {
             biased;

@@ -39,7 +39,12 @@ impl Relay {
         self.await_prompt().await;
         any |= self.confirm_due().await?;
         self.tell_never().await?;
-        if !any && self.state.lines.is_empty() && self.state.unconfirmed.is_empty() {
+        if !any
+            && self.state.is_empty
+            && self.state.lines.is_empty()
+            && self.state.unconfirmed.is_empty()
+            && self.shared.gone.is_idle()
+        {
             // The count is kept by hand; where a commit's outcome was unknown, the empty table sets it right.
             self.shared.outbox_rows.store(0, Ordering::Relaxed);
         }
@@ -86,14 +91,16 @@ impl Relay {
     /// The rows whose turn is next. Where several nodes write, those without a number are given theirs first.
     async fn fresh(&mut self) -> Result<Vec<Waiting>, Failure> {
         let (load, numbering) = (self.load(), Numbering::of(&self.shared.db));
+        self.state.is_empty = false;
         if numbering == Numbering::AtInsert {
+            let at_end = std::mem::take(&mut self.state.at_end);
             match self.shared.handed.take(self.state.read_to, load) {
                 Taken::Rows(rows) => {
                     (self.state.read_to, self.state.at_end) = (rows.last().map_or(-1, |row| row.turn), true);
                     return Ok(rows);
                 }
-                // What is committed from here on is handed over, and wakes.
-                Taken::Nothing if std::mem::take(&mut self.state.at_end) => return Ok(Vec::new()),
+                // What is committed from here on is handed over, and wakes. Whoever stops looks in the table.
+                Taken::Nothing if at_end && !self.stop.is_cancelled() => return Ok(Vec::new()),
                 Taken::Nothing | Taken::Elsewhere => {}
             }
         }
@@ -107,6 +114,7 @@ impl Relay {
             self.state.backlog = numbering == Numbering::AtInsert;
         }
         if numbering == Numbering::AtInsert || !outbox::any_open(&mut self.shared.db.read().await?).await? {
+            self.state.is_empty = true;
             return Ok(Vec::new());
         }
         self.number(load).await

@@ -115,7 +115,12 @@ impl Relay {
             let sentence = crate::StartError::Clock { service: shared.name().to_owned() }.to_string();
             return Err(Failure::Infrastructure(Fault::unavailable(sentence)));
         }
-        if let Err(error) = write.commit().await {
+        let committed = write.commit().await;
+        if let Some(moved) = &settled {
+            // Also where the outcome is unknown: rows that came from commits before this one are read in the table.
+            shared.handed.renumbered(moved.next);
+        }
+        if let Err(error) = committed {
             // Nobody knows which numbers the rows have now: all is read again, once that is over.
             self.state.doubtful = true;
             self.begin_anew();

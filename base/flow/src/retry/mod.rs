@@ -10,14 +10,17 @@ use crate::consumer::{GroupKind, Reader};
 use crate::ctx::Shared;
 use crate::failure::Class;
 use crate::storage::groups::{self, Stored};
-use crate::storage::{audit, counts, parked};
+use crate::storage::{audit, counts, dead, parked};
 use artel_message::Time;
 use artel_store::{Engine, Lane};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turn::turn;
+use uuid::Uuid;
 
 /// The poll that backs up the waking.
 const POLL: Duration = Duration::from_secs(5);
@@ -28,6 +31,10 @@ const ROUND: i64 = 64;
 /// How often, and how many rows at once, what is kept for a time is purged.
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 const PURGED: i64 = 1_000;
+/// A key whose attempt ended with a failure of the infrastructure is left alone for so many of the first pauses after one.
+const ASIDE: u32 = 10;
+/// So many such failures in one group's round end it.
+const TELLING: u32 = 3;
 /// Keys tried at once where several transactions can write.
 const WIDTH: usize = 4;
 
@@ -47,11 +54,12 @@ pub(crate) fn due(shared: &Shared, now: Time, since: Time, policy: Policy) -> Ti
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut failures = 0u32;
     let mut purge_at = shared.now();
+    let mut aside = Aside::default();
     while !stop.is_cancelled() {
         let now = shared.now();
         let work = async {
             purge(&shared, &mut purge_at).await?;
-            round(&shared, &stop).await
+            round(&shared, &mut aside, &stop).await
         };
         let next = match work.await {
             Ok(next) => {
@@ -88,48 +96,121 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// Deletes the records of what was done by hand whose time is over.
+/// Deletes the records of what was done by hand whose time is over, and gives letters of older versions their causes.
 async fn purge(shared: &Shared, at: &mut Time) -> Result<(), Failure> {
     let now = shared.now();
+    if *at <= now {
+        tell_orphans(shared).await?;
+    }
     while *at <= now {
         let mut write = shared.begin_own(Lane::Background).await?;
         let gone = audit::purge(&mut write, now - shared.limits.audit, PURGED).await?;
+        let filled = dead::fill_causes(&mut write, PURGED).await?;
         write.commit().await?;
-        if gone == 0 {
+        if gone + filled == 0 {
             *at = now + PURGE_EVERY;
         }
     }
     Ok(())
 }
 
-/// Tries every key that is due, the longest due first in each group; returns when the next one is.
-async fn round(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<Option<Time>, Failure> {
+/// Says which groups have parked keys and are none of this service's any more: nobody tries them.
+async fn tell_orphans(shared: &Shared) -> Result<(), Failure> {
+    let mut read = shared.db.read().await?;
+    let parked = counts::by_group(&mut read, MESSAGES).await?;
+    let made = if parked.is_empty() { Vec::new() } else { groups::list(&mut read).await? };
+    drop(read);
+    for (group, messages) in parked {
+        let of = |name: &str| {
+            group.strip_prefix(shared.name()).is_some_and(|rest| rest.strip_prefix('.') == Some(name))
+        };
+        let stopped = made.iter().any(|made| of(&made.name));
+        if kind_of(shared, &made, &group).is_none() && !stopped {
+            tracing::warn!(
+                service = shared.name(),
+                group,
+                messages,
+                "messages are parked of a group that is none of this service's: nobody tries them. Bring the group back under this \
+                 name, or drop them (artel parked forget)"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Keys whose attempt ended with a failure of the infrastructure, and until when each is left alone.
+#[derive(Default)]
+struct Aside(HashMap<Uuid, Instant>);
+
+impl Aside {
+    fn forget_old(&mut self) {
+        let now = Instant::now();
+        self.0.retain(|_, until| now < *until);
+    }
+
+    fn put(&mut self, key: Uuid, pause: Duration) {
+        self.0.insert(key, Instant::now() + pause);
+    }
+}
+
+/// Tries every key that is due, the longest due first in each group; returns when the next one is. What one key meets (a lock that
+/// somebody holds, too little memory) keeps no other from its turn: the first failure is told at the end.
+async fn round(
+    shared: &Arc<Shared>,
+    aside: &mut Aside,
+    stop: &CancellationToken,
+) -> Result<Option<Time>, Failure> {
     loop {
-        let (mut next, mut went) = (None::<Time>, false);
+        aside.forget_old();
+        let (mut next, mut went, mut failed) = (None::<Time>, false, None);
         for reader in readers(shared).await? {
-            let mut read = shared.db.read().await?;
-            let due = parked::due(&mut read, &reader.grp, shared.now(), ROUND).await?;
-            drop(read);
-            let width = if shared.db.engine() == Engine::Sqlite { 1 } else { WIDTH };
-            let reader = &reader;
-            let turns = stream::iter(due).map(|id| async move {
-                match turn(reader, id, stop).await {
-                    Err(failure) if failure.class() != Class::Infrastructure => {
-                        tracing::error!(group = reader.grp, key = %id, error = %failure, "a parked key cannot be tried");
-                        Ok(false)
-                    }
-                    done => done,
-                }
-            });
-            let done: Vec<bool> = turns.buffer_unordered(width).try_collect().await?;
-            went |= done.contains(&true);
+            went |= of_group(&reader, aside, stop, &mut failed).await?;
             let soonest = parked::next(&mut shared.db.read().await?, &reader.grp).await?;
             next = next.into_iter().chain(soonest).min();
+        }
+        if let Some(failure) = failed {
+            return Err(failure);
         }
         if !went || stop.is_cancelled() || next.is_none_or(|next| next > shared.now()) {
             return Ok(next);
         }
     }
+}
+
+/// One group's keys that are due; true when anything came of them.
+async fn of_group(
+    reader: &Reader,
+    aside: &mut Aside,
+    stop: &CancellationToken,
+    failed: &mut Option<Failure>,
+) -> Result<bool, Failure> {
+    let shared = &reader.shared;
+    let limit = ROUND.saturating_add(i64::try_from(aside.0.len()).unwrap_or(i64::MAX));
+    let due = parked::due(&mut shared.db.read().await?, &reader.grp, shared.now(), limit).await?;
+    let width = if shared.db.engine() == Engine::Sqlite { 1 } else { WIDTH };
+    let due: Vec<Uuid> = due.into_iter().filter(|id| !aside.0.contains_key(id)).collect();
+    let turns = stream::iter(due).map(|id| async move { (id, turn(reader, id, stop).await) });
+    let mut turns = std::pin::pin!(turns.buffer_unordered(width));
+    let (mut went, mut failures) = (false, 0);
+    while let Some((id, done)) = turns.next().await {
+        match done {
+            Ok(done) => went |= done,
+            Err(failure) if failure.class() != Class::Infrastructure => {
+                tracing::error!(group = reader.grp, key = %id, error = %failure, "a parked key cannot be tried");
+            }
+            Err(failure) => {
+                tracing::warn!(group = reader.grp, key = %id, error = %failure, "a parked key waits for the infrastructure");
+                aside.put(id, shared.limits.outage_pause * ASIDE);
+                failed.get_or_insert(failure);
+                failures += 1;
+                // It is hardly about single keys: the rest has its turn in the next round.
+                if failures >= TELLING {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(went)
 }
 
 /// The groups that have something parked and are not stopped.
@@ -151,10 +232,10 @@ async fn readers(shared: &Arc<Shared>) -> Result<Vec<Reader>, Failure> {
 pub(crate) fn kind_of(shared: &Shared, made: &[Stored], grp: &str) -> Option<GroupKind> {
     let service = &shared.service;
     if let Some(events) = service.events.keys().find(|events| service.group_name(events) == grp) {
-        return Some(GroupKind::Declared { events });
+        return Some(GroupKind::Declared { events: events.clone() });
     }
     if grp == shared.name() {
-        return Some(GroupKind::Declared { events: "" });
+        return Some(GroupKind::Declared { events: Arc::from("") });
     }
     let name = grp.strip_prefix(shared.name())?.strip_prefix('.')?;
     let group = made.iter().find(|group| group.name == name && group.running)?;

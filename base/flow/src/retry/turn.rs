@@ -7,10 +7,11 @@ use crate::consumer::parking::{BYTES, MESSAGES, Tried};
 use crate::consumer::sort::{Seen, Sorted};
 use crate::failure::Class;
 use crate::fingerprint::{self, Chain};
+use crate::storage::dead;
 use crate::storage::parked::{self, Claimed, Parked, Taken};
 use crate::{Failure, Tx};
 use artel_bus::Received;
-use artel_message::{Envelope, Time};
+use artel_message::{Envelope, Fault, Time};
 use artel_store::Lane;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -72,7 +73,12 @@ async fn attempt(reader: &Reader, id: Uuid, most: i64, now: Time) -> Result<Ende
         tx.rollback().await;
         return Ok(Ended::Gone);
     };
-    let messages = parked::first(tx.write(), id, most).await?;
+    let messages = parked::first(tx.write(), id, key.until(), most).await?;
+    if messages.is_empty() {
+        parked::rest(tx.write(), id).await?;
+        tx.commit().await?;
+        return Ok(Ended::Gone);
+    }
     let topic: Arc<str> = Arc::from(key.hold.topic.as_str());
     let mut outcomes: BTreeMap<&'static str, i64> = BTreeMap::new();
     let mut taken = Taken::default();
@@ -138,7 +144,7 @@ async fn run(
 ) -> Result<&'static str, Failure> {
     let sorted = sorted_of(message, now)?;
     if let Some(batch) = reader.batch_of(topic, &sorted)
-        && !reader.expired(&sorted)
+        && (message.letter.is_some() || !reader.expired(&sorted))
     {
         run_batch(reader, tx, batch, (topic, partition), &[&sorted]).await?;
         return Ok(ran(&sorted));
@@ -147,7 +153,15 @@ async fn run(
     let result = run_one(reader, tx, topic, partition, &sorted, message.letter.is_none()).await;
     let outcome = tx.verdict(result)?;
     tx.check(mark)?;
-    Ok(if outcome == "run" { ran(&sorted) } else { outcome })
+    match outcome {
+        "run" => Ok(ran(&sorted)),
+        // Somebody wants it run: it stays what it was. A node with the handler may have it next time.
+        "unhandled" if message.letter.is_some() => Err(Failure::Refused(Fault::not_found(format!(
+            "service '{}' has no handler for this message of {topic} here; it is tried again",
+            reader.shared.name()
+        )))),
+        outcome => Ok(outcome),
+    }
 }
 
 /// The record as it was read from the log.
@@ -164,7 +178,8 @@ fn sorted_of(message: &Parked, now: Time) -> Result<Sorted, Failure> {
         headers,
     };
     let seen = if message.ours { Seen::New(seq) } else { Seen::Foreign };
-    Ok(Sorted { record, envelope, cause: message.cause, seen, moment: OnceLock::from(now) })
+    let bytes = 0; // no batch of a group is made of it
+    Ok(Sorted { record, envelope, cause: message.cause, seen, bytes, moment: OnceLock::from(now) })
 }
 
 /// The first message of a key failed: it is tried again later, or given up.
@@ -176,6 +191,7 @@ async fn failed(
     now: Time,
 ) -> Result<(), Failure> {
     let shared = &reader.shared;
+    shared.topics.look_for_missing().await;
     let sorted = sorted_of(message, now)?;
     let policy = reader.policy(&key.hold.topic, &sorted);
     let since = key.failing.since.unwrap_or(now);
@@ -247,13 +263,16 @@ async fn bury(
         tx.rollback().await;
         return Ok(false);
     };
-    if let Err(failure) = giveup::bury(&mut tx, given, copies, told).await {
-        tx.rollback().await;
-        return Err(failure);
-    }
+    let letter = match giveup::bury(&mut tx, given, copies, told).await {
+        Ok(letter) => letter,
+        Err(failure) => {
+            tx.rollback().await;
+            return Err(failure);
+        }
+    };
     if policy.stop_key && message.key.is_some() {
-        parked::stop(tx.write(), there.hold.id).await?;
-        there.stopped = true;
+        parked::stop(tx.write(), &mut there, message.offset).await?;
+        dead::hold(tx.write(), letter, there.hold.id).await?;
     }
     let taken = Taken { count: 1, bytes: message.size(), to: message.offset };
     parked::take(tx.write(), &there, taken).await?;

@@ -6,7 +6,7 @@ mod quiet;
 use crate::clock::{Clock, Ids};
 use crate::consumer::{GroupKind, GroupTask, SharedStatus, Status};
 use crate::ctx::{Ctx, Shared};
-use crate::groups::{Groups, troubles_of};
+use crate::groups::{Groups, pauses_of, troubles_of};
 use crate::http::Routes;
 use crate::leases::{self, Leased};
 use crate::limits::Limits;
@@ -18,7 +18,8 @@ use crate::service::Service;
 use crate::storage::outbox;
 use crate::topics::Topics;
 use crate::{
-    Failure, Outbound, StartError, effects as effect_loop, registry, relay, retry, schedules, timers, wakes,
+    Failure, Outbound, StartError, effects as effect_loop, projections, registry, relay, retry, schedules,
+    timers, wakes,
 };
 use artel_bus::{Bus, From as StartAt};
 use artel_message::{Described, Fault};
@@ -68,7 +69,8 @@ pub struct Runtime {
     members: Members,
     topology: Vec<registry::Handles>,
     readings: Vec<Reading>,
-    bus: Arc<dyn Bus>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) store: Store,
     /// Intake: groups, timers, schedules, effects. Stopped first.
     intake: CancellationToken,
     /// The relays. Stopped when the intake has ended.
@@ -95,6 +97,11 @@ impl Runtime {
         if !mistakes.is_empty() {
             return Err(StartError::Registry(mistakes));
         }
+        if parts.store.is_shared() {
+            let db = parts.store.db(members::DATABASE).await?;
+            db.migrate(&[members::tables()]).await?;
+            crate::moving::refuse_half(&db).await?;
+        }
         let topology = registry::topology(&parts.services);
         let owners = registry::topics(&parts.services, &parts.catalogue);
         let names = names(&parts.services);
@@ -105,17 +112,18 @@ impl Runtime {
             Some(roles) => roles.clone(),
             None => names.clone(),
         };
+        let groups = projection_groups(&parts.services, &roles);
         let members = if parts.store.is_shared() {
             let db = parts.store.db(members::DATABASE).await?;
-            Members::join(db, parts.me, roles, parts.pulse, parts.clock.clone())
+            Members::join(db, parts.me, roles, groups, parts.pulse, parts.clock.clone())
                 .await
                 .map_err(StartError::Flow)?
         } else {
-            Members::alone(parts.me, roles, parts.clock.clone())
+            Members::alone(parts.me, roles, groups, parts.clock.clone())
         };
         let mut opening = Opening {
             members: members.clone(),
-            store: parts.store,
+            store: parts.store.clone(),
             cache: parts.cache,
             outbound: parts.outbound,
             topics,
@@ -129,9 +137,10 @@ impl Runtime {
         };
         let mediator = Mediator::default();
         let mut services = BTreeMap::new();
-        for service in parts.services {
+        for mut service in parts.services {
+            service.join_projections();
             if parts.roles.as_ref().is_none_or(|roles| roles.iter().any(|role| role == service.name)) {
-                let shared = opening.open(service).await?;
+                let shared = Box::pin(opening.open(service)).await?;
                 let groups = Groups::new(shared.clone());
                 services
                     .insert(shared.name(), Ctx { shared, mediator: mediator.clone(), groups, call: None });
@@ -152,6 +161,7 @@ impl Runtime {
             topology,
             readings: Vec::new(),
             bus: parts.bus,
+            store: parts.store,
             intake: opening.intake,
             carry: CancellationToken::new(),
             presence: CancellationToken::new(),
@@ -175,13 +185,14 @@ impl Runtime {
         self.intake_tasks.spawn(timers::run(shared.clone(), intake.clone()));
         self.intake_tasks.spawn(schedules::run(shared.clone(), intake.clone()));
         self.intake_tasks.spawn(retry::run(shared.clone(), intake.clone()));
+        self.intake_tasks.spawn(projections::run(shared.clone(), intake.clone()));
         for name in shared.service.effects.keys() {
             self.intake_tasks.spawn(effect_loop::run(ctx.clone(), name, intake.clone()));
         }
         self.intake_tasks.spawn(ctx.groups.clone().supervise(self.intake_tasks.clone(), intake.clone()));
         for (grp, topics) in shared.service.groups() {
             let events = shared.service.events.keys().find(|g| shared.service.group_name(g) == grp);
-            let kind = GroupKind::Declared { events: events.copied().unwrap_or("") };
+            let kind = GroupKind::Declared { events: events.cloned().unwrap_or_else(|| Arc::from("")) };
             let stop = intake.child_token();
             let task = GroupTask::new(shared.clone(), grp.clone(), &topics, kind, StartAt::Earliest, stop);
             self.readings.push(Reading { shared: shared.clone(), grp, status: task.status.clone() });
@@ -245,8 +256,14 @@ impl Runtime {
         declared.chain(run_time).chain(self.services.values().flat_map(stuck)).collect()
     }
 
+    /// Why partitions take nothing in for a while: most of what they hold fails, or no more may be parked. The node itself is well.
+    pub fn pauses(&self) -> Vec<String> {
+        let declared = self.readings.iter().flat_map(|r| pauses_of(&r.status));
+        declared.chain(self.services.values().flat_map(|ctx| ctx.groups.pauses())).collect()
+    }
+
     /// What every group that runs here says of itself.
-    fn statuses(&self) -> Vec<(String, Status)> {
+    pub(crate) fn statuses(&self) -> Vec<(String, Status)> {
         let run_time = self.services.values().flat_map(|ctx| ctx.groups.statuses());
         self.declared().map(|(_, grp, status)| (grp, status)).chain(run_time).collect()
     }
@@ -300,6 +317,13 @@ impl Runtime {
             }
         }
     }
+}
+
+/// The projections that this node has handlers of, by their groups' full names.
+fn projection_groups(services: &[Service], roles: &[String]) -> Vec<String> {
+    let here = services.iter().filter(|service| roles.iter().any(|role| role == service.name));
+    here.flat_map(|service| service.projections.values().map(|declared| service.group_name(&declared.group)))
+        .collect()
 }
 
 fn names(services: &[Service]) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 use crate::clock::{Clock, Ids};
 use crate::ctx::{Shared, Wake};
+use crate::gone::Gone;
 use crate::handed::Handed;
 use crate::leases::{self, Held};
 use crate::limits::Limits;
@@ -11,7 +12,7 @@ use crate::service::Service;
 use crate::slots::Slots;
 use crate::storage::{self, effects, outbox};
 use crate::topics::Topics;
-use crate::{Failure, Outbound, StartError, relay, schedules};
+use crate::{Failure, Outbound, StartError, projections, relay, schedules};
 use artel_bus::{Bus, From as StartAt};
 use artel_store::{Cache, Lane, Store};
 use std::collections::BTreeMap;
@@ -80,7 +81,17 @@ impl Opening {
                 return Err(StartError::Partitions { topic, recorded, actual });
             }
         }
+        projections::declare(&mut write, name, &service.projections, self.clock.now()).await?;
         write.commit().await?;
+        for (projection, version) in projections::retired(&mut db.read().await?).await? {
+            let group = service.group_name(&projections::group_of(&projection, version));
+            for topic in service.groups().remove(&group).unwrap_or_default() {
+                // Registered with the others, before it could be known: retention needn't wait for it.
+                if let Err(error) = self.topics.bus().forget(&group, &topic).await {
+                    tracing::warn!(group, topic, %error, "the log still knows a group that was removed; the next start tells it again");
+                }
+            }
+        }
         let made = storage::groups::topics(&mut db.read().await?).await?;
         let most = i64::try_from(self.limits.outbox_rows).unwrap_or(i64::MAX);
         let waiting = outbox::count(&mut db.read().await?, most).await?;
@@ -104,6 +115,7 @@ impl Opening {
             relay_trouble: Mutex::default(),
             outbox_rows: AtomicI64::new(waiting),
             handed: Handed::default(),
+            gone: Gone::default(),
             adopted: RwLock::new(made.into_iter().collect()),
             stuck: Mutex::default(),
             wake: Wake::new(self.progress.clone()),

@@ -15,8 +15,8 @@ use crate::service::ScheduleEntry;
 use crate::storage::schedules::{self, Row, Step};
 use crate::{Failure, Tx};
 use artel_message::{Cause, Time};
-use artel_store::Lane;
-use plan::{Plan, plan};
+use artel_store::{Lane, StoreError};
+use plan::{Plan, plan_apart};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +105,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
 }
 
-/// Runs what is due; returns when to look again.
+/// Runs what is due, one run of each schedule: one with many runs to make up for holds up no other. Returns when to look again.
 async fn round(
     shared: &Arc<Shared>,
     failing: &mut Failing,
@@ -115,7 +115,8 @@ async fn round(
     let mut earliest = shared.now() + POLL;
     for Row { name, mut next, .. } in rows {
         let Some(schedule) = shared.service.schedules.iter().find(|s| s.name == name) else { continue };
-        if let Some((_, again)) = failing.get(schedule.name) {
+        let failed = failing.get(schedule.name);
+        if let Some((_, again)) = failed {
             next = next.max(*again);
         }
         if next > shared.now() {
@@ -125,12 +126,13 @@ async fn round(
         if stop.is_cancelled() {
             return Ok(earliest);
         }
-        match catch_up(shared, schedule, stop).await {
+        match run_due(shared, schedule, failed.is_some()).await {
             Ok(next) => {
                 failing.remove(schedule.name);
                 earliest = earliest.min(next);
             }
             Err(failure) => {
+                shared.topics.look_for_missing().await;
                 let (times, again) = failing.entry(schedule.name).or_insert((0, shared.now()));
                 let pause = (shared.limits.outage_pause * 4).saturating_mul(2u32.saturating_pow(*times));
                 (*times, *again) = ((*times + 1).min(16), shared.now() + pause.min(LONGEST_PAUSE));
@@ -145,25 +147,33 @@ async fn round(
     Ok(earliest)
 }
 
-/// Runs one schedule until its next run lies ahead.
-async fn catch_up(
-    shared: &Arc<Shared>,
-    schedule: &ScheduleEntry,
-    stop: &CancellationToken,
-) -> Result<Time, Failure> {
-    loop {
-        let now = shared.now();
-        let row = schedules::one(&mut shared.db.read().await?, schedule.name).await?;
-        let due = match row {
-            Some(row) if row.next <= now && !stop.is_cancelled() => row.next,
-            Some(row) => return Ok(row.next),
-            None => return Ok(now + POLL),
-        };
-        let Some(plan) = plan(&schedule.recurrence, schedule.schedule.missed, due, now) else {
-            return Ok(now + POLL);
-        };
-        shared.rerun(|| run_one(shared, schedule, due, now, plan)).await?;
+/// Does what one schedule has to do next; returns when it is due again, which may be now.
+async fn run_due(shared: &Arc<Shared>, schedule: &ScheduleEntry, failed: bool) -> Result<Time, Failure> {
+    let now = shared.now();
+    let row = schedules::one(&mut shared.db.read().await?, schedule.name).await?;
+    let (due, began) = match row {
+        Some(row) if row.next <= now => (row.next, failed || row.began == Some(row.next)),
+        Some(row) => return Ok(row.next),
+        None => return Ok(now + POLL),
+    };
+    let missed = schedule.schedule.missed;
+    let Some(plan) = plan_apart(&schedule.recurrence, missed, due, (now, began)).await else {
+        return Ok(now + POLL);
+    };
+    let done = shared.rerun(|| run_one(shared, schedule, due, now, plan)).await;
+    if done.is_err() && plan.run && !began {
+        // Whoever takes over has to know; where this can't be written this node still does.
+        if let Err(error) = note_begun(shared, schedule.name, due).await {
+            tracing::debug!(schedule = schedule.name, %error, "it is not noted that a run was tried");
+        }
     }
+    done.map(|()| plan.next)
+}
+
+async fn note_begun(shared: &Shared, name: &str, due: Time) -> Result<(), StoreError> {
+    let mut write = shared.begin_own(Lane::Background).await?;
+    schedules::note_begun(&mut write, name, due).await?;
+    write.commit().await
 }
 
 /// Moves the schedule on and runs it, in one transaction. Where another node has moved it nothing happens.

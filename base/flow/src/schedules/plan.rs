@@ -19,11 +19,33 @@ pub(crate) struct Plan {
     pub missed: u32,
 }
 
-/// `due` has come; `None` where the schedule never runs again.
-pub(crate) fn plan(recurrence: &Recurrence, missed: Missed, due: Time, now: Time) -> Option<Plan> {
+/// The same where many runs may have been missed: counting them takes a while, and is done where it holds up nobody.
+pub(crate) async fn plan_apart(
+    recurrence: &Recurrence,
+    missed: Missed,
+    due: Time,
+    (now, began): (Time, bool),
+) -> Option<Plan> {
+    if now.since(due) <= GRACE {
+        return plan(recurrence, missed, due, (now, began));
+    }
+    let recurrence = recurrence.clone();
+    // What can't be waited for is the end of the process.
+    tokio::task::spawn_blocking(move || plan(&recurrence, missed, due, (now, began))).await.ok().flatten()
+}
+
+/// `due` has come; `None` where the schedule never runs again. A run that `began` is not missed, however long it fails: it was
+/// tried in time, or somebody asked for it.
+pub(crate) fn plan(
+    recurrence: &Recurrence,
+    missed: Missed,
+    due: Time,
+    (now, began): (Time, bool),
+) -> Option<Plan> {
     let later = Later::count(recurrence, due, now)?;
     Some(match missed {
         Missed::Once => Plan { run: true, next: later.next(recurrence, now)?, missed: later.n },
+        Missed::Skip if began => Plan { run: true, next: later.next(recurrence, now)?, missed: later.n },
         Missed::Skip if later.n > 0 || now.since(due) > GRACE => {
             Plan { run: false, next: later.next(recurrence, now)?, missed: later.n + 1 }
         }
@@ -87,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_on_time_runs() {
         for missed in [Missed::Once, Missed::Skip, Missed::All(3)] {
-            let plan = plan(&hourly(), missed, at(3, 0), at(3, 0));
+            let plan = plan(&hourly(), missed, at(3, 0), (at(3, 0), false));
             assert_eq!(plan, Some(Plan { run: true, next: at(4, 0), missed: 0 }), "{missed:?}");
         }
     }
@@ -96,17 +118,24 @@ mod tests {
     fn missed_runs_run_once_or_not_at_all() {
         let (due, now) = (at(3, 0), at(7, 30));
         assert_eq!(
-            plan(&hourly(), Missed::Once, due, now),
+            plan(&hourly(), Missed::Once, due, (now, false)),
             Some(Plan { run: true, next: at(8, 0), missed: 4 })
         );
         assert_eq!(
-            plan(&hourly(), Missed::Skip, due, now),
+            plan(&hourly(), Missed::Skip, due, (now, false)),
             Some(Plan { run: false, next: at(8, 0), missed: 5 })
         );
         assert_eq!(
-            plan(&hourly(), Missed::Skip, due, at(3, 2)),
+            plan(&hourly(), Missed::Skip, due, (at(3, 2), false)),
             Some(Plan { run: false, next: at(4, 0), missed: 1 })
         );
+    }
+
+    #[test]
+    fn a_run_that_was_tried_in_time_is_not_missed_and_those_behind_it_are() {
+        let of = |now| plan(&hourly(), Missed::Skip, at(3, 0), (now, true));
+        assert_eq!(of(at(3, 20)), Some(Plan { run: true, next: at(4, 0), missed: 0 }));
+        assert_eq!(of(at(5, 20)), Some(Plan { run: true, next: at(6, 0), missed: 2 }));
     }
 
     proptest! {
@@ -122,7 +151,7 @@ mod tests {
                 if due > now {
                     break;
                 }
-                let plan = plan(&recurrence, Missed::All(most), due, now).expect("a plan");
+                let plan = plan(&recurrence, Missed::All(most), due, (now, false)).expect("a plan");
                 prop_assert!(plan.next > due);
                 if plan.run {
                     ran.push(due);
@@ -145,7 +174,7 @@ mod tests {
         let now = first + Duration::from_secs(30 * 86_400);
         let (mut due, mut steps, mut ran) = (first, 0, 0);
         while due <= now {
-            let plan = plan(&recurrence, Missed::All(5), due, now).expect("a plan");
+            let plan = plan(&recurrence, Missed::All(5), due, (now, false)).expect("a plan");
             (due, steps, ran) = (plan.next, steps + 1, ran + u32::from(plan.run));
         }
         assert!(steps < 40 && ran == 5, "{steps} steps, {ran} runs");

@@ -10,7 +10,7 @@ pub struct Audit {
     pub id: Uuid,
     pub at: Time,
     pub who: String,
-    /// `retry-letter`, `edit-letter`, `drop-letter`, `retry-key`, `release-key`, `drop-message`, `skip`.
+    /// `retry-letter`, `edit-letter`, `drop-letter`, `retry-key`, `release-key`, `drop-message`, `skip`, `rewind`, `retire`.
     pub action: String,
     /// The letter's or the key's id; group, topic and partition of a place.
     pub target: String,

@@ -2,7 +2,7 @@
 
 use crate::fingerprint::{Chain, fingerprint};
 use artel_message::{Cause, Headers, Time};
-use artel_store::{FromRow, Read, Row, StoreError, Write};
+use artel_store::{Args, FromRow, Read, Row, StoreError, Values, Write};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -27,8 +27,7 @@ pub struct DeadLetter {
     pub trail: Trail,
 }
 
-/// What a letter needs to be tried again as it was, and what it went through. Empty in letters from before it was kept, and in
-/// those of timers.
+/// What a letter needs to be tried again as it was, and what it went through. Empty in letters from before it was kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trail {
     /// What ids of the handler derive from.
@@ -41,6 +40,8 @@ pub struct Trail {
     pub failing_since: Option<Time>,
     /// What it failed with, in order.
     pub errors: Chain,
+    /// The parked key that is stopped until somebody decides about this letter.
+    pub holds: Option<Uuid>,
 }
 
 impl DeadLetter {
@@ -80,21 +81,20 @@ impl FromRow for DeadLetter {
                 written_at: row.get("time")?,
                 failing_since: row.get("failed_at")?,
                 errors: Chain::read(errors.as_deref()),
+                holds: row.get("holds")?,
             },
         })
     }
 }
 
 /// The fields of a letter, in the order of its table.
-macro_rules! letters {
-    ($rest:literal) => {
-        concat!(
-            "SELECT id, grp, topic, partition, position, message, name, key, headers, value, code, reason, attempts, at, cause,
-             caused_at, ours, time, failed_at, errors FROM flow_dead ",
-            $rest
-        )
+macro_rules! fields {
+    () => {
+        "id, grp, topic, partition, position, message, name, key, headers, value, code, reason, attempts, at, cause, caused_at,
+         ours, time, failed_at, errors, holds"
     };
 }
+pub(super) use fields;
 
 /// Keeps a letter; one that is there already stays.
 pub(crate) async fn insert(write: &mut Write, d: DeadLetter) -> Result<(), StoreError> {
@@ -136,60 +136,20 @@ pub(crate) async fn insert(write: &mut Write, d: DeadLetter) -> Result<(), Store
     Ok(())
 }
 
-/// The newest first, behind the letter at this time with this id.
-pub(crate) async fn list(
-    read: &mut Read,
-    behind: (Time, Uuid),
-    limit: i64,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let text = letters!("WHERE at < $1 OR (at = $1 AND id < $2) ORDER BY at DESC, id DESC LIMIT $3");
-    read.all(text, (behind.0, behind.1, limit)).await
-}
-
-/// Which letters are meant; all that are named have to fit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Letters {
-    /// Their fingerprint.
-    pub cause: Option<String>,
-    pub group: Option<String>,
-    pub topic: Option<String>,
-    pub name: Option<String>,
-    pub key: Option<Bytes>,
-    /// Given up at this time or later, and before that one.
-    pub from: Option<Time>,
-    pub to: Option<Time>,
-}
-
-/// Those that fit, the newest first, behind the letter at this time with this id.
-pub(crate) async fn find(
-    read: &mut Read,
-    which: &Letters,
-    behind: (Time, Uuid),
-    limit: i64,
-) -> Result<Vec<DeadLetter>, StoreError> {
-    let text = letters!(
-        "WHERE (at < $1 OR (at = $1 AND id < $2)) AND at >= $3 AND at < $4 AND ($5 = '' OR fingerprint = $5)
-             AND ($6 = '' OR grp = $6) AND ($7 = '' OR topic = $7) AND ($8 = '' OR name = $8)
-             AND ($9 = FALSE OR key = $10) ORDER BY at DESC, id DESC LIMIT $11"
-    );
-    let word = |word: &Option<String>| word.clone().unwrap_or_default();
-    let times = (which.from.unwrap_or(Time::MIN), which.to.unwrap_or(Time::MAX));
-    let key = (which.key.is_some(), which.key.clone().unwrap_or_default());
-    let words = (word(&which.cause), word(&which.group), word(&which.topic), word(&which.name));
-    let args =
-        (behind.0, behind.1, times.0, times.1, words.0, words.1, words.2, words.3, key.0, key.1, limit);
-    read.all(text, args).await
-}
-
 pub(crate) async fn one(read: &mut Read, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-    read.opt(letters!("WHERE id = $1"), (id,)).await
+    read.opt(concat!("SELECT ", fields!(), " FROM flow_dead WHERE id = $1"), (id,)).await
 }
 
 /// Takes a letter out, for this transaction to do something with it.
 pub(crate) async fn take(write: &mut Write, id: Uuid) -> Result<Option<DeadLetter>, StoreError> {
-    let letter = write.opt(letters!("WHERE id = $1"), (id,)).await?;
-    let gone = write.exec("DELETE FROM flow_dead WHERE id = $1", (id,)).await?;
-    Ok(letter.filter(|_| gone == 1))
+    write
+        .opt(
+            "DELETE FROM flow_dead WHERE id = $1
+             RETURNING id, grp, topic, partition, position, message, name, key, headers, value, code, reason, attempts, at, cause,
+                 caused_at, ours, time, failed_at, errors, holds",
+            (id,),
+        )
+        .await
 }
 
 /// Sets what is tried again in place of what came. False = there is no such letter (any more).
@@ -197,47 +157,49 @@ pub(crate) async fn edit(write: &mut Write, id: Uuid, value: Option<Bytes>) -> R
     Ok(write.exec("UPDATE flow_dead SET value = $1 WHERE id = $2", (value, id)).await? == 1)
 }
 
-/// How many letters there are of each cause.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadCause {
-    pub fingerprint: String,
-    pub count: i64,
-    /// Of one of them.
-    pub code: String,
-    pub reason: String,
-    pub first: Time,
-    pub last: Time,
+/// A parked key that this transaction has locked waits for a decision about this letter.
+pub(crate) async fn hold(write: &mut Write, id: Uuid, key: Uuid) -> Result<(), StoreError> {
+    write.exec("UPDATE flow_dead SET holds = $1 WHERE id = $2", (key, id)).await?;
+    Ok(())
 }
 
-impl FromRow for DeadCause {
-    fn from_row(row: &Row) -> Result<Self, StoreError> {
-        Ok(DeadCause {
-            fingerprint: row.get("print")?,
-            count: row.get("n")?,
-            code: row.get("code")?,
-            reason: row.get("reason")?,
-            first: row.get("first_at")?,
-            last: row.get("last_at")?,
-        })
-    }
+/// The first letter that a key waits for, and its place.
+pub(crate) async fn holding(write: &mut Write, key: Uuid) -> Result<Option<(Uuid, i64)>, StoreError> {
+    write.opt("SELECT id, position FROM flow_dead WHERE holds = $1 ORDER BY position LIMIT 1", (key,)).await
 }
 
-/// The causes with the most letters.
-pub(crate) async fn causes(read: &mut Read, limit: i64) -> Result<Vec<DeadCause>, StoreError> {
-    read.all(
-        "SELECT coalesce(fingerprint, '') AS print, count(*) AS n, min(code) AS code, min(reason) AS reason,
-             min(at) AS first_at, max(at) AS last_at
-         FROM flow_dead GROUP BY coalesce(fingerprint, '') ORDER BY n DESC, print LIMIT $1",
-        (limit,),
-    )
-    .await
+/// A key waits for none of its letters any more.
+pub(crate) async fn let_go(write: &mut Write, key: Uuid) -> Result<(), StoreError> {
+    write.exec("UPDATE flow_dead SET holds = NULL WHERE holds = $1", (key,)).await?;
+    Ok(())
 }
 
+/// Those that a key waits for stay: the decision is somebody's.
 pub(crate) async fn purge(write: &mut Write, before: Time, limit: i64) -> Result<u64, StoreError> {
     write
         .exec(
-            "DELETE FROM flow_dead WHERE id IN (SELECT id FROM flow_dead WHERE at < $1 ORDER BY at LIMIT $2)",
+            "DELETE FROM flow_dead WHERE id IN
+                 (SELECT id FROM flow_dead WHERE at < $1 AND holds IS NULL ORDER BY at LIMIT $2)",
             (before, limit),
+        )
+        .await
+}
+
+/// Gives letters from before their causes were kept theirs; returns how many.
+pub(crate) async fn fill_causes(write: &mut Write, limit: i64) -> Result<u64, StoreError> {
+    let bare: Vec<(Uuid, String, String)> = write
+        .all("SELECT id, code, reason FROM flow_dead WHERE fingerprint IS NULL LIMIT $1", (limit,))
+        .await?;
+    let rows: Vec<Values> =
+        bare.into_iter().map(|(id, code, reason)| (id, fingerprint(&code, &reason)).values()).collect();
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    write
+        .exec_rows(
+            "UPDATE flow_dead SET fingerprint = v.column2 FROM (VALUES {rows}) AS v WHERE flow_dead.id = v.column1",
+            (),
+            rows,
         )
         .await
 }

@@ -6,6 +6,7 @@
 use artel_message::Time;
 use artel_store::{Args, Engine, FromRow, Read, Row, Sql, StoreError, Write};
 use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ pub(crate) struct Effect {
     pub attempts: u32,
     /// How often its done handler failed.
     pub untold: u32,
+    /// When its call failed first; once its result is known, when its done handler did.
+    pub failed_at: Option<Time>,
     /// (ok, result or fault), once known.
     pub result: Option<(bool, Bytes)>,
 }
@@ -38,23 +41,56 @@ impl FromRow for Effect {
             made_at: row.get("made_at")?,
             attempts: row.get("attempts")?,
             untold: row.get("untold")?,
+            failed_at: row.get("failed_at")?,
             result: ok.zip(result),
         })
     }
 }
 
-/// Queues effects, which are due at once.
-pub(crate) async fn insert(write: &mut Write, effects: Vec<Effect>, now: Time) -> Result<(), StoreError> {
-    let row = |e: Effect| (e.id, e.name, e.key, e.body, e.trace, e.made_at, now, 0i64).values();
+/// Queues effects, which are due at once. Of those with equal keys a later one is never older than an earlier one, whatever the
+/// clock says by now.
+pub(crate) async fn insert(write: &mut Write, mut effects: Vec<Effect>, now: Time) -> Result<(), StoreError> {
+    if effects.is_empty() {
+        return Ok(());
+    }
+    let mut last = newest(write, &effects).await?;
+    for effect in &mut effects {
+        let Some(key) = &effect.key else { continue };
+        let last = last.entry((effect.name.clone(), key.clone())).or_insert(Time::MIN);
+        effect.made_at = effect.made_at.max(*last + Duration::from_micros(1));
+        *last = effect.made_at;
+    }
+    let row = |e: Effect| {
+        let (ok, result) = e.result.unzip();
+        (e.id, e.name, e.key, e.body, e.trace, e.made_at, now, e.attempts, ok, result).values()
+    };
     write
         .exec_rows(
-            "INSERT INTO flow_effect (id, name, key, body, trace, made_at, due, attempts) VALUES {rows}
+            "INSERT INTO flow_effect (id, name, key, body, trace, made_at, due, attempts, ok, result) VALUES {rows}
              ON CONFLICT DO NOTHING",
             (),
             effects.into_iter().map(row).collect(),
         )
         .await?;
     Ok(())
+}
+
+/// When the newest effect of each key that is among these was made.
+async fn newest(
+    write: &mut Write,
+    effects: &[Effect],
+) -> Result<BTreeMap<(String, String), Time>, StoreError> {
+    let keys: BTreeSet<(&str, &str)> =
+        effects.iter().filter_map(|e| Some((e.name.as_str(), e.key.as_deref()?))).collect();
+    let rows: Vec<(String, String, Option<Time>)> = write
+        .all_rows(
+            "SELECT v.column1, v.column2, (SELECT max(o.made_at) FROM flow_effect AS o
+                 WHERE o.name = v.column1 AND o.key = v.column2) FROM (VALUES {rows}) AS v",
+            (),
+            keys.into_iter().map(|key| key.values()).collect(),
+        )
+        .await?;
+    Ok(rows.into_iter().filter_map(|(name, key, at)| Some(((name, key), at?))).collect())
 }
 
 /// What a claim asks for.
@@ -68,19 +104,20 @@ pub(crate) struct Claim<'a> {
     pub limit: usize,
 }
 
-/// Claims what is due of a name and free.
+/// Claims what is due of a name and free. The rows are picked first: as a condition that is looked at for each row, `LIMIT` on
+/// PostgreSQL would hold for each look, and every look passes over the rows that an earlier one has picked.
 const CLAIM: Sql = Sql {
     sqlite: "UPDATE flow_effect SET owner = $4, claimed_until = $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
          WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
              ORDER BY e.due, e.made_at LIMIT $3)
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, ok, result",
+         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
     postgres: "UPDATE flow_effect SET owner = $4, claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
+         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
              OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
-             ORDER BY e.due, e.made_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED)
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, ok, result",
+             ORDER BY e.due, e.made_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED))
+         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
 };
 
 /// The same where nothing older of its key is there, and none of its key is being called: clocks that were set back, or differ,
@@ -94,18 +131,18 @@ const CLAIM_PER_KEY: Sql = Sql {
              AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL)))
              ORDER BY e.due, e.made_at LIMIT $3)
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, ok, result",
+         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
     postgres: "UPDATE flow_effect SET owner = $4, claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
+         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
              OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
              AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
              AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL
                  AND o.claimed_until >= CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))))
-             ORDER BY e.due, e.made_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED)
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, ok, result",
+             ORDER BY e.due, e.made_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED))
+         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
 };
 
 /// Whether a claim would find anything.
@@ -171,22 +208,25 @@ pub(crate) async fn ready(
     Ok(row.is_some())
 }
 
-/// Lengthens claims that are still ours; how many these are. For PostgreSQL, where alone they end.
+/// Lengthens claims that are still ours; how many these are. For PostgreSQL, where alone they end. One whose row somebody
+/// holds, such as who tells of it, does not keep the others waiting.
+const RENEW: Sql = Sql {
+    sqlite: "UPDATE flow_effect SET claimed_until = $1 WHERE owner = $2 AND id IN (VALUES {rows})",
+    postgres: "UPDATE flow_effect SET claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1
+         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.owner = $2 AND e.id IN (VALUES {rows})
+             FOR UPDATE OF e SKIP LOCKED))",
+};
+
 pub(crate) async fn renew(
     write: &mut Write,
+    engine: Engine,
     ids: Vec<Uuid>,
     owner: Uuid,
     lease: Duration,
 ) -> Result<u64, StoreError> {
-    let lease = lease_of(Engine::Postgres, lease);
-    write
-        .exec_rows(
-            "UPDATE flow_effect SET claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1
-             WHERE owner = $2 AND id IN (VALUES {rows})",
-            (lease, owner),
-            ids.into_iter().map(|id| (id,).values()).collect(),
-        )
-        .await
+    let lease = lease_of(engine, lease);
+    let rows = ids.into_iter().map(|id| (id,).values()).collect();
+    write.exec_rows(RENEW.pick(engine), (lease, owner), rows).await
 }
 
 /// The first result wins; false = one is there already, or it is all over.
@@ -198,26 +238,34 @@ pub(crate) async fn store_result(
 ) -> Result<bool, StoreError> {
     let rows = write
         .exec(
-            "UPDATE flow_effect SET ok = $1, result = $2 WHERE id = $3 AND result IS NULL",
+            "UPDATE flow_effect SET ok = $1, result = $2, failed_at = NULL WHERE id = $3 AND result IS NULL",
             (ok, result.clone(), id),
         )
         .await?;
     Ok(rows == 1)
 }
 
-/// Gives the claim back and puts the effect off; `untold` is how often its done handler has failed by now.
+/// When an effect is looked at again.
+pub(crate) struct Later {
+    pub due: Time,
+    /// How often its done handler has failed by now.
+    pub untold: u32,
+    /// Since when it fails, if it does.
+    pub failed_at: Option<Time>,
+}
+
+/// Gives the claim back and puts the effect off.
 pub(crate) async fn put_off(
     write: &mut Write,
     id: Uuid,
     owner: Uuid,
-    due: Time,
-    untold: u32,
+    later: &Later,
 ) -> Result<(), StoreError> {
     write
         .exec(
-            "UPDATE flow_effect SET owner = NULL, claimed_until = NULL, due = $1, untold = $2
-             WHERE id = $3 AND owner = $4",
-            (due, untold, id, owner),
+            "UPDATE flow_effect SET owner = NULL, claimed_until = NULL, due = $1, untold = $2, failed_at = $3
+             WHERE id = $4 AND owner = $5",
+            (later.due, later.untold, later.failed_at, id, owner),
         )
         .await?;
     Ok(())
@@ -244,15 +292,30 @@ pub(crate) async fn release(write: &mut Write, owner: Option<Uuid>) -> Result<()
     Ok(())
 }
 
-/// When the next unclaimed one of a name is due.
-pub(crate) async fn next(read: &mut Read, name: &str) -> Result<Option<Time>, StoreError> {
-    let row: Option<(Time,)> = read
+/// When there may be something to claim.
+#[derive(Debug, Default)]
+pub(crate) struct Next {
+    /// One is due.
+    pub now: bool,
+    /// When the first of those that are not due yet is.
+    pub later: Option<Time>,
+}
+
+/// When unclaimed ones of a name are due.
+pub(crate) async fn next(read: &mut Read, name: &str, now: Time) -> Result<Next, StoreError> {
+    let due: Option<(Time,)> = read
         .opt(
-            "SELECT due FROM flow_effect WHERE name = $1 AND claimed_until IS NULL ORDER BY due LIMIT 1",
-            (name,),
+            "SELECT due FROM flow_effect WHERE name = $1 AND due <= $2 AND claimed_until IS NULL LIMIT 1",
+            (name, now),
         )
         .await?;
-    Ok(row.map(|(due,)| due))
+    let later: Option<(Time,)> = read
+        .opt(
+            "SELECT due FROM flow_effect WHERE name = $1 AND due > $2 AND claimed_until IS NULL ORDER BY due LIMIT 1",
+            (name, now),
+        )
+        .await?;
+    Ok(Next { now: due.is_some(), later: later.map(|(due,)| due) })
 }
 
 /// How many are claimed now.

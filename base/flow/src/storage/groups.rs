@@ -61,7 +61,7 @@ pub(crate) async fn forget(write: &mut Write, name: &str, grp: &str) -> Result<b
     }
     write.exec("DELETE FROM flow_offset WHERE grp = $1", (grp,)).await?;
     write.exec("DELETE FROM flow_high WHERE grp = $1", (grp,)).await?;
-    super::parked::forget(write, grp).await?;
+    super::forgotten::all(write, grp).await?;
     Ok(true)
 }
 

@@ -5,16 +5,21 @@ pub(crate) mod audit;
 pub(crate) mod counts;
 pub(crate) mod dead;
 pub(crate) mod effects;
+pub(crate) mod forgotten;
 pub(crate) mod groups;
 pub(crate) mod held;
 pub(crate) mod leases;
+pub(crate) mod letters;
 pub(crate) mod mended;
+pub(crate) mod moves;
 pub(crate) mod numbers;
 pub(crate) mod offsets;
 pub(crate) mod outbox;
 pub(crate) mod parked;
+pub(crate) mod projections;
 pub(crate) mod schedules;
 pub(crate) mod timers;
+pub(crate) mod why;
 
 use artel_store::{Migrations, migrations};
 
@@ -26,6 +31,9 @@ pub fn tables() -> Migrations {
         "0002_nodes.sql",
         "0003_unsure.sql",
         "0004_parked.sql",
-        "0005_time.sql"
+        "0005_time.sql",
+        "0006_parked.sql",
+        "0007_later.sql",
+        "0008_projections.sql"
     )
 }

@@ -42,6 +42,20 @@ pub(crate) async fn of_group(read: &mut Read, grp: &str) -> Result<Vec<Offset>, 
     .await
 }
 
+pub(crate) async fn of_partition(
+    read: &mut Read,
+    grp: &str,
+    topic: &str,
+    partition: u32,
+) -> Result<Option<Offset>, StoreError> {
+    read.opt(
+        "SELECT topic, partition, next, epoch, owner, log, last_offset, last_id FROM flow_offset
+             WHERE grp = $1 AND topic = $2 AND partition = $3",
+        (grp, topic, partition),
+    )
+    .await
+}
+
 /// Which log the places in each topic were stored for.
 pub(crate) async fn logs(read: &mut Read) -> Result<Vec<(String, Uuid)>, StoreError> {
     read.all("SELECT DISTINCT topic, log FROM flow_offset ORDER BY topic, log", ()).await
@@ -51,8 +65,8 @@ pub(crate) async fn logs(read: &mut Read) -> Result<Vec<(String, Uuid)>, StoreEr
 pub(crate) async fn begin(write: &mut Write, grp: &str, offset: &Offset) -> Result<(), StoreError> {
     write
         .exec(
-            "INSERT INTO flow_offset (grp, topic, partition, next, epoch, owner, log, last_offset, last_id)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, NULL) ON CONFLICT DO NOTHING",
+            "INSERT INTO flow_offset (grp, topic, partition, next, epoch, owner, log, last_offset, last_id, begun)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, NULL, NULL, $4) ON CONFLICT DO NOTHING",
             (
                 grp,
                 offset.topic.as_str(),

@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::ctx::Shared;
+use crate::gone::Run;
 use artel_message::{Fault, Time};
 use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Write};
 use bytes::Bytes;
@@ -87,7 +88,7 @@ pub(crate) fn bound(shared: &Shared, more: usize) -> Result<(), Failure> {
     let limit = shared.limits.outbox_rows;
     if more > 0 && rows >= limit {
         return Err(Failure::Infrastructure(Fault::exhausted(format!(
-            "the outbox of service '{}' holds {rows} messages, its limit (setting flow.outbox_rows); try again when the log takes them",
+            "the outbox of service '{}' holds {rows} messages, its limit (setting flow.outbox_limit); try again when the log takes them",
             shared.name()
         ))));
     }
@@ -368,6 +369,18 @@ pub(crate) async fn confirm(
     let gone: Vec<(i64,)> =
         write.all_rows("DELETE FROM flow_outbox WHERE id IN ({rows}) RETURNING id", (), rows).await?;
     Ok(gone.into_iter().map(|(id,)| id).collect())
+}
+
+/// Deletes rows that follow each other by runs, single ones by their ids; says how many were still there.
+pub(crate) async fn clear_away(write: &mut Write, runs: &[Run]) -> Result<u64, StoreError> {
+    let (long, short): (Vec<Run>, Vec<Run>) = runs.iter().partition(|(first, last)| last - first >= 8);
+    let mut deleted = 0;
+    for run in long {
+        deleted += write.exec("DELETE FROM flow_outbox WHERE id >= $1 AND id <= $2", run).await?;
+    }
+    let ids = short.into_iter().flat_map(|(first, last)| first..=last).map(|id| (id,).values()).collect();
+    deleted += write.exec_rows("DELETE FROM flow_outbox WHERE id IN ({rows})", (), ids).await?;
+    Ok(deleted)
 }
 
 /// Whether any row waits.

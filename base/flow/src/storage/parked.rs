@@ -22,6 +22,12 @@ pub(crate) fn lane(key: Option<&[u8]>, offset: i64) -> Bytes {
     std::iter::once(tag).chain(rest).collect()
 }
 
+/// The place of a message without a key, where a lane is one's.
+pub(crate) fn place_of(lane: &[u8]) -> Option<i64> {
+    let (tag, place) = lane.split_first()?;
+    (*tag == 0).then(|| place.try_into().ok().map(i64::from_be_bytes)).flatten()
+}
+
 /// A parked key that a group's messages go behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hold {
@@ -64,6 +70,8 @@ pub(crate) struct Claimed {
     pub hold: Hold,
     pub version: i64,
     pub stopped: bool,
+    /// What is before this position is taken in though the key is stopped.
+    pub stopped_at: Option<i64>,
     pub failing: Failing,
 }
 
@@ -73,6 +81,7 @@ impl FromRow for Claimed {
             hold: Hold::from_row(row)?,
             version: row.get("version")?,
             stopped: row.get("stopped")?,
+            stopped_at: row.get("stopped_at")?,
             failing: Failing {
                 attempts: row.get("attempts")?,
                 since: row.get("failed_at")?,
@@ -84,6 +93,25 @@ impl FromRow for Claimed {
         })
     }
 }
+
+impl Claimed {
+    /// Messages at this position and behind it wait for a decision.
+    pub fn until(&self) -> i64 {
+        if self.stopped { self.stopped_at.unwrap_or(i64::MIN) } else { i64::MAX }
+    }
+}
+
+/// The fields of a claimed key.
+macro_rules! claimed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, topic, partition, key, waiting, version, stopped, stopped_at, attempts, failed_at, code, reason,
+             fingerprint, errors FROM flow_parked_key ",
+            $rest
+        )
+    };
+}
+pub(super) use claimed;
 
 /// A message that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +192,45 @@ pub(crate) async fn look_up(
         .await
 }
 
+/// A parked key that messages are to go behind.
+pub(crate) struct Found {
+    pub hold: Hold,
+    /// Somebody else has it at this moment: its first message is being tried. It is not locked.
+    pub busy: bool,
+}
+
+impl FromRow for Found {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Found { hold: Hold::from_row(row)?, busy: row.get("busy")? })
+    }
+}
+
+/// The same without waiting for those that others have: a handler may run long, and the partition's fence is held meanwhile.
+pub(crate) async fn find(
+    write: &mut Write,
+    engine: Engine,
+    grp: &str,
+    lanes: Vec<(String, u32, Bytes)>,
+) -> Result<Vec<Found>, StoreError> {
+    // SQLite has one writer at a time.
+    const FIND: Sql = Sql {
+        sqlite: "UPDATE flow_parked_key SET waiting = flow_parked_key.waiting FROM (VALUES {rows}) AS v
+             WHERE flow_parked_key.grp = $1 AND flow_parked_key.topic = v.column1
+                 AND flow_parked_key.partition = v.column2 AND flow_parked_key.key = v.column3
+             RETURNING flow_parked_key.id, flow_parked_key.topic, flow_parked_key.partition, flow_parked_key.key,
+                 flow_parked_key.waiting, FALSE AS busy",
+        postgres: "WITH v AS (VALUES {rows}),
+             locked AS MATERIALIZED (SELECT k.id FROM flow_parked_key AS k JOIN v
+                 ON k.topic = v.column1 AND k.partition = v.column2 AND k.key = v.column3
+                 WHERE k.grp = $1 FOR UPDATE OF k SKIP LOCKED)
+             SELECT k.id, k.topic, k.partition, k.key, k.waiting, locked.id IS NULL AS busy
+             FROM flow_parked_key AS k JOIN v ON k.topic = v.column1 AND k.partition = v.column2 AND k.key = v.column3
+                 LEFT JOIN locked ON locked.id = k.id
+             WHERE k.grp = $1",
+    };
+    write.all_rows(FIND.pick(engine), (grp,), lanes.into_iter().map(Args::values).collect()).await
+}
+
 /// Adds messages (rows by [`Parked::row`]) behind keys that this transaction has locked: (key, how many, bytes).
 pub(crate) async fn join(
     write: &mut Write,
@@ -203,6 +270,8 @@ pub(crate) struct New<'a> {
     pub now: Time,
     /// `None` = stopped.
     pub due: Option<Time>,
+    /// Behind which message.
+    pub stopped_at: Option<i64>,
     pub failing: Failing,
 }
 
@@ -236,6 +305,9 @@ pub(crate) async fn park(write: &mut Write, new: New<'_>, first: Option<Parked>)
             ),
         )
         .await?;
+    if let Some(at) = new.stopped_at {
+        write.exec("UPDATE flow_parked_key SET stopped_at = $1 WHERE id = $2", (at, new.id)).await?;
+    }
     if let Some(errors) = f.errors {
         write.exec("UPDATE flow_parked_key SET errors = $1 WHERE id = $2", (errors, new.id)).await?;
     }
@@ -268,21 +340,24 @@ pub(crate) async fn claim(
     now: Time,
 ) -> Result<Option<Claimed>, StoreError> {
     const CLAIM: Sql = Sql {
-        sqlite: "SELECT id, topic, partition, key, waiting, version, stopped, attempts, failed_at, code, reason, fingerprint,
-             errors FROM flow_parked_key WHERE id = $1 AND due <= $2",
-        postgres: "SELECT id, topic, partition, key, waiting, version, stopped, attempts, failed_at, code, reason, fingerprint,
-             errors FROM flow_parked_key WHERE id = $1 AND due <= $2 FOR UPDATE SKIP LOCKED",
+        sqlite: claimed!("WHERE id = $1 AND due <= $2"),
+        postgres: claimed!("WHERE id = $1 AND due <= $2 FOR UPDATE SKIP LOCKED"),
     };
     write.opt(CLAIM.pick(engine), (id, now)).await
 }
 
-/// The first messages of a key.
-pub(crate) async fn first(write: &mut Write, id: Uuid, limit: i64) -> Result<Vec<Parked>, StoreError> {
+/// The first messages of a key, before this position.
+pub(crate) async fn first(
+    write: &mut Write,
+    id: Uuid,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Parked>, StoreError> {
     write
         .all(
             "SELECT position, cause, caused_at, ours, time, key, headers, value, letter FROM flow_parked
-             WHERE hold = $1 ORDER BY position LIMIT $2",
-            (id, limit),
+             WHERE hold = $1 AND position < $2 ORDER BY position LIMIT $3",
+            (id, before, limit),
         )
         .await
 }
@@ -296,8 +371,8 @@ pub(crate) struct Taken {
     pub to: i64,
 }
 
-/// Takes the first messages of a key that this transaction has locked. The next one is due as the key is. The key goes with its
-/// last message, unless it is stopped.
+/// Takes the first messages of a key that this transaction has locked. The next one is due as the key is, unless it waits for a
+/// decision. The key goes with its last message, unless it is stopped.
 pub(crate) async fn take(write: &mut Write, key: &Claimed, taken: Taken) -> Result<(), StoreError> {
     let id = key.hold.id;
     write.exec("DELETE FROM flow_parked WHERE hold = $1 AND position <= $2", (id, taken.to)).await?;
@@ -310,6 +385,18 @@ pub(crate) async fn take(write: &mut Write, key: &Claimed, taken: Taken) -> Resu
             "UPDATE flow_parked_key SET waiting = waiting - $1, bytes = bytes - $2, version = version + 1, attempts = 0,
                  failed_at = NULL, code = NULL, reason = NULL, fingerprint = NULL, errors = NULL WHERE id = $3",
             (taken.count, taken.bytes, id),
+        )
+        .await?;
+    if key.stopped { rest(write, id).await } else { Ok(()) }
+}
+
+/// A stopped key of which nothing is before the letter that it waits for is not due.
+pub(crate) async fn rest(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
+    write
+        .exec(
+            "UPDATE flow_parked_key SET due = $1 WHERE id = $2 AND stopped = TRUE AND NOT EXISTS
+                 (SELECT 1 FROM flow_parked WHERE hold = $2 AND position < flow_parked_key.stopped_at)",
+            (Time::MAX, id),
         )
         .await?;
     Ok(())
@@ -342,20 +429,15 @@ pub(crate) async fn put_off(
     Ok(rows == 1)
 }
 
-/// Stops a key that this transaction has locked: nothing of it is tried until somebody decides.
-pub(crate) async fn stop(write: &mut Write, id: Uuid) -> Result<(), StoreError> {
-    write.exec("UPDATE flow_parked_key SET stopped = TRUE, due = $1 WHERE id = $2", (Time::MAX, id)).await?;
-    Ok(())
-}
-
-/// Takes away all that is parked of a group.
-pub(crate) async fn forget(write: &mut Write, grp: &str) -> Result<(), StoreError> {
+/// Stops a key that this transaction has locked, behind its first message: what is later waits until somebody decides.
+pub(crate) async fn stop(write: &mut Write, key: &mut Claimed, at: i64) -> Result<(), StoreError> {
+    let at = key.stopped_at.map_or(at, |before| before.min(at));
+    (key.stopped, key.stopped_at) = (true, Some(at));
     write
-        .exec("DELETE FROM flow_parked WHERE hold IN (SELECT id FROM flow_parked_key WHERE grp = $1)", (grp,))
-        .await?;
-    write.exec("DELETE FROM flow_parked_key WHERE grp = $1", (grp,)).await?;
-    write
-        .exec("DELETE FROM flow_counter WHERE scope = $1 AND kind IN ('parked-now', 'parked-bytes')", (grp,))
+        .exec(
+            "UPDATE flow_parked_key SET stopped = TRUE, stopped_at = $1, due = $2 WHERE id = $3",
+            (at, Time::MAX, key.hold.id),
+        )
         .await?;
     Ok(())
 }

@@ -18,8 +18,10 @@ pub(crate) struct Timer {
     pub cause: Uuid,
     pub trace: Option<String>,
     pub attempts: u32,
-    /// When it was due at first, where it has failed since.
+    /// When it failed first, if it did.
     pub since: Option<Time>,
+    /// Its place among those that were set with it.
+    pub ordinal: u32,
 }
 
 impl FromRow for Timer {
@@ -34,6 +36,7 @@ impl FromRow for Timer {
             trace: row.get("trace")?,
             attempts: row.get("attempts")?,
             since: row.get("since")?,
+            ordinal: row.get("ordinal")?,
         })
     }
 }
@@ -55,20 +58,36 @@ pub(crate) async fn insert(write: &mut Write, timers: &[Timer]) -> Result<(), St
                 t.trace.clone(),
                 t.attempts,
                 t.since,
+                t.ordinal,
             )
                 .values()
         })
         .collect();
     write
         .exec_rows(
-            "INSERT INTO flow_timer (name, key, ordered_by, due, body, cause, trace, attempts, since) VALUES {rows}
+            "INSERT INTO flow_timer (name, key, ordered_by, due, body, cause, trace, attempts, since, ordinal)
+             VALUES {rows}
              ON CONFLICT (name, key) DO UPDATE SET ordered_by = excluded.ordered_by, due = excluded.due, body = excluded.body,
-                 cause = excluded.cause, trace = excluded.trace, attempts = excluded.attempts, since = excluded.since",
+                 cause = excluded.cause, trace = excluded.trace, attempts = excluded.attempts, since = excluded.since,
+                 ordinal = excluded.ordinal",
             (),
             rows,
         )
         .await?;
     Ok(())
+}
+
+const PENDING: &str = "SELECT due FROM flow_timer WHERE name = $1 AND key = $2";
+
+pub(crate) async fn is_pending(read: &mut Read, name: &str, key: &str) -> Result<bool, StoreError> {
+    let row: Option<(Time,)> = read.opt(PENDING, (name, key)).await?;
+    Ok(row.is_some())
+}
+
+/// Whether one of the same identity is pending.
+pub(crate) async fn is_set(write: &mut Write, timer: &Timer) -> Result<bool, StoreError> {
+    let row: Option<(Time,)> = write.opt(PENDING, (timer.name.as_str(), timer.key.as_str())).await?;
+    Ok(row.is_some())
 }
 
 /// True when it was pending.
@@ -78,7 +97,8 @@ pub(crate) async fn cancel(write: &mut Write, name: &str, key: &str) -> Result<b
 
 /// When the next one is due.
 pub(crate) async fn next(read: &mut Read) -> Result<Option<Time>, StoreError> {
-    let row: Option<(Time,)> = read.opt("SELECT due FROM flow_timer ORDER BY due LIMIT 1", ()).await?;
+    let row: Option<(Time,)> =
+        read.opt("SELECT due FROM flow_timer ORDER BY due, ordinal LIMIT 1", ()).await?;
     Ok(row.map(|(due,)| due))
 }
 
@@ -86,7 +106,7 @@ pub(crate) async fn next(read: &mut Read) -> Result<Option<Time>, StoreError> {
 pub(crate) async fn due(read: &mut Read, now: Time, limit: i64) -> Result<(i64, i64), StoreError> {
     read.one(
         "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT)
-         FROM (SELECT length(body) AS size FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2) AS d",
+         FROM (SELECT length(body) AS size FROM flow_timer WHERE due <= $1 ORDER BY due, ordinal LIMIT $2) AS d",
         (now, limit),
     )
     .await
@@ -102,15 +122,15 @@ pub(crate) async fn take_due(
 ) -> Result<Vec<Timer>, StoreError> {
     const TAKE: Sql = Sql {
         sqlite: "DELETE FROM flow_timer
-         WHERE rowid IN (SELECT rowid FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2)
-         RETURNING name, key, ordered_by, due, body, cause, trace, attempts, since",
+         WHERE rowid IN (SELECT rowid FROM flow_timer WHERE due <= $1 ORDER BY due, ordinal LIMIT $2)
+         RETURNING name, key, ordered_by, due, body, cause, trace, attempts, since, ordinal",
         postgres: "DELETE FROM flow_timer WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM flow_timer WHERE due <= $1 ORDER BY due LIMIT $2 FOR UPDATE SKIP LOCKED))
-         RETURNING name, key, ordered_by, due, body, cause, trace, attempts, since",
+             SELECT ctid FROM flow_timer WHERE due <= $1 ORDER BY due, ordinal LIMIT $2 FOR UPDATE SKIP LOCKED))
+         RETURNING name, key, ordered_by, due, body, cause, trace, attempts, since, ordinal",
     };
     let mut taken: Vec<Timer> = write.all(TAKE.pick(engine), (now, limit)).await?;
     // What a DELETE returns comes in any order.
-    taken.sort_by(|a, b| (a.due, &a.name, &a.key).cmp(&(b.due, &b.name, &b.key)));
+    taken.sort_by(|a, b| (a.due, a.ordinal, &a.name, &a.key).cmp(&(b.due, b.ordinal, &b.name, &b.key)));
     Ok(taken)
 }
 

@@ -12,10 +12,15 @@ use crate::storage::effects::Effect;
 use crate::storage::outbox::Outgoing;
 use crate::storage::timers::{self, Timer};
 use crate::{Failure, Tx};
-use artel_message::{Cause, Envelope, Headers, Time, commands_topic, service_of};
+use artel_message::{Cause, Envelope, Fault, Headers, Time, commands_topic, service_of};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A round that has lasted for so long ends with the timer that runs: others wait for its database, and for what it has locked.
+const LONGEST: Duration = Duration::from_millis(100);
 
 /// Why a round was rolled back.
 struct Broken {
@@ -74,7 +79,7 @@ pub(super) async fn fire(shared: &Arc<Shared>, now: Time, pace: &mut Pace) -> Re
 struct Fired {
     /// When each was due.
     due: Vec<Time>,
-    /// It ended early, because somebody waits for the database.
+    /// It ended early, because it lasted long or somebody waits for the database.
     cut: bool,
 }
 
@@ -87,6 +92,7 @@ async fn once(shared: &Arc<Shared>, now: Time, limit: i64) -> Result<Fired, Brok
     let only = if taken.len() == 1 { taken.clone() } else { Vec::new() };
     *tx.taken() = Taken::new(taken);
     let mut fired = Vec::new();
+    let begun = Instant::now();
     while let Some(timer) = tx.taken().pop() {
         let mut together = vec![timer];
         let mark = tx.mark();
@@ -96,7 +102,7 @@ async fn once(shared: &Arc<Shared>, now: Time, limit: i64) -> Result<Fired, Brok
             return Err(Broken { failure, at: together, well: fired.len() });
         }
         fired.extend(together.iter().map(|timer| timer.due));
-        if tx.pressed() {
+        if tx.pressed() || begun.elapsed() >= LONGEST {
             break;
         }
     }
@@ -124,6 +130,13 @@ async fn run(tx: &mut Tx, now: Time, timers: &mut Vec<Timer>, index: usize) -> R
         return Ok(());
     }
     let Some((stored, entry)) = shared.service.commands.get_key_value(name.as_str()) else {
+        if service_of(&name) == shared.name() {
+            // The timers of a service are kept by one of its nodes, which may be of another version than the one that set it.
+            return Err(Failure::Refused(Fault::unavailable(format!(
+                "'{name}' is not known to service '{}' on this node; is it of another version?",
+                shared.name()
+            ))));
+        }
         return send(tx, &timers[0], now);
     };
     if entry.batch.is_some() {
@@ -180,6 +193,7 @@ fn queue(tx: &mut Tx, timer: &Timer, index: usize) {
         made_at: Time::from_micros(tx.now().micros() + i64::try_from(index).unwrap_or(0)),
         attempts: 0,
         untold: 0,
+        failed_at: None,
         result: None,
     };
     tx.queue(effect);

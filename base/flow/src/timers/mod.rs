@@ -11,12 +11,11 @@ pub(crate) use alarm::Alarm;
 pub(crate) use taken::Taken;
 
 use crate::Failure;
-use crate::Tx;
 use crate::ctx::Shared;
 use crate::storage::timers;
 use crate::storage::{answered, dead};
 use artel_message::Time;
-use artel_store::Lane;
+use artel_store::{Lane, StoreError};
 use pace::Pace;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +28,7 @@ const POLL_ALONE: Duration = Duration::from_secs(60);
 const PURGE: i64 = 1000;
 /// How often what is kept for a time is purged.
 const PURGE_EVERY: Duration = Duration::from_secs(600);
+const PURGE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Fires timers until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -73,35 +73,44 @@ async fn round(
     pace: &mut Pace,
     purge_at: &mut Time,
 ) -> Result<Option<Time>, Failure> {
-    if *purge_at <= shared.now() {
-        purge(shared).await?;
-        *purge_at = shared.now() + PURGE_EVERY;
-    }
     let mut keeper = shared.held.keeper.subscribe();
     loop {
         let now = shared.now();
         let mut read = shared.db.read().await?;
         let (due, bytes) = timers::due(&mut read, now, pace.rows()).await?;
-        if due == 0 || stop.is_cancelled() || keeper.borrow_and_update().is_none() {
+        if stop.is_cancelled() || keeper.borrow_and_update().is_none() {
+            return Ok(timers::next(&mut read).await?);
+        }
+        let purging = *purge_at <= now;
+        if due == 0 && !purging {
             return Ok(timers::next(&mut read).await?);
         }
         drop(read);
-        if pace.fits(due, bytes) {
+        if due > 0 && pace.fits(due, bytes) {
             fire::fire(shared, now, pace).await?;
+        }
+        if purging {
+            purge(shared, purge_at).await;
         }
     }
 }
 
-/// Deletes what was kept for a time that is over, in bounded rounds.
-async fn purge(shared: &Arc<Shared>) -> Result<(), Failure> {
-    loop {
-        let mut tx = Tx::begin(shared, Lane::Background).await?;
-        let now = tx.now();
-        let answers = answered::purge(tx.write(), now, PURGE).await?;
-        let letters = dead::purge(tx.write(), now - shared.limits.dead, PURGE).await?;
-        tx.commit().await?;
-        if answers + letters == 0 {
-            return Ok(());
+/// Deletes some of what was kept for a time that is over; timers fire in between. What can't be deleted now waits.
+async fn purge(shared: &Shared, purge_at: &mut Time) {
+    let purged = async {
+        let mut write = shared.begin_own(Lane::Background).await?;
+        let now = shared.now();
+        let answers = answered::purge(&mut write, now, PURGE).await?;
+        let letters = dead::purge(&mut write, now - shared.limits.dead, PURGE).await?;
+        write.commit().await?;
+        Ok::<_, StoreError>(answers + letters)
+    };
+    match purged.await {
+        Ok(1..) => {}
+        Ok(0) => *purge_at = shared.now() + PURGE_EVERY,
+        Err(error) => {
+            tracing::warn!(service = shared.name(), %error, "what is kept for a time is deleted later");
+            *purge_at = shared.now() + PURGE_AGAIN;
         }
     }
 }

@@ -83,6 +83,7 @@ mod tests {
             trace: None,
             attempts: 0,
             since: None,
+            ordinal: 0,
         }
     }
 

@@ -10,6 +10,9 @@ impl Tx {
     /// Starts a group made at run time (or starts it again where it stopped). Its messages come to `.on_raw`. A group of that
     /// name on another topic is a conflict. `Latest` is where the topic ends when the group is first taken up.
     pub async fn start_group(&mut self, name: &str, topic: &str, from: StartAt) -> Result<(), Fault> {
+        if !self.may_leave("a group made at run time") {
+            return Ok(());
+        }
         let service = &self.shared.service;
         if service.raw.is_none() {
             return Err(Fault::internal(format!(

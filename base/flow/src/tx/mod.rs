@@ -10,6 +10,7 @@ pub use outgoing::Produce;
 use crate::Failure;
 use crate::ctx::Shared;
 use crate::failure::Class;
+use crate::gone::Lent;
 use crate::slots::Slot;
 use crate::storage::counts::Counted;
 use crate::storage::effects::Effect;
@@ -34,6 +35,8 @@ pub struct Tx {
     now: Time,
     /// The group that reads, where it is not the service's own: two groups of a service give different ids.
     scope: Option<Arc<str>>,
+    /// Nothing may leave: a handler of a projection runs.
+    silent: bool,
     /// The relay's own: it takes more out of the outbox than it puts in.
     unbounded: bool,
     out: Out,
@@ -49,6 +52,8 @@ pub(crate) struct Out {
     pub messages: Vec<Outgoing>,
     pub timers: Vec<storage::timers::Timer>,
     pub effects: Vec<Effect>,
+    /// Rows of the outbox to be deleted by the way.
+    pub gone: Lent,
     pub groups: bool,
     pub adopted: Vec<String>,
     pub counted: Counted,
@@ -65,9 +70,17 @@ pub(crate) struct Mark {
 
 impl Tx {
     pub(crate) async fn begin(shared: &Arc<Shared>, lane: Lane) -> Result<Tx, Failure> {
-        let write = shared.db.begin(lane).await?;
+        Ok(Tx::of(shared, shared.db.begin(lane).await?))
+    }
+
+    /// One of the runtime's own, which runs no handler.
+    pub(crate) async fn begin_plain(shared: &Arc<Shared>, lane: Lane) -> Result<Tx, Failure> {
+        Ok(Tx::of(shared, shared.begin_own(lane).await?))
+    }
+
+    fn of(shared: &Arc<Shared>, write: artel_store::Write) -> Tx {
         let now = shared.now();
-        Ok(Tx {
+        Tx {
             write,
             shared: shared.clone(),
             handler: "",
@@ -77,11 +90,23 @@ impl Tx {
             ordinal: 0,
             now,
             scope: None,
+            silent: false,
             unbounded: false,
             out: Out::default(),
             taken: Taken::default(),
             slot: shared.slots.take(),
-        })
+        }
+    }
+
+    /// Whether what runs may send nothing, because it may run again for a message that it has taken in.
+    pub(crate) fn silence(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
+    /// The version of a projection to read from, and whose tables the service's other handlers use.
+    pub async fn serving(&mut self, projection: &str) -> Result<u32, StoreError> {
+        let stored = storage::projections::of_name_here(&mut self.write, projection).await?;
+        Ok(crate::projections::serving_of(&stored, &self.shared, projection))
     }
 
     /// Sets what runs now: ids and times derive from it.
@@ -209,7 +234,7 @@ impl Tx {
         self.write.all_rows(sql, fixed, rows).await
     }
 
-    /// Takes a timer back; says whether it was pending.
+    /// Takes a timer back; says whether it was pending. One that has fired is not: an effect that is queued by then is called.
     pub async fn cancel<M: Later>(&mut self, key: &str) -> Result<bool, StoreError> {
         let before = self.out.timers.len();
         self.out.timers.retain(|timer| timer.name != M::NAME || timer.key != key);
@@ -289,6 +314,7 @@ impl Tx {
         if planted!(OutboxOutside) {
             leave_apart(&shared, std::mem::take(&mut messages));
         }
+        let deleted = storage::outbox::clear_away(&mut write, out.gone.runs()).await?;
         storage::timers::insert(&mut write, &out.timers).await?;
         let effects = !out.effects.is_empty();
         storage::effects::insert(&mut write, out.effects, now).await?;
@@ -299,7 +325,15 @@ impl Tx {
         storage::outbox::insert(&mut write, Numbering::of(&shared.db), messages, &mut sent).await?;
         write.commit().await?;
         shared.committed(sent);
+        if out.gone.are_deleted() {
+            shared.deleted(deleted);
+        }
         Ok(())
+    }
+
+    /// Takes along rows of the outbox that only have to be deleted.
+    pub(crate) fn clear_away(&mut self) {
+        self.out.gone = Lent::of(&self.shared);
     }
 
     /// Commits after a handler that did its work, rolls back after one that did not.

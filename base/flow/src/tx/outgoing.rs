@@ -12,6 +12,8 @@ use uuid::Uuid;
 /// Room in a message for its headers and its key, beside the limit of the value.
 pub(crate) const HEADER_BYTES: usize = 32 << 10;
 const KEY_BYTES: usize = 8 << 10;
+/// What a timer is known by, and what orders its message: both stand in an index, where a database takes no longer ones.
+const TIMER_KEY_BYTES: usize = 1 << 10;
 /// Headers of one message; the log takes a few more, which dead letters need.
 const HEADERS: usize = 200;
 
@@ -96,26 +98,40 @@ impl Tx {
     }
 
     /// Runs a command or an effect of this service, or sends a command of another, after `wait`. `key` is the timer's
-    /// identity within the message's name: a second call replaces the first.
+    /// identity within the message's name until it fires: a second call replaces the first. It has at most 1,024 bytes, and so has
+    /// the key that orders the message. Of those that are due at the same moment the one that was set first fires first.
     pub fn after<M: Later>(&mut self, key: impl Into<String>, wait: Duration, message: M) {
         let key = key.into();
-        if key.len() > KEY_BYTES {
-            return self.refuse(Fault::field("key", format!("it is longer than {KEY_BYTES} bytes")));
+        if !self.may_leave(M::NAME) {
+            return;
+        }
+        let order = message.order();
+        for (what, text) in [("key", Some(&key)), ("order", order.as_ref())] {
+            if text.is_some_and(|text| text.len() > TIMER_KEY_BYTES) {
+                let reason = format!("a timer's is at most {TIMER_KEY_BYTES} bytes long");
+                return self.refuse(Fault::field(what, reason));
+            }
         }
         if let Some(body) = self.body(&message).filter(|body| self.fits(M::NAME, body.len())) {
             self.taken.remove(M::NAME, &key);
             self.out.timers.push(Timer {
                 name: M::NAME.to_owned(),
                 key,
-                order: message.order(),
+                order,
                 due: self.now + wait,
                 body,
                 cause: self.cause.id(),
                 trace: self.trace.clone(),
                 attempts: 0,
                 since: None,
+                ordinal: u32::try_from(self.out.timers.len()).unwrap_or(u32::MAX),
             });
         }
+    }
+
+    /// Sets a timer that is complete already.
+    pub(crate) fn set(&mut self, timer: Timer) {
+        self.out.timers.push(timer);
     }
 
     fn body<M: Message>(&mut self, message: &M) -> Option<Bytes> {
@@ -141,12 +157,25 @@ impl Tx {
         size <= limit
     }
 
+    /// Refuses what a projection's handler would send: it runs again when the projection is built anew.
+    pub(super) fn may_leave(&mut self, what: &str) -> bool {
+        if self.silent {
+            self.refuse(Fault::internal(format!(
+                "handlers of a projection send, publish and put off nothing, since they run again when it is built anew; {what}                  needs a handler that is none"
+            )));
+        }
+        !self.silent
+    }
+
     fn refuse(&mut self, fault: Fault) {
         self.out.refused.get_or_insert(fault);
     }
 
     /// Puts a message into the overlay; size and topic are checked here, so that the commit fails and not the relay.
     fn put(&mut self, draft: Draft) -> Uuid {
+        if !self.may_leave(draft.name) {
+            return Uuid::nil();
+        }
         let id = draft.id.unwrap_or_else(|| self.new_id());
         self.fits(draft.name, draft.value.as_ref().map_or(0, Bytes::len));
         let Some(known) = self.shared.topics.known(&draft.topic) else {

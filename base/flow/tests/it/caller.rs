@@ -211,10 +211,10 @@ fn rest(service: Service) -> Service {
 }
 
 async fn queue(tx: &mut Tx, queue: Queue) -> Result<(), Fault> {
-    for (n, dial) in queue.calls.into_iter().enumerate() {
-        let identity = tx.new_id();
-        // A moment apart, so that their order is this one.
-        tx.after(identity.to_string(), Duration::from_micros(n as u64), dial);
+    for dial in queue.calls {
+        // Whatever order their identities have, they are called in this one.
+        let identity = tx.random();
+        tx.after(identity.to_string(), Duration::ZERO, dial);
     }
     Ok(())
 }

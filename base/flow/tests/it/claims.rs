@@ -2,6 +2,8 @@
 
 use crate::caller::{Board, Claims, Dial, Queue, Told, caller, catalogue, one, plain};
 use crate::kit::{Node, Place};
+use artel_flow::HandlerExt;
+use artel_store::{Lane, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ async fn a_call_that_outlasts_its_lease_is_made_by_nobody_else() {
     let mut look_again = tokio::time::interval(LOOK);
     // Until the first lease is long over by the database's clock.
     while claims(&first).await[0] < began[0] + 4_000_000 {
+        // The other node looks by its clock.
+        place.clock.advance(Duration::from_secs(5));
         look_again.tick().await;
     }
     board.open("slow");
@@ -76,4 +80,81 @@ async fn what_a_dead_node_had_claimed_is_called_by_another() {
     let keys: Vec<_> = board.begun.borrow().iter().map(|begun| begun.key).collect();
     assert!(keys.len() == 2 && keys[0] == keys[1], "called again with the same key: {keys:?}");
     second.stop().await;
+}
+
+/// A transaction of the test's own in the database of the service.
+async fn aside(place: &Place) -> Write {
+    let store = place.store().await;
+    let db = store.db("caller").await.expect("the database");
+    db.begin_plain(Lane::Interactive).await.expect("begins")
+}
+
+/// Between two bursts a queue is empty, and that is what the database knows of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_is_claimed_than_there_is_room_for_whatever_is_known_of_the_queue() {
+    for per_key in [false, true] {
+        let Some(place) = Place::on_postgres().await else { return };
+        // The plan that a connection comes to while the queue is empty, and keeps when it is not any more: the rows of the queue
+        // one by one, each looked for among those that may be claimed.
+        let mut write = aside(&place).await;
+        let plan = "DO $$ DECLARE way TEXT; BEGIN
+            FOREACH way IN ARRAY ARRAY['hashjoin', 'mergejoin', 'material', 'hashagg', 'sort'] LOOP
+                EXECUTE format('ALTER DATABASE %I SET enable_%s = off', current_database(), way);
+            END LOOP; END $$";
+        write.exec(plan, ()).await.expect("set");
+        write.commit().await.expect("set");
+        let board = Arc::new(Board::default());
+        let handler = if per_key { one(&board).width(3).per_key() } else { one(&board).width(3) };
+        let node = place.start(vec![caller(handler)], catalogue()).await.expect("starts");
+        let queue = async |calls: u32, from: u32| {
+            let dial = |n: u32| Dial { key: (from + n).to_string(), number: "slow".to_owned() };
+            node.ctx("caller").ask(Queue { calls: (0..calls).map(dial).collect() }).await.expect("queued");
+            place.clock.advance(Duration::from_secs(1));
+        };
+        queue(1, 0).await;
+        board.begun(1).await;
+        queue(400, 1).await;
+        board.begun(3).await;
+        assert_eq!(claims(&node).await.len(), 3, "per key: {per_key}");
+        board.open("slow");
+        let mut look_again = tokio::time::interval(LOOK);
+        while node.ctx("caller").query(Told {}).await.expect("told").len() < 401 {
+            look_again.tick().await;
+        }
+        assert_eq!(*board.under_way.borrow(), (0, 3), "per key: {per_key}");
+        node.stop().await;
+    }
+}
+
+/// Who tells of an effect holds its row, for as long as that takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_held_does_not_keep_other_claims_from_being_renewed() {
+    let Some(mut place) = Place::on_postgres().await else { return };
+    place.limits.effect_lease = Duration::from_secs(2);
+    let board = Arc::new(Board::default());
+    let node = place.start(vec![caller(plain(one(&board)))], catalogue()).await.expect("starts");
+    let dial = |key: &str| Dial { key: key.to_owned(), number: "slow".to_owned() };
+    node.ctx("caller").ask(Queue { calls: vec![dial("a"), dial("b")] }).await.expect("queued");
+    place.clock.advance(Duration::from_secs(1));
+    board.begun(2).await;
+    let mut held = aside(&place).await;
+    let hold =
+        "UPDATE flow_effect SET due = due WHERE id = (SELECT id FROM flow_effect ORDER BY made_at LIMIT 1)";
+    assert_eq!(held.exec(hold, ()).await.expect("held"), 1);
+    let latest = async || claims(&node).await.into_iter().max().expect("two claims");
+    let began = latest().await;
+    let renewed = async {
+        let mut look_again = tokio::time::interval(LOOK);
+        while latest().await < began + 4_000_000 {
+            look_again.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), renewed).await.expect("the other claim is renewed");
+    held.rollback().await.expect("let go");
+    board.open("slow");
+    let mut look_again = tokio::time::interval(LOOK);
+    while node.ctx("caller").query(Told {}).await.expect("told").len() < 2 {
+        look_again.tick().await;
+    }
+    node.stop().await;
 }

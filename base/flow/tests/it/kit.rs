@@ -41,6 +41,8 @@ pub struct Place {
     pub gates: Gates,
     /// How often nodes say that they live.
     pub pulse: Pulse,
+    /// The bounds of their databases.
+    pub settings: StoreSettings,
     /// Where there is none, each node has SQLite files in the folder.
     database: Option<TestDatabase>,
     /// The log of several nodes.
@@ -73,6 +75,7 @@ impl Place {
             limits,
             gates: Gates::default(),
             pulse: Pulse { beat: Duration::from_millis(200), silence: Duration::from_secs(2) },
+            settings: StoreSettings::default(),
             database: None,
             log: OnceLock::new(),
         }
@@ -119,7 +122,7 @@ impl Place {
     pub async fn store(&self) -> Store {
         let folder = format!("sqlite:{}", self.dir.path().join("db").display());
         let url = self.database.as_ref().map_or(folder, |database| database.url.clone());
-        Store::open(&url, StoreSettings::default()).await.expect("the database opens")
+        Store::open(&url, self.settings.clone()).await.expect("the database opens")
     }
 
     fn open_log(&self) -> Arc<dyn Bus> {

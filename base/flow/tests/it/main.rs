@@ -2,10 +2,14 @@
 #![allow(clippy::duplicate_mod)]
 
 mod bell;
+mod books;
+mod bounds;
 mod caller;
 mod claims;
 mod gated;
+mod keepers;
 mod kit;
+mod late;
 mod mill;
 mod nodes;
 mod peers;
@@ -13,3 +17,4 @@ mod postgres;
 mod shop;
 mod sqlite;
 mod start;
+mod versions;

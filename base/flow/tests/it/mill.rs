@@ -6,7 +6,11 @@ use artel_message::{Code, Command, Described, Event, Fault, Query};
 use artel_store::Migrations;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Says numbers, each as an event of its kind.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
@@ -37,7 +41,9 @@ macro_rules! heard {
     )*};
 }
 
-heard!(Said "mill.said", Batched "mill.batched", Strict "mill.strict", Brief "mill.brief");
+heard!(
+    Said "mill.said", Batched "mill.batched", Strict "mill.strict", Brief "mill.brief", Aged "mill.aged", Loud "mill.loud"
+);
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
 #[query(name = "mill.heard", reply = Vec<String>)]
@@ -60,11 +66,18 @@ pub fn catalogue() -> Vec<Described> {
         Described::event::<Batched>(),
         Described::event::<Strict>(),
         Described::event::<Brief>(),
+        Described::event::<Aged>(),
+        Described::event::<Loud>(),
         Described::query::<Heard>(),
     ]
 }
 
 pub fn mill() -> Service {
+    deaf_mill().on(brief.attempts(6).retry_for(Duration::from_secs(100_000)))
+}
+
+/// As it was before it heard what is brief.
+pub fn deaf_mill() -> Service {
     Service::new("mill")
         .migrations(TABLES)
         .command(say)
@@ -72,7 +85,7 @@ pub fn mill() -> Service {
         .on(said)
         .on_batch(batched)
         .on(strict.stop_key())
-        .on(brief.attempts(6).retry_for(Duration::from_secs(100_000)))
+        .on(aged.max_age(Duration::from_secs(60)))
         .query(heard)
 }
 
@@ -83,6 +96,8 @@ async fn say(tx: &mut Tx, say: Say) -> Result<(), Fault> {
             "batched" => tx.publish(Batched { key, number }),
             "strict" => tx.publish(Strict { key, number }),
             "brief" => tx.publish(Brief { key, number }),
+            "aged" => tx.publish(Aged { key, number }),
+            "loud" => tx.publish(Loud { key, number }),
             _ => tx.publish(Said { key, number }),
         }
     }
@@ -120,6 +135,10 @@ async fn said(tx: &mut Tx, said: Said) -> Result<(), Fault> {
 
 async fn strict(tx: &mut Tx, strict: Strict) -> Result<(), Fault> {
     hear(tx, strict.key, strict.number).await
+}
+
+async fn aged(tx: &mut Tx, aged: Aged) -> Result<(), Fault> {
+    hear(tx, aged.key, aged.number).await
 }
 
 async fn brief(tx: &mut Tx, brief: Brief) -> Result<(), Fault> {
@@ -164,4 +183,59 @@ pub async fn numbers(node: &Node, key: &str) -> Vec<u32> {
     let lines = lines(node).await;
     let of = lines.iter().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     of.map(|number| number.parse().expect("a number")).collect()
+}
+
+/// What hears loud numbers: it fails, or does not come back, as it is told.
+#[derive(Default)]
+pub struct Door {
+    /// Keys that fail, and those whose hearing does not end.
+    pub shut: watch::Sender<BTreeSet<String>>,
+    pub stuck: watch::Sender<BTreeSet<String>>,
+    /// Those that were tried, in order.
+    pub tried: watch::Sender<Vec<(String, u32)>>,
+}
+
+type Hearing = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
+
+impl Door {
+    pub fn handler(self: &Arc<Door>) -> impl Fn(&mut Tx, Loud) -> Hearing + Clone + Send + Sync + 'static {
+        let door = self.clone();
+        move |_: &mut Tx, Loud { key, number }: Loud| {
+            let door = door.clone();
+            Box::pin(async move {
+                door.tried.send_modify(|tried| tried.push((key.clone(), number)));
+                door.stuck.subscribe().wait_for(|stuck| !stuck.contains(&key)).await.expect("a door");
+                if door.shut.borrow().contains(&key) {
+                    return Err(Fault::unavailable("the door is shut"));
+                }
+                Ok(())
+            })
+        }
+    }
+
+    pub fn shut(&self, key: &str, shut: bool) {
+        Door::set(&self.shut, key, shut);
+    }
+
+    pub fn stuck(&self, key: &str, stuck: bool) {
+        Door::set(&self.stuck, key, stuck);
+    }
+
+    fn set(of: &watch::Sender<BTreeSet<String>>, key: &str, is: bool) {
+        of.send_modify(|keys| {
+            if is {
+                keys.insert(key.to_owned());
+            } else {
+                keys.remove(key);
+            }
+        });
+    }
+
+    /// Returns when a number has been tried so often.
+    pub async fn tried(&self, key: &str, number: u32, times: usize) {
+        let one = (key.to_owned(), number);
+        let mut tried = self.tried.subscribe();
+        let enough = tried.wait_for(|tried| tried.iter().filter(|t| **t == one).count() >= times);
+        tokio::time::timeout(Duration::from_secs(30), enough).await.expect("it is tried").expect("a door");
+    }
 }

@@ -58,7 +58,23 @@ async fn check_others(node: &Node, seed: u64, said: &BTreeMap<&str, u32>) {
     }
 }
 
-async fn run(place: &Place, seed: u64) {
+/// What happens in a history.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// All may work later.
+    Parked,
+    /// Messages are given up too, and their keys stop until the letters are tried again: the order stays.
+    Letters,
+}
+
+/// Tries some letters again, as they fit.
+async fn try_letters(node: &Node, limit: u32) {
+    let dead = node.ctx("mill").dead_letters();
+    let done = dead.retry_all(&Letters::default(), None, limit, Some(&By::who("op"))).await.expect("letters");
+    assert_eq!(done.refused, []);
+}
+
+async fn run(place: &Place, seed: u64, with: With) {
     let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut said: BTreeMap<&str, u32> = BTreeMap::new();
     let mut node = place.start(vec![mill()], catalogue()).await.expect("start");
@@ -66,10 +82,17 @@ async fn run(place: &Place, seed: u64) {
         match chance.below(12) {
             0..=4 => {
                 let (key, more) = (chance.key(), u32::try_from(1 + chance.below(4)).expect("small"));
-                let kind = if chance.below(3) == 0 { "batched" } else { "said" };
+                let kind = match (with, chance.below(3)) {
+                    (With::Letters, _) => "strict",
+                    (With::Parked, 0) => "batched",
+                    (With::Parked, _) => "said",
+                };
                 let next = said.entry(key).or_default();
                 say_as(&node, kind, key, *next..*next + more).await;
                 *next += more;
+            }
+            5 if with == With::Letters && chance.below(2) == 0 => {
+                break_it(&node, chance.key(), "invalid").await
             }
             5 => break_it(&node, chance.key(), "unavailable").await,
             6 | 7 => mend(&node, chance.key()).await,
@@ -78,6 +101,9 @@ async fn run(place: &Place, seed: u64) {
                 for held in node.ctx("mill").parked_keys().list(None, None, 10).await.expect("keys") {
                     // It may be done by the time it is asked for.
                     let _ = node.ctx("mill").parked_keys().retry(held.id, &By::who("op")).await;
+                }
+                if with == With::Letters {
+                    try_letters(&node, u32::try_from(1 + chance.below(3)).expect("small")).await;
                 }
             }
             10 => {
@@ -100,6 +126,9 @@ async fn run(place: &Place, seed: u64) {
     let total = usize::try_from(said.values().sum::<u32>()).expect("few");
     let all = async {
         while lines(&node).await.len() < total {
+            if with == With::Letters {
+                try_letters(&node, 100).await;
+            }
             node.settle().await;
             place.clock.advance(Duration::from_secs(600));
         }
@@ -126,7 +155,7 @@ async fn random_histories_keep_each_key_in_order_and_lose_nothing() {
         // Nothing is given up, so that everything has to be heard in the end.
         (place.limits.retry_for, place.limits.attempts) = (Duration::from_secs(100_000_000), 1_000_000);
         (place.limits.tries, place.limits.failing_window) = (2, 0);
-        run(&place, seed).await;
+        run(&place, seed, With::Parked).await;
     }
 }
 
@@ -138,6 +167,16 @@ async fn random_histories_where_partitions_pause_lose_nothing_either() {
         (place.limits.tries, place.limits.failing_window) = (1, 4);
         (place.limits.parked_per_key, place.limits.parked_messages) = (4, 9);
         place.limits.probe_pause = Duration::from_millis(1);
-        run(&place, seed).await;
+        run(&place, seed, With::Parked).await;
+    }
+}
+
+#[tokio::test]
+async fn random_histories_with_letters_and_stopped_keys_keep_the_order_and_lose_nothing() {
+    for seed in 21..=26 {
+        let Some(mut place) = super::place().await else { return };
+        (place.limits.retry_for, place.limits.attempts) = (Duration::from_secs(900), 20);
+        (place.limits.tries, place.limits.failing_window) = (2, 0);
+        run(&place, seed, With::Letters).await;
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::kit::{Node, Place};
 use crate::mill::{break_it, catalogue, lines, mend, mill, numbers, say_as};
+use artel_bus::Record;
+use artel_message::Headers;
 use std::time::Duration;
 
 async fn start(place: &Place) -> Node {
@@ -18,7 +20,7 @@ async fn until_paused(node: &Node, words: &str) {
     let paused = async {
         loop {
             node.settle().await;
-            if node.runtime.troubles().iter().any(|trouble| trouble.contains(words)) {
+            if node.runtime.pauses().iter().any(|pause| pause.contains(words)) {
                 return;
             }
             tokio::task::yield_now().await;
@@ -32,7 +34,7 @@ async fn until_well(node: &Node) {
     let well = async {
         loop {
             node.settle().await;
-            if node.runtime.troubles().is_empty() {
+            if node.runtime.pauses().is_empty() && node.runtime.troubles().is_empty() {
                 return;
             }
             tokio::task::yield_now().await;
@@ -89,7 +91,7 @@ async fn a_group_takes_so_many_and_then_partitions_wait() {
 async fn where_most_fail_alike_the_log_keeps_them() {
     let Some(mut place) = super::place().await else { return };
     (place.limits.partitions, place.limits.failing_window, place.limits.tries) = (1, 8, 1);
-    place.limits.probe_pause = Duration::from_millis(5);
+    place.limits.probe_pause = Duration::from_millis(700);
     let node = start(&place).await;
     break_it(&node, "k*", "unavailable").await;
     for key in 0..50 {
@@ -97,11 +99,81 @@ async fn where_most_fail_alike_the_log_keeps_them() {
     }
     until_paused(&node, "with one cause").await;
     assert_eq!(waiting(&node).await, 3, "the fourth in a row is most of a window's half");
+    assert_eq!(node.runtime.troubles(), Vec::<String>::new(), "the node itself is well");
     mend(&node, "k*").await;
     until_well(&node).await;
     place.clock.advance(Duration::from_secs(1800));
     node.settle().await;
     assert_eq!(lines(&node).await.len(), 50);
+    node.stop().await;
+}
+
+/// Copies of a message that was said, with another body, as another program would write them.
+async fn write_bad(node: &Node, bodies: impl Iterator<Item = String>) {
+    let (partition, record) = node.records("mill.talk").await.remove(0);
+    let headers: Headers = record.headers.iter().filter(|(name, _)| !name.starts_with("artel_")).collect();
+    let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().collect();
+    for (number, body) in bodies.enumerate() {
+        let (key, value) = (format!("bad-{number}"), body.into_bytes());
+        let time = node.ctx("mill").now();
+        let bad = Record { key: Some(key.as_bytes()), value: Some(&value), headers: &headers, time };
+        node.log.append("mill.talk", partition, &[bad]).await.expect("append");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_does_not_hold_a_paused_partition_up() {
+    let Some(mut place) = super::place().await else { return };
+    (place.limits.partitions, place.limits.failing_window) = (1, 8);
+    place.limits.probe_pause = Duration::from_millis(2);
+    let node = start(&place).await;
+    say_as(&node, "said", "z", [1]).await;
+    node.settle().await;
+    write_bad(&node, (0..12).map(|n| format!(r#"{{"key":"name {n}","number":"+49 170 {n}"}}"#))).await;
+    say_as(&node, "said", "y", [1]).await;
+    let heard = async {
+        while numbers(&node, "y").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), heard).await.expect("it goes on");
+    until_well(&node).await;
+    assert_eq!(waiting(&node).await, 12);
+    let read = node.ctx("mill").read().await.expect("read");
+    let keys = read.parked_keys(None, None, 100).await.expect("keys");
+    drop(read);
+    assert!(keys.iter().all(|key| key.fingerprint == keys[0].fingerprint), "one cause");
+    assert!(keys.iter().all(|key| !key.reason.as_deref().unwrap_or_default().contains("170")));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_first_message_of_a_paused_partition_has_its_time_too() {
+    let Some(mut place) = super::place().await else { return };
+    (place.limits.partitions, place.limits.failing_window, place.limits.tries) = (1, 2, 1);
+    place.limits.probe_pause = Duration::from_millis(200);
+    let node = start(&place).await;
+    break_it(&node, "k*", "unavailable").await;
+    say_as(&node, "said", "k-1", [1]).await;
+    say_as(&node, "said", "k-2", [1]).await;
+    until_paused(&node, "with one cause").await;
+    place.clock.advance(Duration::from_secs(7200));
+    let letters = async {
+        loop {
+            let read = node.ctx("mill").read().await.expect("read");
+            let letters = read.dead_letters(None, 10).await.expect("letters");
+            drop(read);
+            if letters.len() == 2 {
+                return letters;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let letters = tokio::time::timeout(Duration::from_secs(30), letters).await.expect("given up");
+    for letter in letters {
+        let since = letter.trail.failing_since.expect("a time");
+        assert!(letter.at.since(since) >= Duration::from_secs(3600), "it had its time: {letter:?}");
+    }
     node.stop().await;
 }
 

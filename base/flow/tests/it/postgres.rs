@@ -10,10 +10,20 @@ pub async fn place() -> Option<Place> {
 mod apart;
 #[path = "ask.rs"]
 mod ask;
+#[path = "decided.rs"]
+mod decided;
 #[path = "effects.rs"]
 mod effects;
+#[path = "fairness.rs"]
+pub mod fairness;
+#[path = "given_back.rs"]
+mod given_back;
 #[path = "given_up.rs"]
 mod given_up;
+#[path = "held_up.rs"]
+mod held_up;
+#[path = "later.rs"]
+mod later;
 #[path = "letters.rs"]
 mod letters;
 #[path = "parked.rs"]
@@ -24,6 +34,8 @@ mod parked_history;
 mod partitions;
 #[path = "paused.rs"]
 mod paused;
+#[path = "projections.rs"]
+mod projections;
 #[path = "put_off.rs"]
 mod put_off;
 #[path = "run_time_groups.rs"]
@@ -36,6 +48,8 @@ mod skipped;
 mod take_in;
 #[path = "timers.rs"]
 mod timers;
+#[path = "why.rs"]
+mod why;
 
 /// Messages that wait behind parked keys where it is about their number. Each is some statements, and each statement a round trip.
 const MANY: u64 = 8_000;

@@ -57,7 +57,7 @@ async fn until_well(node: &Node) {
 }
 
 fn skip(partition: u32, to: From) -> Skip {
-    Skip { group: "desk".to_owned(), topic: "shop.sale".to_owned(), partition, to }
+    Skip { group: "desk".to_owned(), topic: "shop.sale".to_owned(), partition, to, repeats: false }
 }
 
 fn op() -> By {
@@ -131,7 +131,7 @@ async fn a_group_does_not_go_back_nor_where_there_is_nothing() {
     let places = node.ctx("desk").places();
     let refused = async |skip: Skip| places.skip(&skip, Some(&op())).await.expect_err("refused").code;
     assert_eq!(refused(skip(partition, From::Earliest)).await, Code::Conflict);
-    assert_ne!(refused(skip(partition, From::Offset(record.offset + 2))).await, Code::Internal);
+    assert_eq!(refused(skip(partition, From::Offset(record.offset + 2))).await, Code::Invalid);
     assert_eq!(refused(skip(1_000, From::Latest)).await, Code::NotFound);
     let other = Skip { group: "nobody".to_owned(), ..skip(partition, From::Latest) };
     assert_eq!(refused(other).await, Code::NotFound);
@@ -191,5 +191,42 @@ async fn on_a_log_that_lost_its_end_a_group_goes_back_and_nothing_runs_twice() {
     until_well(&node).await;
     let sold: Vec<String> = (1..=7).map(|count| format!("sold tea {count}")).collect();
     assert_eq!(journal(&node).await, sold);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn messages_without_numbers_run_again_only_where_somebody_says_so() {
+    let Some(place) = super::place().await else { return };
+    let (log, aside) = (place.dir.path().join("log"), tempfile::tempdir().expect("a folder"));
+    let node = start(&place).await;
+    sell(&node, 1).await;
+    node.settle().await;
+    let (partition, record) = node.records("shop.sale").await.remove(0);
+    let foreign: Headers = record.headers.iter().filter(|(name, _)| !name.starts_with("artel_")).collect();
+    append(&node, partition, &foreign, 2).await;
+    node.settle().await;
+    node.stop().await;
+    copy(&log, aside.path());
+    let node = start(&place).await;
+    append(&node, partition, &foreign, 3).await;
+    node.settle().await;
+    assert_eq!(journal(&node).await.len(), 3);
+    node.stop().await;
+    std::fs::remove_dir_all(&log).expect("the log is lost");
+    copy(aside.path(), &log);
+    let node = start(&place).await;
+    node.settle().await;
+    let places = node.ctx("desk").places();
+    let all = skip(partition, From::Earliest);
+    let dry = places.skip(&all, None).await.expect("a dry run");
+    assert_eq!((dry.from, dry.to, dry.messages, dry.again), (3, 0, 0, 1));
+    let refused = places.skip(&all, Some(&op())).await.expect_err("it would run again");
+    assert!(refused.code == Code::Conflict && refused.reason.contains("--repeats"), "{refused}");
+    let behind = places.skip(&skip(partition, From::Offset(2)), None).await.expect("a dry run");
+    assert_eq!(behind.again, 0);
+    places.skip(&Skip { repeats: true, ..all }, Some(&op())).await.expect("moved");
+    until_well(&node).await;
+    let told = ["sold tea 1", "sold tea 2", "sold tea 3", "sold tea 2"];
+    assert_eq!(journal(&node).await, told, "numbers are known, what has none runs again");
     node.stop().await;
 }

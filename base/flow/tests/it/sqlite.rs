@@ -10,10 +10,18 @@ pub async fn place() -> Option<Place> {
 mod apart;
 #[path = "ask.rs"]
 mod ask;
+#[path = "decided.rs"]
+mod decided;
 #[path = "effects.rs"]
 mod effects;
+#[path = "fairness.rs"]
+mod fairness;
+#[path = "given_back.rs"]
+mod given_back;
 #[path = "given_up.rs"]
 mod given_up;
+#[path = "later.rs"]
+mod later;
 #[path = "letters.rs"]
 mod letters;
 #[path = "parked.rs"]
@@ -24,6 +32,8 @@ mod parked_history;
 mod partitions;
 #[path = "paused.rs"]
 mod paused;
+#[path = "projections.rs"]
+mod projections;
 #[path = "put_off.rs"]
 mod put_off;
 #[path = "restored.rs"]
@@ -38,6 +48,8 @@ mod skipped;
 mod take_in;
 #[path = "timers.rs"]
 mod timers;
+#[path = "why.rs"]
+mod why;
 
 /// Messages that wait behind parked keys where it is about their number.
 const MANY: u64 = 200_000;

@@ -279,6 +279,6 @@ async fn a_full_outbox_refuses_commands_that_publish() {
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     let fault = node.ctx("shop").ask(Sell { item: "tea".into(), count: 1 }).await.expect_err("full");
     assert_eq!(fault.code, artel_message::Code::Exhausted);
-    assert!(fault.reason.contains("flow.outbox_rows"), "{fault}");
+    assert!(fault.reason.contains("flow.outbox_limit"), "{fault}");
     node.stop().await;
 }

@@ -4,7 +4,7 @@ use super::Admin;
 use super::dead::by;
 use super::start::Start;
 use crate::edge::{Json, Needs, Operate, Problem, Routes};
-use artel_flow::{GroupInfo, GroupLag, GroupState, Skip, Skipped};
+use artel_flow::{GroupInfo, GroupLag, GroupState, Phase, ProjectionInfo, Skip, Skipped};
 use artel_message::{Code, Fault};
 use axum::extract::State;
 use schemars::JsonSchema;
@@ -26,6 +26,13 @@ pub(super) struct GroupRow {
     /// Made at run time, and not declared by the service.
     pub run_time: bool,
     pub state: Doing,
+    /// Of a projection: its name, its version, and what that is for: `building`, `serving`, `replaced`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub projection: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
     /// Messages not taken in yet; absent where the log does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
@@ -76,6 +83,9 @@ struct Move {
     /// An offset such as 1200, a time such as 2026-01-31T09:30:00Z, `end`, or, where the log is another one, `beginning`. The
     /// offset where it stands: it goes on without what is missing there.
     to: String,
+    /// Where it goes back, messages without numbers may be taken in a second time.
+    #[serde(default)]
+    repeats: bool,
     /// Only says what would be passed over.
     #[serde(default)]
     dry_run: bool,
@@ -92,6 +102,8 @@ struct Moved {
     to: i64,
     /// Offsets between the two that the log holds.
     messages: i64,
+    /// Messages without numbers before where it stood, where it goes back: those that ran before run again.
+    again: i64,
     /// Why the stored place was none of this log.
     #[serde(skip_serializing_if = "Option::is_none")]
     misfit: Option<String>,
@@ -119,19 +131,19 @@ async fn skip(
     caller: Needs<Operate>,
     Json(wanted): Json<Move>,
 ) -> Result<Json<Moved>, Problem> {
-    let Move { group, topic, partition, to, dry_run, reason } = wanted;
+    let Move { group, topic, partition, to, repeats, dry_run, reason } = wanted;
     let to = Start::parse(&to).map_err(|_| Fault::field("to", Start::WORDS))?.into();
     let by = by(&caller, reason);
     let by = (!dry_run).then_some(&by);
     let mut missing = Fault::not_found(format!("no service that runs here has a group '{group}'"));
-    let skip = Skip { group, topic, partition, to };
+    let skip = Skip { group, topic, partition, to, repeats };
     for service in admin.0.facts.running(&admin.0.runtime) {
         let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
         match ctx.places().skip(&skip, by).await {
             Err(fault) if fault.code == Code::NotFound => missing = fault,
             done => {
-                let Skipped { from, to, messages, misfit } = done?;
-                return Ok(Json(Moved { from, to, messages, misfit }));
+                let Skipped { from, to, messages, again, misfit } = done?;
+                return Ok(Json(Moved { from, to, messages, again, misfit }));
             }
         }
     }
@@ -150,6 +162,9 @@ pub(super) async fn here(admin: &Admin) -> Result<Vec<GroupRow>, Fault> {
     for service in admin.0.facts.running(&admin.0.runtime) {
         let Some(ctx) = admin.0.runtime.ctx(&service) else { continue };
         items.extend(ctx.groups().list().await?.into_iter().map(|info| run_time(&service, info, &made)));
+        for info in ctx.projections().list().await? {
+            projected(&service, &info, &mut items);
+        }
     }
     items.sort_by(|a, b| (&a.service, &a.group, &a.topic).cmp(&(&b.service, &b.group, &b.topic)));
     Ok(items)
@@ -189,6 +204,9 @@ fn declared(lags: Vec<GroupLag>) -> Vec<GroupRow> {
             topic: lag.topic.clone(),
             run_time: false,
             state: Doing::Running,
+            projection: None,
+            version: None,
+            phase: None,
             lag: Some(0),
             error: None,
             partitions: Vec::new(),
@@ -200,6 +218,31 @@ fn declared(lags: Vec<GroupLag>) -> Vec<GroupRow> {
         row.partitions.push(PartitionRow::from(&lag));
     }
     rows.into_values().collect()
+}
+
+/// Says of a version of a projection what it is for; one that no node has the handlers of is told of as stopped.
+fn projected(service: &str, info: &ProjectionInfo, items: &mut Vec<GroupRow>) {
+    if !info.runs && info.phase != Phase::Retired {
+        let stopped = |topic: &String| GroupRow {
+            service: service.to_owned(),
+            group: info.group.clone(),
+            topic: topic.clone(),
+            run_time: false,
+            state: Doing::Stopped,
+            projection: None,
+            version: None,
+            phase: None,
+            lag: None,
+            error: None,
+            partitions: Vec::new(),
+        };
+        items.extend(info.topics.iter().map(stopped));
+    }
+    for row in items.iter_mut().filter(|row| row.group == info.group) {
+        row.projection = Some(info.name.clone());
+        row.version = Some(info.version);
+        row.phase = Some(info.phase.word().to_owned());
+    }
 }
 
 fn run_time(service: &str, info: GroupInfo, lags: &[GroupLag]) -> GroupRow {
@@ -214,6 +257,9 @@ fn run_time(service: &str, info: GroupInfo, lags: &[GroupLag]) -> GroupRow {
             GroupState::Failed => Doing::Failed,
             GroupState::Stopped => Doing::Stopped,
         },
+        projection: None,
+        version: None,
+        phase: None,
         lag: info.lag,
         error: info.error,
         partitions,

@@ -1,12 +1,15 @@
 //! What operators see and do, under `/api/admin`: how the nodes are, topics and their messages, groups, parked keys, dead letters,
 //! the cache, schedules, topology, migrations. Every route needs the scope `operate`. Lists are pages, scans are bounded and say how far they came.
 
+mod backup;
 mod cache;
 mod dead;
 mod groups;
+mod here;
 mod live;
 mod messages;
 mod parked;
+mod projections;
 mod record;
 mod schedules;
 mod start;
@@ -14,7 +17,9 @@ mod state;
 mod status;
 mod topics;
 mod topology;
+mod why;
 
+pub(crate) use backup::Backups;
 pub(crate) use state::Facts;
 
 use crate::edge::{Readiness, Routes};
@@ -57,6 +62,7 @@ pub(crate) struct AdminParts {
     pub cache: Arc<dyn Cache>,
     pub facts: Facts,
     pub readiness: Readiness,
+    pub backups: Backups,
     /// The way to the other nodes, if there is one.
     pub peers: Option<Arc<PeerClient>>,
     /// Ends the streams when the node stops.
@@ -95,13 +101,16 @@ impl Admin {
             messages::routes(),
             live::routes(),
             groups::routes(),
+            projections::routes(),
             dead::routes(),
             parked::routes(),
             cache::routes(),
             schedules::routes(),
             topology::routes(),
+            why::routes(),
             state::routes(),
             status::routes(),
+            backup::routes(),
         ];
         all.into_iter().fold(Routes::new(), Routes::merge).with_state(self)
     }

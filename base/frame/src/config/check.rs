@@ -240,8 +240,18 @@ fn flow(config: &Config, check: &mut Check<'_>) {
     check.range("flow.parked_per_key", flow.parked_per_key, 1..=10_000_000);
     check.range("flow.parked_messages", flow.parked_messages, 1..=10_000_000);
     check.size("flow.parked_bytes", flow.parked_bytes, KIB, 1024 * 1024 * MIB);
+    check.range("flow.failing_window", flow.failing_window, 0..=10_000);
     check.range("flow.outbox_limit", flow.outbox_limit, 1..=1_000_000_000);
+    check.period("flow.handler_time", flow.handler_time, 100, 3_600 * SECOND);
+    check.period("flow.effect_time", flow.effect_time, 100, 86_400 * SECOND);
+    check.period("flow.effect_for", flow.effect_for, 0, YEARS);
+    check.range("flow.effect_tries", flow.effect_tries, 1..=1_000_000);
+    check.period("flow.effect_lease", flow.effect_lease, SECOND, 3_600 * SECOND);
+    check.period("flow.timer_for", flow.timer_for, 0, YEARS);
+    check.range("flow.timer_tries", flow.timer_tries, 1..=1_000_000);
     check.period("flow.answered_for", flow.answered_for, SECOND, YEARS);
+    check.period("flow.dead_for", flow.dead_for, 60 * SECOND, YEARS);
+    check.period("flow.audit_for", flow.audit_for, 60 * SECOND, YEARS);
     check.period("flow.beat", flow.beat, 50, 60 * SECOND);
     let patient = flow.silence.get() >= flow.beat.get() * 3;
     check.holds(

@@ -9,10 +9,14 @@ use artel_bus::segments::Compression as Stored;
 use artel_bus::{Bus, BusError, Segments, SegmentsConfig};
 use artel_flow::{Clock, Limits, Outbound};
 use artel_store::{Cache, MemoryCache, Store, StoreError, StoreSettings};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a record may need beside its value: key, headers, framing.
 const AROUND_A_VALUE: usize = 64 << 10;
+/// Longer than anybody waits.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What the configuration takes without its adapter compiled in can't get here.
 #[cfg(not(all(feature = "kafka", feature = "postgres", feature = "redis")))]
@@ -25,29 +29,65 @@ fn wrong(config: &Config, path: &str, reason: String) -> StartFailure {
     StartFailure::Config(vec![config.problem(path, reason)])
 }
 
+/// A log, and the same as what it is where it is embedded.
+pub(super) struct OpenBus {
+    pub bus: Arc<dyn Bus>,
+    pub embedded: Option<Arc<Segments>>,
+}
+
+impl OpenBus {
+    pub fn of(bus: Arc<dyn Bus>) -> OpenBus {
+        OpenBus { bus, embedded: None }
+    }
+}
+
 /// Opens the log that `bus.url` names; brokers that are away are waited for.
 pub(super) async fn open_bus(
     config: &Config,
     clock: &Clock,
     waiting: &Waiting,
-) -> Result<Arc<dyn Bus>, StartFailure> {
+) -> Result<OpenBus, StartFailure> {
     match config.bus_adapter().map_err(|reason| wrong(config, "bus.url", reason))? {
         BusAdapter::Segments(folder) => {
-            let settings = segments(config, clock);
-            // Opening reads files.
-            let opened = tokio::task::spawn_blocking(move || Segments::open(folder, settings)).await;
-            match opened {
-                Ok(opened) => Ok(opened?),
-                Err(error) => Err(StartFailure::Log(BusError::Unavailable(error.to_string()))),
-            }
+            let log = open_segments(config, clock, folder, true).await?;
+            Ok(OpenBus { bus: log.clone(), embedded: Some(log) })
         }
         #[cfg(feature = "kafka")]
-        BusAdapter::Kafka(brokers) => super::kafka::open(config, &brokers, waiting).await,
+        BusAdapter::Kafka(brokers) => {
+            super::kafka::open(config, &brokers, Some(waiting)).await.map(OpenBus::of)
+        }
         #[cfg(not(feature = "kafka"))]
         BusAdapter::Kafka(_) => {
             let _ = waiting;
             Err(not_here(config, "bus.url"))
         }
+    }
+}
+
+/// Opens the log on the brokers that `bus.url` names; those that are away are not waited for.
+pub(crate) async fn open_brokers(config: &Config) -> Result<Arc<dyn Bus>, StartFailure> {
+    match config.bus_adapter().map_err(|reason| wrong(config, "bus.url", reason))? {
+        #[cfg(feature = "kafka")]
+        BusAdapter::Kafka(brokers) => super::kafka::open(config, &brokers, None).await,
+        _ => Err(wrong(config, "bus.url", "it names no brokers that this program can reach".to_owned())),
+    }
+}
+
+/// Opens the embedded log in that folder, with its retention or without.
+pub(super) async fn open_segments(
+    config: &Config,
+    clock: &Clock,
+    folder: PathBuf,
+    retains: bool,
+) -> Result<Arc<Segments>, StartFailure> {
+    let mut settings = segments(config, clock);
+    if !retains {
+        settings.retention_interval = NEVER;
+    }
+    // Opening reads files.
+    match tokio::task::spawn_blocking(move || Segments::open(folder, settings)).await {
+        Ok(opened) => Ok(opened?),
+        Err(error) => Err(StartFailure::Log(BusError::Unavailable(error.to_string()))),
     }
 }
 
@@ -174,8 +214,18 @@ pub(super) fn limits(config: &Config) -> Limits {
         parked_per_key: flow.parked_per_key,
         parked_messages: flow.parked_messages,
         parked_bytes: u64::try_from(flow.parked_bytes.len()).unwrap_or(u64::MAX),
+        failing_window: flow.failing_window,
+        dead: flow.dead_for.get(),
+        audit: flow.audit_for.get(),
         outbox_rows: flow.outbox_limit,
         message_bytes: value_bytes(bus.max_message_bytes.len()),
+        handler_time: flow.handler_time.get(),
+        effect_time: flow.effect_time.get(),
+        effect_age: flow.effect_for.get(),
+        effect_tries: flow.effect_tries,
+        effect_lease: flow.effect_lease.get(),
+        timer_age: flow.timer_for.get(),
+        timer_tries: flow.timer_tries,
         answered: flow.answered_for.get(),
         ..Limits::default()
     }

@@ -19,6 +19,14 @@ pub enum StartFailure {
     InUse { path: PathBuf, pid: Option<u32> },
     #[error("the data folder '{}' can't be used: {reason}; mend that, or choose another with --data-dir", path.display())]
     Folder { path: PathBuf, reason: String },
+    /// What the folder holds was moved away, or is not all there yet.
+    #[error("{0}")]
+    Closed(String),
+    #[error(
+        "this needs an embedded node, with bus.url segments: and db.url sqlite:; what is kept in Kafka and PostgreSQL is backed up \
+         by their own tools, the databases before the topics"
+    )]
+    NotEmbedded,
     #[error(
         "can't listen on {address}: {reason}; stop what listens there, or choose another address with --listen"
     )]

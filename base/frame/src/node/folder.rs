@@ -12,8 +12,9 @@ pub const TOKEN_FILE: &str = "operator-token";
 
 /// The proof that no other process has the folder: a lock on `FOLDER/lock`, which holds the owner's pid as text. The log
 /// and the databases have locks of their own, because their folders may lie elsewhere.
-pub(super) struct FolderLock {
+pub(crate) struct FolderLock {
     _file: File,
+    path: PathBuf,
 }
 
 impl FolderLock {
@@ -25,8 +26,13 @@ impl FolderLock {
         // What people send to each other is nobody else's to read; a folder that exists keeps the rights it was given.
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         let path = folder.join("lock");
-        let mut file =
-            File::options().create(true).truncate(false).read(true).write(true).open(path).map_err(failed)?;
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -41,7 +47,14 @@ impl FolderLock {
         if let Err(error) = written.and_then(|()| writeln!(file, "{}", std::process::id())) {
             tracing::debug!(folder = %folder.display(), %error, "the lock file does not hold the pid");
         }
-        Ok(FolderLock { _file: file })
+        Ok(FolderLock { _file: file, path })
+    }
+
+    /// Takes the file away too, in a folder that nothing else is in.
+    pub fn remove(self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "the lock file could not be removed");
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 const FILE: &str = "node-id";
 
 /// The id that the folder holds; a fresh one is written where there is none.
-pub(super) fn of(folder: &Path) -> Result<Uuid, StartFailure> {
+pub(crate) fn of(folder: &Path) -> Result<Uuid, StartFailure> {
     let path = folder.join(FILE);
     let failed = |reason: String| StartFailure::Folder { path: path.clone(), reason };
     match std::fs::read_to_string(&path) {

@@ -8,14 +8,18 @@ use artel_bus::kafka::{Certificate, Kafka, KafkaConfig, Mechanism, Sasl, Secret,
 use artel_bus::{Bus, BusError, Prefixed};
 use std::sync::Arc;
 
+/// Brokers that are away are waited for where it is said how.
 pub(super) async fn open(
     config: &Config,
     brokers: &str,
-    waiting: &Waiting,
+    waiting: Option<&Waiting>,
 ) -> Result<Arc<dyn Bus>, StartFailure> {
     let kafka = Kafka::open(settings(config, brokers))?;
     let is_away = |error: &BusError| matches!(error, BusError::Unavailable(_));
-    let reached = waiting.until("Kafka (bus.url)", || kafka.check(), is_away).await;
+    let reached = match waiting {
+        Some(waiting) => waiting.until("Kafka (bus.url)", || kafka.check(), is_away).await,
+        None => kafka.check().await,
+    };
     reached.map_err(|error| with_settings(error, config))?;
     Ok(Prefixed::over(kafka, &config.kafka.topic_prefix))
 }

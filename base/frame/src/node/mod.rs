@@ -2,6 +2,7 @@
 //! their folders differ; nothing here is global.
 
 mod adapters;
+mod closed;
 mod failure;
 mod folder;
 mod identity;
@@ -10,23 +11,30 @@ mod kafka;
 mod measure;
 mod ready;
 mod settings;
+mod standing;
 mod waiting;
 
+pub(crate) use adapters::open_brokers;
 pub use adapters::open_store;
+pub use closed::Closed;
 pub use failure::StartFailure;
+pub(crate) use folder::FolderLock;
 pub use folder::TOKEN_FILE;
+pub(crate) use identity::of as identity_of;
 pub use settings::check_services;
+pub use standing::Standing;
 
-use crate::admin::{Admin, AdminParts, Facts};
+use crate::admin::{Admin, AdminParts, Backups, Facts};
 use crate::config::{Config, Secret};
 use crate::edge::{Access, Door, Edge, Info, Readiness, Routes, operator_token, serve};
 use crate::peers::{Inside, PeerClient, PeerSide};
 use crate::telemetry::{Metrics, SpanCounts};
+use adapters::OpenBus;
 use artel_bus::Bus;
 use artel_flow::{Clock, Ctx, FlowMetrics, Ids, Me, Outbound, Parts, Pulse, Runtime, Service};
 use artel_message::Described;
 use artel_store::Store;
-use folder::{FolderLock, TokenFile};
+use folder::TokenFile;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +104,7 @@ impl Node {
         let tables = settings::tables(&config, &services).map_err(StartFailure::Config)?;
         let data_dir = config.node.data_dir.clone();
         let lock = FolderLock::take(&data_dir)?;
+        closed::check(&config)?;
         let listener = bind(config.http.listen).await?;
         let operator =
             operator_token(&config.auth).map_err(|error| StartFailure::Random(error.to_string()))?;
@@ -119,8 +128,8 @@ impl Node {
         let (http, stop, stop_within) = (config.http.clone(), closing.clone(), config.node.stop_within.get());
         let router = door.router();
         let served = tokio::spawn(async move { serve(listener, router, &http, stop, stop_within / 2).await });
-        let bus = match &overrides.bus {
-            Some(bus) => bus.clone(),
+        let OpenBus { bus, embedded } = match &overrides.bus {
+            Some(bus) => OpenBus::of(bus.clone()),
             None => adapters::open_bus(&config, &clock, &waiting).await?,
         };
         let store = adapters::await_store(&config, &waiting).await?;
@@ -162,6 +171,7 @@ impl Node {
             cache,
             facts,
             readiness: readiness.clone(),
+            backups: Backups::of(embedded, &store, &config, &clock),
             peers,
             closing: closing.clone(),
         });

@@ -1,4 +1,4 @@
-//! What `/readyz` asks: the log, each database, the cache, the groups, and room on the disk.
+//! What `/readyz` asks: the log, each database, the cache, the groups, what fails, and room on the disk.
 
 use crate::admin::Facts;
 use crate::edge::Readiness;
@@ -36,6 +36,9 @@ pub(super) fn register(
     readiness.register_dispensable("cache", Arc::new(move || self::cache(cache.clone())));
     let groups = runtime.clone();
     readiness.register("groups", Arc::new(move || self::groups(groups.clone())));
+    // What a handler fails with takes no node from those who ask it: the next release, which mends it, has to come up.
+    let pauses = runtime.clone();
+    readiness.register_dispensable("messages", Arc::new(move || self::messages(pauses.clone())));
     let folder: Arc<Path> = Arc::from(data_dir);
     readiness.register("disk", Arc::new(move || disk(folder.clone())));
 }
@@ -79,6 +82,11 @@ async fn cache(cache: Arc<dyn Cache>) -> Result<(), String> {
 async fn groups(runtime: Arc<Runtime>) -> Result<(), String> {
     let troubles = runtime.troubles();
     if troubles.is_empty() { Ok(()) } else { Err(troubles.join("\n")) }
+}
+
+async fn messages(runtime: Arc<Runtime>) -> Result<(), String> {
+    let pauses = runtime.pauses();
+    if pauses.is_empty() { Ok(()) } else { Err(pauses.join("\n")) }
 }
 
 async fn disk(folder: Arc<Path>) -> Result<(), String> {

@@ -148,6 +148,7 @@ mod tests {
             id: Uuid::from_u128(n),
             name: format!("n{n}"),
             roles: vec!["shop".to_owned()],
+            groups: Vec::new(),
             peer: Some(format!("http://n{n}/")),
             version: String::new(),
             started_at: Time::from_micros(0),

@@ -1,4 +1,5 @@
-//! Asking other nodes: kept connections, at most two tries, never longer than `peers.timeout`.
+//! Asking other nodes: kept connections, at most two tries, never longer than `peers.timeout`. A node that is silent for half of
+//! that is not given up: another one is asked beside it, and the first answer counts.
 
 use super::breaker::{Choice, NoChoice, Nodes};
 use super::measure::PeerMetrics;
@@ -16,6 +17,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use std::error::Error;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -48,6 +50,16 @@ struct Sent<'a> {
     path: String,
     body: &'a Bytes,
     asked: &'a Asked,
+}
+
+impl Tried {
+    /// Where there is no other try.
+    fn last(self) -> Result<Bytes, Fault> {
+        match self {
+            Tried::Done(answer) => answer,
+            Tried::Elsewhere(fault) | Tried::Lost(fault) => Err(fault),
+        }
+    }
 }
 
 /// What came of one try.
@@ -146,33 +158,95 @@ impl PeerClient {
             let reason = "too many calls to other nodes at once (peers.concurrency); try again";
             return Err(pausing(reason.to_owned(), 1));
         };
-        match tokio::time::timeout(self.timeout, self.try_twice(nodes, call.service, sent)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Fault::timeout(format!(
-                "service '{}' gave no answer within {:?} (peers.timeout); a command may still run there",
-                call.service, self.timeout
-            ))),
-        }
+        self.try_twice(nodes, call.service, sent).await
     }
 
     async fn try_twice(&self, nodes: &[Member], service: &str, sent: &Sent<'_>) -> Result<Bytes, Fault> {
+        let until = Instant::now() + self.timeout;
         let first = self.nodes.choose(nodes, None, Instant::now()).map_err(|none| nobody(service, none))?;
-        let (fault, lost) = match self.send(&first, sent).await {
-            Tried::Done(answer) => return answer,
-            Tried::Elsewhere(fault) => (fault, false),
-            Tried::Lost(fault) => (fault, true),
+        let mut asking = pin!(self.send(&first, sent));
+        let (fault, lost) = match tokio::time::timeout(self.timeout / 2, &mut asking).await {
+            Ok(Tried::Done(answer)) => return answer,
+            Ok(Tried::Elsewhere(fault)) => (fault, false),
+            Ok(Tried::Lost(fault)) => (fault, true),
+            Err(_) => {
+                let second = self.nodes.choose(nodes, Some(first.id()), Instant::now()).ok();
+                return self.beside(service, sent, (&first, asking), second, until).await;
+            }
         };
-        let second = match self.nodes.choose(nodes, Some(first.id()), Instant::now()) {
+        let second = self.nodes.choose(nodes, Some(first.id()), Instant::now());
+        let second = match &second {
             Ok(second) => second,
             // It had the request, so it may well be there again.
-            Err(_) if lost => first,
+            Err(_) if lost => &first,
             Err(_) => return Err(fault),
         };
         self.metrics.again(service);
-        match self.send(&second, sent).await {
-            Tried::Done(answer) => answer,
-            Tried::Elsewhere(fault) | Tried::Lost(fault) => Err(fault),
+        match tokio::time::timeout_at(until, self.send(second, sent)).await {
+            Ok(tried) => tried.last(),
+            Err(_) => {
+                second.failed(Instant::now());
+                Err(self.silent(service))
+            }
         }
+    }
+
+    /// The first node is silent: another one, if there is one, is asked beside it. It may be slow or be gone, and a command runs
+    /// once whoever answers first.
+    async fn beside(
+        &self,
+        service: &str,
+        sent: &Sent<'_>,
+        (first, mut asking): (&Choice, Pin<&mut impl Future<Output = Tried>>),
+        second: Option<Choice>,
+        until: Instant,
+    ) -> Result<Bytes, Fault> {
+        let mut also = pin!(async {
+            match &second {
+                Some(second) => {
+                    self.metrics.again(service);
+                    self.send(second, sent).await
+                }
+                None => std::future::pending().await,
+            }
+        });
+        let (mut first_silent, mut second_silent) = (true, second.is_some());
+        let mut last = None;
+        while first_silent || second_silent {
+            let tried = tokio::select! {
+                biased;
+                tried = &mut asking, if first_silent => {
+                    first_silent = false;
+                    tried
+                }
+                tried = &mut also, if second_silent => {
+                    second_silent = false;
+                    tried
+                }
+                () = tokio::time::sleep_until(until) => break,
+            };
+            match tried {
+                Tried::Done(answer) => {
+                    last = Some(answer);
+                    break;
+                }
+                Tried::Elsewhere(fault) | Tried::Lost(fault) => last = Some(Err(fault)),
+            }
+        }
+        if first_silent {
+            first.failed(Instant::now());
+        }
+        if let Some(second) = second.as_ref().filter(|_| second_silent && Instant::now() >= until) {
+            second.failed(Instant::now());
+        }
+        last.unwrap_or_else(|| Err(self.silent(service)))
+    }
+
+    fn silent(&self, service: &str) -> Fault {
+        Fault::timeout(format!(
+            "service '{service}' gave no answer within {:?} (peers.timeout); a command may still run there",
+            self.timeout
+        ))
     }
 
     /// One try; each has a token of its own.
@@ -201,8 +275,9 @@ impl PeerClient {
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
                 to.answered();
                 let limit = self.body_limit;
-                Tried::Done(Err(Fault::invalid(format!(
-                    "the reply is larger than peers.body_limit ({limit} bytes); ask for less, or raise it"
+                // Not the caller's fault, and no word on whether a command has run: it has.
+                Tried::Done(Err(Fault::internal(format!(
+                    "the reply is larger than peers.body_limit ({limit} bytes), and a command has run; raise the limit on every node"
                 ))))
             }
             Err(error) => {

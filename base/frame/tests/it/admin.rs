@@ -51,12 +51,16 @@ async fn everything_needs_the_operator() {
         "/api/admin/schedules",
         "/api/admin/status",
         "/api/admin/migrations",
+        "/api/admin/why/tea",
     ] {
         let answer = stranger.get(path).await.unwrap();
         assert_eq!(answer.status, 401, "{path}: {}", answer.text());
         let document = get(&node.client(), "/api/openapi.json").await;
         let known = document["paths"].as_object().unwrap();
-        let template = path.replace("stall.item", "{topic}").replace("cache/key", "cache/{key}");
+        let template = path
+            .replace("stall.item", "{topic}")
+            .replace("cache/key", "cache/{key}")
+            .replace("why/tea", "why/{id}");
         assert!(known.contains_key(&template), "{template} is not described");
     }
     node.stop().await;

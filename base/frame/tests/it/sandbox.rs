@@ -150,7 +150,7 @@ async fn a_node_is_ready_soon_and_says_of_what() {
     assert_eq!(ready.status, 200, "{}", ready.text());
     let report: serde_json::Value = ready.json().unwrap();
     let names: Vec<&String> = report["checks"].as_object().unwrap().keys().collect();
-    assert_eq!(names, ["cache", "database stall", "disk", "groups", "log", "start"]);
+    assert_eq!(names, ["cache", "database stall", "disk", "groups", "log", "messages", "start"]);
     node.ctx("stall").ask(add("a", 1)).await.unwrap();
     node.settle().await;
     let metrics = client.get("/metrics").await.unwrap().text();

@@ -6,10 +6,12 @@
 
 mod bind;
 mod cell;
+mod copy;
 mod error;
 mod session;
 
 pub(crate) use cell::cell;
+pub(crate) use copy::check;
 #[cfg(feature = "sim")]
 pub(crate) use error::{constraint, statement};
 pub(crate) use session::Session;

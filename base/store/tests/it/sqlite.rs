@@ -300,3 +300,48 @@ async fn what_is_committed_survives_and_what_is_not_does_not() {
     change(&survivor, INSERT, (100i64, vec![1u8])).await.expect("goes on");
     write.rollback().await.expect("rolls back");
 }
+
+#[tokio::test]
+async fn a_copy_holds_one_moment_and_is_begun_while_writers_are_kept_out() {
+    let (folder, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (store, db) = open(folder.path(), StoreSettings::default()).await;
+    change(&db, TABLE, ()).await.expect("made");
+    for id in 0..3_000 {
+        change(&db, INSERT, (id, vec![7u8; 2048])).await.expect("stored");
+    }
+    let copy = target.path().join("shop.db");
+    let held = db.begin(Lane::Interactive).await.expect("a turn");
+    let (begun, moment) = tokio::sync::oneshot::channel();
+    let copying = tokio::spawn({
+        let (db, copy) = (db.clone(), copy.clone());
+        async move { db.copy_to(&copy, move || begun.send(()).expect("somebody waits")).await }
+    });
+    moment.await.expect("it begins");
+    held.rollback().await.expect("ends");
+    change(&db, INSERT, (9_999, vec![7u8; 10])).await.expect("writers go on");
+    copying.await.expect("ends").expect("copied");
+    Db::check_copy(&copy).await.expect("is whole");
+    let (_other, copied) = open(target.path(), StoreSettings::default()).await;
+    assert_eq!((count(&copied).await, count(&db).await), (3_000, 3_001));
+    assert_eq!(store.names().expect("a folder"), ["shop"]);
+    let taken = db.copy_to(&copy, || {}).await.expect_err("the file is there").to_string();
+    assert!(taken.contains("already exists"), "{taken}");
+}
+
+#[tokio::test]
+async fn a_damaged_copy_is_told() {
+    let (folder, target) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (_store, db) = open(folder.path(), StoreSettings::default()).await;
+    change(&db, TABLE, ()).await.expect("made");
+    for id in 0..50 {
+        change(&db, INSERT, (id, vec![7u8; 1000])).await.expect("stored");
+    }
+    let copy = target.path().join("shop.db");
+    db.copy_to(&copy, || {}).await.expect("copied");
+    let mut bytes = std::fs::read(&copy).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 4096].fill(0xff);
+    std::fs::write(&copy, bytes).expect("written");
+    assert!(matches!(Db::check_copy(&copy).await, Err(StoreError::Damaged { .. })));
+    assert!(matches!(Db::check_copy(&target.path().join("none")).await, Err(StoreError::Damaged { .. })));
+}

@@ -80,6 +80,11 @@ impl Writer {
 
     pub(super) fn delete(&mut self, name: &str) -> Result<(), BusError> {
         let topic = self.shared.topic(name)?;
+        if self.shared.is_held() {
+            return Err(BusError::Unavailable(format!(
+                "topic '{name}' can't be deleted while the log is copied; delete it again when the backup is through"
+            )));
+        }
         let shared = self.shared.clone();
         let (disk, root) = (disk(&shared), shared.root.as_path());
         let meta = topic.meta.deleted();

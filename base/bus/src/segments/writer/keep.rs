@@ -37,6 +37,9 @@ impl Writer {
     }
 
     fn retain_partition(&self, partition: &Partition) {
+        if self.shared.is_held() {
+            return; // it is being copied
+        }
         let plan = self.plan(partition);
         if plan.remove == 0 && partition.removals().is_empty() {
             return;

@@ -1,10 +1,11 @@
 //! What is done with dead letters by hand.
 
+use super::super::here::contexts;
 use super::super::{Admin, limit_of};
-use super::{Fits, MAX_LIMIT, contexts, none};
+use super::{Fits, MAX_LIMIT, none};
 use crate::edge::{Json, Needs, Operate, Path, Problem, Query, Routes};
-use artel_flow::{By, DeadLetters, Letters, Replayed};
-use artel_message::{Code, Cursor, Fault, Time};
+use artel_flow::{By, DeadLetters, Letters, Onward, Replayed};
+use artel_message::{Code, Cursor, Fault};
 use axum::extract::State;
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -67,11 +68,21 @@ pub(in super::super) struct Why {
     pub reason: Option<String>,
 }
 
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct How {
+    /// Only says whether it can be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// Why, for the record.
+    reason: Option<String>,
+}
+
 pub(super) fn routes() -> Routes<Admin> {
     Routes::new()
         .post("/api/admin/dead-letters/retry", retry_all, |op| {
             op.summary("Try messages again that were given up on")
-                .description("Each goes back where it was in its key, which waits for it. Letters that are gone already are passed over.")
+                .description("Each goes back where it was in its key, which waits for it; of a key the first one goes first.")
                 .answers::<Retried>(200, "which were tried, or would be")
                 .refuses(&[Code::Invalid, Code::NotFound])
         })
@@ -83,7 +94,7 @@ pub(super) fn routes() -> Routes<Admin> {
         })
         .post("/api/admin/dead-letters/{id}/retry", retry, |op| {
             op.summary("Try a message again that was given up on")
-                .answers_empty(204, "it is back in its key, due now")
+                .answers_empty(204, "it is back in its key, due now; or would be, where it is a dry run")
                 .refuses(&[Code::NotFound, Code::Conflict])
         })
         .put("/api/admin/dead-letters/{id}/value", edit, |op| {
@@ -105,7 +116,7 @@ pub(in super::super) fn by(caller: &Needs<Operate>, reason: Option<String>) -> B
 
 /// The letters of the service that has this one.
 async fn home(admin: &Admin, id: Uuid) -> Result<DeadLetters, Fault> {
-    for (_, ctx) in contexts(admin, None) {
+    for (_, ctx) in contexts(admin, None)? {
         if ctx.dead_letters().get(id).await?.is_some() {
             return Ok(ctx.dead_letters());
         }
@@ -117,9 +128,14 @@ async fn retry(
     State(admin): State<Admin>,
     caller: Needs<Operate>,
     Path(id): Path<Uuid>,
-    Query(why): Query<Why>,
+    Query(how): Query<How>,
 ) -> Result<StatusCode, Problem> {
-    home(&admin, id).await?.retry(id, &by(&caller, why.reason)).await?;
+    let letters = home(&admin, id).await?;
+    if how.dry_run {
+        letters.may_retry(id).await?;
+    } else {
+        letters.retry(id, &by(&caller, how.reason)).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -153,15 +169,15 @@ async fn several<F>(
     work: F,
 ) -> Result<Json<Retried>, Problem>
 where
-    F: AsyncFn(DeadLetters, Letters, Option<(Time, Uuid)>, u32, Option<&By>) -> Result<Replayed, Fault>,
+    F: AsyncFn(DeadLetters, Letters, Option<Onward>, u32, Option<&By>) -> Result<Replayed, Fault>,
 {
     let Round { which, dry_run, limit, cursor, reason } = round;
     let limit = limit_of(limit, DEFAULT_ROUND, MAX_LIMIT)?;
-    let behind: Option<(Time, Uuid)> = cursor.map(|cursor| cursor.key()).transpose()?;
+    let behind: Option<Onward> = cursor.map(|cursor| cursor.key()).transpose()?;
     let service = which.service.clone().ok_or_else(|| Fault::field("which.service", "name the service"))?;
-    let (_, ctx) = contexts(admin, Some(&service))
-        .next()
-        .ok_or_else(|| Fault::not_found(format!("service '{service}' does not run here")))?;
+    let here = contexts(admin, Some(&service))?;
+    let (_, ctx) =
+        here.first().ok_or_else(|| Fault::not_found(format!("there is no service '{service}'")))?;
     let by = by(caller, reason);
     let by = (!dry_run).then_some(&by);
     let done = work(ctx.dead_letters(), which.letters(), behind, limit, by).await?;

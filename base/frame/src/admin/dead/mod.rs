@@ -4,11 +4,12 @@ mod act;
 
 pub(super) use act::{Why, by};
 
+use super::here::{Elsewhere, Listed, contexts, elsewhere};
 use super::record::{Encoding, HeaderRow, header_rows, raw, text};
 use super::{Admin, limit_of};
 use crate::edge::{Json, Needs, Operate, Path, Problem, Query, Routes};
-use artel_flow::{Ctx, DeadLetter, Letters, Trouble};
-use artel_message::{Code, Cursor, Fault, Page, Time};
+use artel_flow::{DeadLetter, Letters, Trouble};
+use artel_message::{Code, Cursor, Fault, Time};
 use axum::extract::State;
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -97,6 +98,9 @@ struct CauseRow {
 #[derive(Serialize, JsonSchema)]
 struct Causes {
     items: Vec<CauseRow>,
+    /// Services that this node can't answer for: what they have is not among the items.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_here: Vec<Elsewhere>,
 }
 
 /// Which letters are meant; all that is named has to fit.
@@ -152,7 +156,8 @@ struct Which {
 pub(super) fn routes() -> Routes<Admin> {
     let read = Routes::new()
         .get("/api/admin/dead-letters", list, |op| {
-            op.summary("List messages that were given up on").answers::<Page<Letter>>(200, "the newest first")
+            op.summary("List messages that were given up on")
+                .answers::<Listed<Letter>>(200, "the newest first")
         })
         .get("/api/admin/dead-letters/causes", causes, |op| {
             op.summary("Count messages that were given up on by their cause")
@@ -166,27 +171,17 @@ pub(super) fn routes() -> Routes<Admin> {
     read.merge(act::routes())
 }
 
-/// The services that run here, or the one that is meant.
-fn contexts<'a>(admin: &'a Admin, service: Option<&'a str>) -> impl Iterator<Item = (String, &'a Ctx)> {
-    let running = admin.0.facts.running(&admin.0.runtime).into_iter();
-    let wanted = running.filter(move |name| service.is_none_or(|service| service == name));
-    wanted.filter_map(|name| {
-        let ctx = admin.0.runtime.ctx(&name)?;
-        Some((name, ctx))
-    })
-}
-
 async fn list(
     State(admin): State<Admin>,
     _: Needs<Operate>,
     Query(which): Query<Which>,
-) -> Result<Json<Page<Letter>>, Problem> {
+) -> Result<Json<Listed<Letter>>, Problem> {
     let behind: Option<(Time, Uuid)> = which.cursor.map(|cursor| cursor.key()).transpose()?;
     let limit = limit_of(which.limit, DEFAULT_LIMIT, MAX_LIMIT)?;
     let Which { service, cause, group, topic, name, key, from, to, .. } = which;
     let fits = Fits { service: service.clone(), cause, group, topic, name, key, from, to }.letters();
     let mut items = Vec::new();
-    for (service, ctx) in contexts(&admin, service.as_deref()) {
+    for (service, ctx) in contexts(&admin, service.as_deref())? {
         // Each service may have the whole page, and one more says that there is another.
         let letters = ctx.dead_letters().find(&fits, behind, limit + 1).await?;
         items.extend(letters.into_iter().map(|letter| row(&service, letter)));
@@ -195,12 +190,12 @@ async fn list(
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let next = items.last().filter(|_| more).map(|last| Cursor::of(&(last.at, last.id)));
-    Ok(Json(Page { items, next }))
+    Ok(Json(Listed::of(&admin, service.as_deref(), items, next)))
 }
 
 async fn causes(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Causes>, Problem> {
     let mut items = Vec::new();
-    for (service, ctx) in contexts(&admin, None) {
+    for (service, ctx) in contexts(&admin, None)? {
         items.extend(ctx.dead_letters().causes(DEFAULT_LIMIT).await?.into_iter().map(|cause| CauseRow {
             service: service.clone(),
             cause: cause.fingerprint,
@@ -212,7 +207,7 @@ async fn causes(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Json<Ca
         }));
     }
     items.sort_by_key(|cause| std::cmp::Reverse(cause.count));
-    Ok(Json(Causes { items }))
+    Ok(Json(Causes { items, not_here: elsewhere(&admin) }))
 }
 
 async fn show(
@@ -220,7 +215,7 @@ async fn show(
     _: Needs<Operate>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Whole>, Problem> {
-    for (service, ctx) in contexts(&admin, None) {
+    for (service, ctx) in contexts(&admin, None)? {
         let Some(letter) = ctx.dead_letters().get(id).await? else { continue };
         return Ok(Json(Whole {
             written_at: letter.trail.written_at,

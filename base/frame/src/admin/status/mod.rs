@@ -169,7 +169,7 @@ async fn status(State(admin): State<Admin>, _: Needs<Operate>) -> Json<Status> {
 }
 
 fn row(member: Member, me: Uuid, view: &Result<NodeView, String>) -> NodeRow {
-    let Member { id, name, roles, peer, version, started_at, seen_at, alive } = member;
+    let Member { id, name, roles, peer, version, started_at, seen_at, alive, .. } = member;
     let (ready, reasons) = match view {
         Ok(view) => (Some(view.unready.is_empty()), view.unready.clone()),
         Err(reason) => (None, vec![reason.clone()]),

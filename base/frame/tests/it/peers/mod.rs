@@ -39,13 +39,18 @@ struct Sum {}
 #[query(name = "front.hello", reply = String)]
 struct Hello {}
 
+/// A reply of a hundred thousand letters.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
+#[query(name = "depot.long", reply = String)]
+struct Long {}
+
 const TABLES: Migrations = Migrations {
     component: "depot",
     files: &[("0001_depot.sql", "CREATE TABLE stock (n BIGINT PRIMARY KEY, count BIGINT NOT NULL);")],
 };
 
 fn depot() -> Service {
-    Service::new("depot").migrations(TABLES).command(store).query(sum)
+    Service::new("depot").migrations(TABLES).command(store).query(sum).query(long)
 }
 
 /// Puts something there; the reply is how many things are there then.
@@ -68,6 +73,10 @@ async fn sum(read: &Read, _: Sum) -> Result<i64, Fault> {
     Ok(sum)
 }
 
+async fn long(_: &Read, _: Long) -> Result<String, Fault> {
+    Ok("x".repeat(100_000))
+}
+
 fn front() -> Service {
     Service::new("front").query(hello)
 }
@@ -81,5 +90,10 @@ fn services() -> Vec<Service> {
 }
 
 fn catalogue() -> Vec<Described> {
-    vec![Described::command::<Put>(), Described::query::<Sum>(), Described::query::<Hello>()]
+    vec![
+        Described::command::<Put>(),
+        Described::query::<Sum>(),
+        Described::query::<Long>(),
+        Described::query::<Hello>(),
+    ]
 }

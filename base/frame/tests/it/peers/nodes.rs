@@ -1,7 +1,7 @@
 //! Several nodes in this process, on one PostgreSQL database and one log.
 
 use super::way::Way;
-use super::{Hello, SECRET, Sum, catalogue, put, services};
+use super::{Hello, Long, SECRET, Sum, catalogue, put, services};
 use artel_bus::Bus;
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_flow::Asked;
@@ -168,6 +168,41 @@ async fn a_node_that_is_gone_is_passed_over_and_one_that_comes_back_is_found() {
     assert_eq!(found, Ok(20));
     front.stop().await;
     first.stop().await;
+}
+
+/// It lives, takes connections, and says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beside_a_node_that_is_silent_another_one_is_asked() {
+    let Some(system) = System::new().await else { return };
+    let way = Way::open().await;
+    let url = format!("http://{}", way.address);
+    let silent = system.node("depot-1", "depot").setting("peers.url", url).start().await.unwrap();
+    way.leads_to(silent.node().peer_address().unwrap());
+    let other = system.start("depot-2", "depot").await;
+    let front = system.node("front-1", "front").setting("peers.timeout", "3s").start().await.unwrap();
+    sees(&front, 3).await;
+    let ctx = front.ctx("front");
+    assert_eq!(ctx.ask(put("tea", 1)).await, Ok(1));
+    way.falls_silent();
+    for total in 2..=9 {
+        assert_eq!(ctx.ask(put("tea", 1)).await, Ok(total), "each once, whoever ran it");
+        assert_eq!(ctx.query(Sum {}).await, Ok(total));
+    }
+    front.stop().await;
+    other.stop().await;
+    silent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_that_is_too_large_is_nothing_that_the_caller_asked_wrongly() {
+    let Some(system) = System::new().await else { return };
+    let depot = system.start("depot-1", "depot").await;
+    let front = system.node("front-1", "front").setting("peers.body_limit", "64KiB").start().await.unwrap();
+    sees(&front, 2).await;
+    let fault = front.ctx("front").query(Long {}).await.unwrap_err();
+    assert_eq!((fault.code, fault.reason.contains("peers.body_limit")), (Code::Internal, true), "{fault}");
+    front.stop().await;
+    depot.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
-//! A way to a node that can lose answers.
+//! A way to a node that can lose answers, or keep them.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,13 +11,20 @@ pub struct Way {
     pub address: SocketAddr,
     to: OnceLock<SocketAddr>,
     losses: AtomicUsize,
+    /// Answers go on into nowhere, and the connection stays.
+    silent: AtomicBool,
 }
 
 impl Way {
     pub async fn open() -> Arc<Way> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Arc::new(Way { address, to: OnceLock::new(), losses: AtomicUsize::new(0) });
+        let way = Arc::new(Way {
+            address,
+            to: OnceLock::new(),
+            losses: AtomicUsize::new(0),
+            silent: AtomicBool::new(false),
+        });
         let forwarding = way.clone();
         tokio::spawn(async move {
             while let Ok((from, _)) = listener.accept().await {
@@ -36,6 +43,11 @@ impl Way {
         self.losses.store(answers, Ordering::SeqCst);
     }
 
+    /// From now on whoever asks gets no answer, and keeps the connection.
+    pub fn falls_silent(&self) {
+        self.silent.store(true, Ordering::SeqCst);
+    }
+
     pub fn left_to_lose(&self) -> usize {
         self.losses.load(Ordering::SeqCst)
     }
@@ -51,6 +63,9 @@ impl Way {
                 let lose = self.losses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
                 if read == 0 || lose.is_ok() {
                     return Ok::<_, std::io::Error>(());
+                }
+                if self.silent.load(Ordering::SeqCst) {
+                    continue;
                 }
                 answered.write_all(&bytes[..read]).await?;
             }

@@ -6,3 +6,4 @@ mod kit;
 mod schemas;
 mod suite;
 mod texts;
+mod transfer;
