@@ -13,6 +13,7 @@ mod error;
 mod gate;
 mod lint;
 mod migrate;
+mod parts;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod row;

@@ -1,6 +1,7 @@
 //! A transaction on the engine that runs it: an enum, so that no row is boxed and no statement goes through a table of
 //! functions.
 
+use crate::parts::Part;
 use crate::row::{FromRow, Row, RowKind};
 use crate::{Engine, StoreError, Value, sqlite};
 use futures::stream::{BoxStream, StreamExt};
@@ -99,6 +100,24 @@ impl Session {
             Session::Postgres(session) => session.run(sql, values).await,
             #[cfg(feature = "sim")]
             Session::Sim(session) => session.run(sql.as_str(), values.collect()).await,
+        }
+    }
+
+    /// One statement of a call over many rows.
+    pub async fn run_part(&mut self, part: Part) -> Result<u64, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => session.run_listed(part).await,
+            _ => self.run(part.sql, part.values.into_iter()).await,
+        }
+    }
+
+    /// The same where it gives rows.
+    pub async fn rows_part(&mut self, part: Part) -> Result<Rows, StoreError> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Session::Postgres(session) => session.rows_listed(part).await.map(Rows::Postgres),
+            _ => self.rows(part.sql, part.values.into_iter()).await,
         }
     }
 

@@ -145,26 +145,69 @@ pub(crate) struct Template<'a> {
 enum Piece<'a> {
     Text(&'a str),
     Fixed(usize),
-    Rows,
+    Rows(Place<'a>),
+}
+
+/// Where the rows stand, with the text around them that a list takes the place of.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// `VALUES {rows}`
+    Values(&'a str),
+    /// `IN ({rows})`: what comes before the rows.
+    In(&'a str),
+    Bare,
+}
+
+/// What was read before a marker, to see where it stands.
+#[derive(Default)]
+struct Last {
+    /// The two tokens before, in capitals, with where they begin.
+    two: [(String, usize); 2],
+    negated: bool,
+}
+
+impl Last {
+    fn push(&mut self, word: &str, at: usize) {
+        let [before, last] = &mut self.two;
+        self.negated = before.0 == "NOT";
+        *before = std::mem::replace(last, (word.to_ascii_uppercase(), at));
+    }
+
+    /// Where the rows stand that begin at `rows`, and where the text for it begins.
+    fn place<'a>(&self, text: &'a str, rows: &Range<usize>) -> (Place<'a>, usize) {
+        let [(before, from), (last, at)] = &self.two;
+        let closed = text[rows.end..].trim_start().starts_with(')');
+        match (before.as_str(), last.as_str()) {
+            (_, "VALUES") => (Place::Values(&text[*at..rows.start]), *at),
+            ("IN", "(") if closed && !self.negated => (Place::In(&text[*from..rows.start]), *from),
+            _ => (Place::Bare, rows.start),
+        }
+    }
 }
 
 impl<'a> Template<'a> {
     pub fn parse(text: &'a str) -> Result<Template<'a>, StoreError> {
         let mut pieces = Vec::new();
         let (mut at, mut fixed, mut markers) = (0, 0, 0);
+        let mut last = Last::default();
         for (token, range) in Tokens::new(text) {
-            let piece = match token {
+            let (piece, start) = match token {
                 Token::Parameter(n) => {
                     fixed = fixed.max(n);
-                    Piece::Fixed(n)
+                    (Piece::Fixed(n), range.start)
                 }
                 Token::Rows => {
                     markers += 1;
-                    Piece::Rows
+                    let (place, start) = last.place(text, &range);
+                    (Piece::Rows(place), start)
                 }
-                Token::End | Token::Word | Token::Sign => continue,
+                Token::End | Token::Word | Token::Sign => {
+                    last.push(&text[range.clone()], range.start);
+                    continue;
+                }
             };
-            pieces.push(Piece::Text(&text[at..range.start]));
+            last.push("", range.start);
+            pieces.push(Piece::Text(&text[at..start]));
             pieces.push(piece);
             at = range.end;
         }
@@ -193,7 +236,8 @@ impl<'a> Template<'a> {
                 Piece::Fixed(n) => {
                     let _ = write!(out, "${}", n + cells); // writing to a String can't fail
                 }
-                Piece::Rows => {
+                Piece::Rows(place) => {
+                    out.push_str(place.text());
                     for row in 0..rows {
                         out.push_str(if row == 0 { "(" } else { ",(" });
                         for column in 0..columns {
@@ -212,20 +256,52 @@ impl<'a> Template<'a> {
         }
         out
     }
+
+    /// The text with one array for each column in place of the rows, whatever their number: PostgreSQL reads, plans and sends
+    /// two parameters where it would have been thousands. `types` are those of the columns. The arrays come first, the fixed
+    /// values follow.
+    pub fn listed(&self, types: &[&str]) -> String {
+        let mut out = String::with_capacity(512);
+        for piece in &self.pieces {
+            // Writing to a String can't fail.
+            let _ = match piece {
+                Piece::Text(text) => write!(out, "{text}"),
+                Piece::Fixed(n) => write!(out, "${}", n + types.len()),
+                Piece::Rows(Place::In(_)) if types.len() == 1 => write!(out, "= ANY ($1::{}[]", types[0]),
+                Piece::Rows(place) => {
+                    let arrays = (1..).zip(types).map(|(n, of)| format!("${n}::{of}[]"));
+                    let names = (1..=types.len()).map(|n| format!("column{n}"));
+                    let (arrays, names) = (arrays.collect::<Vec<_>>(), names.collect::<Vec<_>>());
+                    let before = if let Place::In(text) = place { text } else { "" };
+                    let (arrays, names) = (arrays.join(", "), names.join(", "));
+                    write!(out, "{before}SELECT {names} FROM UNNEST({arrays}) AS listed ({names})")
+                }
+            };
+        }
+        out
+    }
 }
 
-/// How many rows the statements of one `exec_rows` hold: few sizes, so that their prepared forms are met again. Beyond 64
-/// rows SQLite gains nothing more per row, while the prepared statement grows; PostgreSQL saves a round trip.
-pub(crate) fn chunks(engine: Engine, rows: usize, columns: usize, fixed: usize) -> Vec<usize> {
-    // The engines' bounds on the parameters of one statement.
-    let (sizes, bound): (&[usize], usize) = match engine {
-        Engine::Sqlite => (&[64, 16, 4, 1], 32_766),
-        Engine::Postgres => (&[256, 64, 16, 4, 1], 65_535),
-    };
+impl<'a> Place<'a> {
+    fn text(self) -> &'a str {
+        match self {
+            Place::Values(text) | Place::In(text) => text,
+            Place::Bare => "",
+        }
+    }
+}
+
+/// SQLite's bound on the parameters of one statement.
+const PARAMETERS: usize = 32_766;
+
+/// How many rows the statements of one `exec_rows` hold on SQLite: few sizes, so that their prepared forms are met again.
+/// Beyond 64 rows nothing more is gained per row, while the prepared statement grows.
+pub(crate) fn chunks(rows: usize, columns: usize, fixed: usize) -> Vec<usize> {
+    let sizes = [64, 16, 4, 1];
     let mut left = rows;
     let mut out = Vec::new();
-    for &size in sizes {
-        if size > 1 && size * columns + fixed > bound {
+    for size in sizes {
+        if size > 1 && size * columns + fixed > PARAMETERS {
             continue;
         }
         while left >= size {
@@ -267,6 +343,33 @@ mod tests {
     }
 
     #[test]
+    fn lists_take_the_place_of_rows() {
+        let listed = |text, types: &[&str]| Template::parse(text).expect("parses").listed(types);
+        assert_eq!(
+            listed("UPDATE t SET a = v.column2 FROM (VALUES {rows}) AS v WHERE b = $1", &["BIGINT", "TEXT"]),
+            "UPDATE t SET a = v.column2 FROM (SELECT column1, column2 FROM \
+             UNNEST($1::BIGINT[], $2::TEXT[]) AS listed (column1, column2)) AS v WHERE b = $3"
+        );
+        assert_eq!(
+            listed("INSERT INTO t (a)\nvalues {rows} ON CONFLICT DO NOTHING", &["UUID"]),
+            "INSERT INTO t (a)\nSELECT column1 FROM UNNEST($1::UUID[]) AS listed (column1) ON CONFLICT DO NOTHING"
+        );
+        assert_eq!(
+            listed("DELETE FROM t WHERE a IN ( {rows} ) AND b = $1", &["BIGINT"]),
+            "DELETE FROM t WHERE a = ANY ($1::BIGINT[] ) AND b = $2"
+        );
+        assert_eq!(
+            listed("DELETE FROM t WHERE a NOT IN ({rows})", &["BIGINT"]),
+            "DELETE FROM t WHERE a NOT IN (SELECT column1 FROM UNNEST($1::BIGINT[]) AS listed (column1))"
+        );
+        assert_eq!(
+            listed("DELETE FROM t WHERE (a, b) IN ({rows})", &["BIGINT", "TEXT"]),
+            "DELETE FROM t WHERE (a, b) IN (SELECT column1, column2 FROM \
+             UNNEST($1::BIGINT[], $2::TEXT[]) AS listed (column1, column2))"
+        );
+    }
+
+    #[test]
     fn the_marker_stands_exactly_once() {
         assert!(Template::parse("DELETE FROM t").is_err());
         assert!(Template::parse("SELECT {rows} {rows}").is_err());
@@ -283,12 +386,11 @@ mod tests {
     proptest! {
         #[test]
         fn chunks_cover_all_rows_within_the_bound(
-            rows in 0usize..3000, columns in 1usize..2000, fixed in 0usize..20, postgres: bool,
+            rows in 0usize..3000, columns in 1usize..2000, fixed in 0usize..20,
         ) {
-            let (engine, bound) = if postgres { (Engine::Postgres, 65_535) } else { (Engine::Sqlite, 32_766) };
-            let sizes = chunks(engine, rows, columns, fixed);
+            let sizes = chunks(rows, columns, fixed);
             prop_assert_eq!(sizes.iter().sum::<usize>(), rows);
-            prop_assert!(sizes.iter().all(|n| *n == 1 || n * columns + fixed <= bound));
+            prop_assert!(sizes.iter().all(|n| *n == 1 || n * columns + fixed <= PARAMETERS));
         }
 
         #[test]

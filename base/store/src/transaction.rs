@@ -1,13 +1,14 @@
 //! [`Write`] and [`Read`]: transactions that own their connection, and the statements that run in them.
 
 use crate::gate::Gate;
+use crate::parts::{self, Part};
 use crate::row::{FromRow, Row};
 use crate::session::{Rows, Session};
-use crate::sql::{self, Template};
-use crate::value::{Args, Value, Values};
-use crate::{Engine, Lane, StoreError};
+use crate::sql;
+use crate::value::{Args, Values};
+use crate::{Lane, StoreError};
 use futures::stream::{BoxStream, StreamExt};
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use sqlx::{SqlSafeStr, SqlStr};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,9 +98,9 @@ impl Transaction {
     ) -> Result<u64, StoreError> {
         let parts = self.split(sql, fixed, rows)?;
         let mut affected = 0;
-        for (text, values) in parts {
+        for part in parts {
             self.running = true;
-            let result = self.session.run(text, values.into_iter()).await;
+            let result = self.session.run_part(part).await;
             affected += self.latch(result)?;
         }
         Ok(affected)
@@ -113,9 +114,9 @@ impl Transaction {
     ) -> Result<Vec<Rows>, StoreError> {
         let parts = self.split(sql, fixed, rows)?;
         let mut out = Vec::with_capacity(parts.len());
-        for (text, values) in parts {
+        for part in parts {
             self.running = true;
-            let result = self.session.rows(text, values.into_iter()).await;
+            let result = self.session.rows_part(part).await;
             out.push(self.latch(result)?);
         }
         Ok(out)
@@ -126,53 +127,11 @@ impl Transaction {
         sql: &'static str,
         fixed: Values,
         rows: Vec<Values>,
-    ) -> Result<Vec<(SqlStr, Vec<Value>)>, StoreError> {
+    ) -> Result<Vec<Part>, StoreError> {
         self.check()?;
-        let parts = split(self.session.engine(), sql, fixed, rows);
+        let parts = parts::split(self.session.engine(), sql, fixed, rows);
         self.latch(parts)
     }
-}
-
-/// The statements of one `exec_rows` with their values.
-fn split(
-    engine: Engine,
-    sql: &'static str,
-    fixed: Values,
-    rows: Vec<Values>,
-) -> Result<Vec<(SqlStr, Vec<Value>)>, StoreError> {
-    let template = Template::parse(sql)?;
-    if template.fixed != fixed.len() {
-        return Err(wrong_rows(format!(
-            "the text takes {} values beside its rows, not {}",
-            template.fixed,
-            fixed.len()
-        )));
-    }
-    let columns = rows.first().map_or(0, Values::len);
-    if !rows.is_empty() && (columns == 0 || rows.iter().any(|row| row.len() != columns)) {
-        return Err(wrong_rows("all rows need the same number of values, at least one".to_owned()));
-    }
-    let mut parts: Vec<(SqlStr, Vec<Value>)> = Vec::new();
-    let mut text: Option<(usize, Arc<str>)> = None;
-    let sizes = sql::chunks(engine, rows.len(), columns, fixed.len());
-    let mut rows = rows.into_iter();
-    for size in sizes {
-        let same = match &text {
-            Some((last, same)) if *last == size => Arc::clone(same),
-            _ => Arc::from(template.expand(engine, size, columns)),
-        };
-        text = Some((size, Arc::clone(&same)));
-        let mut values = Vec::with_capacity(size * columns + fixed.len());
-        values.extend(rows.by_ref().take(size).flat_map(|row| row.0));
-        values.extend(fixed.0.iter().cloned());
-        // The text is a constant of the program with parameters put in: no data is in it.
-        parts.push((AssertSqlSafe(same).into_sql_str(), values));
-    }
-    Ok(parts)
-}
-
-fn wrong_rows(message: String) -> StoreError {
-    StoreError::Statement { code: "rows".to_owned(), message }
 }
 
 fn decode<R: FromRow>(parts: impl IntoIterator<Item = Rows>) -> Result<Vec<R>, StoreError> {

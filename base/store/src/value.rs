@@ -23,9 +23,23 @@ pub enum Value {
 }
 
 impl Value {
+    /// The name of its type on PostgreSQL.
+    pub(crate) fn postgres(&self) -> &'static str {
+        match self {
+            Value::Bool(_) => "BOOLEAN",
+            Value::I64(_) => "BIGINT",
+            Value::F64(_) => "DOUBLE PRECISION",
+            Value::Text(_) | Value::Unfit(_) => "TEXT",
+            Value::Bytes(_) => "BYTEA",
+            Value::Uuid(_) => "UUID",
+            Value::Json(_) => "JSONB",
+        }
+    }
+
     /// Refuses what only one of the engines would store.
     pub(crate) fn fit(&self) -> Result<(), String> {
         match self {
+            Value::Unfit(reason) => Err(reason.clone()),
             Value::F64(Some(x)) if x.is_nan() => {
                 Err("is not a number, which SQLite would store as null".to_owned())
             }

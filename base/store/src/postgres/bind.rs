@@ -4,7 +4,7 @@
 use crate::{StoreError, Value};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo};
+use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgHasArrayType, PgTypeInfo};
 use sqlx::{Arguments, Encode, Postgres, Type};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -34,6 +34,55 @@ pub(super) fn arguments(
     Ok((arguments, types.finish()))
 }
 
+/// An array for each column of the rows, then the other values.
+pub(super) fn listed(lists: Vec<Vec<Value>>, values: Vec<Value>) -> Result<(PgArguments, u64), StoreError> {
+    let mut arguments = PgArguments::default();
+    arguments.reserve(lists.len() + values.len(), 0);
+    let mut types = DefaultHasher::new();
+    let mut position = 0;
+    for list in lists {
+        position += 1;
+        list.first().map(std::mem::discriminant).hash(&mut types);
+        add_list(&mut arguments, list)
+            .map_err(|error| StoreError::Value { position, reason: error.to_string() })?;
+    }
+    for value in values {
+        position += 1;
+        value.fit().map_err(|reason| StoreError::Value { position, reason })?;
+        std::mem::discriminant(&value).hash(&mut types);
+        add(&mut arguments, value)
+            .map_err(|error| StoreError::Value { position, reason: error.to_string() })?;
+    }
+    Ok((arguments, types.finish()))
+}
+
+/// Values of one type, which has been checked, as one array.
+fn add_list(arguments: &mut PgArguments, list: Vec<Value>) -> Result<(), BoxDynError> {
+    macro_rules! all {
+        ($kind:ident) => {
+            arguments.add(
+                list.into_iter()
+                    .map(|value| if let Value::$kind(v) = value { v } else { None })
+                    .collect::<Vec<_>>(),
+            )
+        };
+    }
+    match list.first() {
+        Some(Value::Bool(_)) => all!(Bool),
+        Some(Value::F64(_)) => all!(F64),
+        Some(Value::Text(_)) => all!(Text),
+        Some(Value::Bytes(_)) => all!(Bytes),
+        Some(Value::Uuid(_)) => all!(Uuid),
+        Some(Value::Json(_)) => arguments.add(
+            list.into_iter()
+                .map(|value| if let Value::Json(v) = value { v.map(Document) } else { None })
+                .collect::<Vec<_>>(),
+        ),
+        Some(Value::I64(_)) | None => all!(I64),
+        Some(Value::Unfit(reason)) => Err(reason.clone().into()),
+    }
+}
+
 fn add(arguments: &mut PgArguments, value: Value) -> Result<(), BoxDynError> {
     match value {
         Value::Bool(v) => arguments.add(v),
@@ -53,6 +102,12 @@ struct Document(String);
 impl Type<Postgres> for Document {
     fn type_info() -> PgTypeInfo {
         <sqlx::types::JsonValue as Type<Postgres>>::type_info()
+    }
+}
+
+impl PgHasArrayType for Document {
+    fn array_type_info() -> PgTypeInfo {
+        <sqlx::types::JsonValue as PgHasArrayType>::array_type_info()
     }
 }
 

@@ -48,13 +48,14 @@ impl Session {
         }
         self.broken = true;
         if !sql.contains(ROWS) {
-            return self.try_shape(&Shape::plain(sql)).await;
+            return self.try_shape(&Shape::plain(sql)).await.map(|_| ());
         }
         let template = Template::parse(sql)?;
         let mut refused = Ok(());
         for columns in 1..=32 {
             match self.try_shape(&Shape::rows(&template, columns)).await {
-                Ok(()) => return Ok(()),
+                // With the types known: the text that is sent in service.
+                Ok(types) => return self.try_listed(&template, columns, &types).await,
                 // What is said about the right number of columns is worth more than that a number is wrong.
                 Err(error) if refused.is_ok() || !is_shape(&error) => refused = Err(error),
                 Err(_) => {}
@@ -63,7 +64,25 @@ impl Session {
         refused
     }
 
-    async fn try_shape(&mut self, shape: &Shape) -> Result<(), StoreError> {
+    async fn try_listed(
+        &mut self,
+        template: &Template<'_>,
+        columns: usize,
+        types: &Types,
+    ) -> Result<(), StoreError> {
+        let name = |slot: &Option<PgTypeInfo>| slot.as_ref().map_or("TEXT", |of| of.name()).to_owned();
+        let of: Vec<String> = types.iter().take(columns).map(name).collect();
+        let of: Vec<&str> = of.iter().map(String::as_str).collect();
+        let listed = Shape::plain(&template.listed(&of));
+        // The arrays have their types in the text.
+        let types = (0..listed.count)
+            .map(|n| n.checked_sub(columns).and_then(|n| types.get(columns + n).cloned().flatten()))
+            .collect();
+        self.compile(&listed, &types).await.map(|_| ())
+    }
+
+    /// The types that it takes.
+    async fn try_shape(&mut self, shape: &Shape) -> Result<Types, StoreError> {
         let mut types: Types = vec![None; shape.count];
         loop {
             let refused = match self.compile(shape, &types).await {
@@ -121,7 +140,7 @@ impl Session {
         shape: &Shape,
         mut types: Types,
         statement: &PgStatement,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Types, StoreError> {
         let mut other = false;
         if let Some(Either::Left(inferred)) = statement.parameters() {
             for (slot, inferred) in shape.slots.iter().zip(inferred) {
@@ -139,7 +158,7 @@ impl Session {
                 return Err(StoreError::decode(column.name(), cell::unread(name)));
             }
         }
-        Ok(())
+        Ok(types)
     }
 
     async fn compile(&mut self, shape: &Shape, types: &Types) -> Result<PgStatement, StoreError> {

@@ -5,6 +5,7 @@ use super::error;
 use super::pool::{Link, Place};
 use super::{Database, Turn, bind};
 use crate::db::Isolation;
+use crate::parts::Part;
 use crate::{Lane, StoreError, Value};
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
@@ -190,6 +191,15 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<(SqlStr, PgArguments), StoreError> {
         let (arguments, types) = bind::arguments(values)?;
+        self.fitting(sql, arguments, types)
+    }
+
+    fn fitting(
+        &mut self,
+        sql: SqlStr,
+        arguments: PgArguments,
+        types: u64,
+    ) -> Result<(SqlStr, PgArguments), StoreError> {
         let mut text = DefaultHasher::new();
         sql.as_str().hash(&mut text);
         let link = self.link.as_mut().ok_or_else(|| self.database.closed())?;
@@ -211,6 +221,22 @@ impl Session {
             .answer(async |connection| connection.execute(sqlx::query_with(sql, arguments)).await)
             .await?;
         Ok(done.rows_affected())
+    }
+
+    /// One statement of a call over many rows; how many rows it inserted, changed or deleted.
+    pub async fn run_listed(&mut self, part: Part) -> Result<u64, StoreError> {
+        let (arguments, types) = bind::listed(part.lists, part.values)?;
+        let (sql, arguments) = self.fitting(part.sql, arguments, types)?;
+        let done = self
+            .answer(async |connection| connection.execute(sqlx::query_with(sql, arguments)).await)
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    pub async fn rows_listed(&mut self, part: Part) -> Result<Vec<PgRow>, StoreError> {
+        let (arguments, types) = bind::listed(part.lists, part.values)?;
+        let (sql, arguments) = self.fitting(part.sql, arguments, types)?;
+        self.answer(async |connection| connection.fetch_all(sqlx::query_with(sql, arguments)).await).await
     }
 
     pub async fn first(

@@ -1,7 +1,8 @@
 //! Filling a database with rows from elsewhere, in one transaction.
 
 use super::Table;
-use crate::sql::{self, Template};
+use crate::parts;
+use crate::value::Values;
 use crate::{Db, Engine, Lane, StoreError, Value, Write};
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
@@ -72,13 +73,9 @@ impl Refill {
             return Err(StoreError::Statement { code: "rows".to_owned(), message });
         }
         let pattern = format!("INSERT INTO {} ({}) VALUES {{rows}}", table.quoted(), table.names());
-        let template = Template::parse(&pattern)?;
-        let sizes = sql::chunks(self.engine, rows.len(), columns, 0);
-        let mut rows = rows.into_iter();
-        for size in sizes {
-            let values: Vec<Value> = rows.by_ref().take(size).flatten().collect();
-            let one = text(template.expand(self.engine, size, columns));
-            self.write.session().run(one, values.into_iter()).await?;
+        let rows = rows.into_iter().map(Values).collect();
+        for part in parts::split(self.engine, &pattern, Values::default(), rows)? {
+            self.write.session().run_part(part).await?;
         }
         Ok(())
     }
