@@ -2,6 +2,7 @@
 
 mod beside;
 mod consume;
+mod cpu;
 mod drain;
 mod flow;
 #[cfg(feature = "kafka")]

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 /// What another's transaction takes along: few statements of many rows.
 const RUNS: usize = 4;
-const LEAST: i64 = 32;
+/// Rows of a run that are deleted by its ends, in a statement of their own.
+pub(crate) const LEAST: i64 = 32;
 
 /// Rows that follow each other: the first one's id and the last one's.
 pub(crate) type Run = (i64, i64);
@@ -25,6 +26,11 @@ struct Runs {
     since: Option<Instant>,
     /// Taken by transactions whose end is not known yet.
     lent: usize,
+}
+
+/// The runs of ids, which are sorted.
+pub(crate) fn runs(ids: &[i64]) -> Vec<Run> {
+    ids.chunk_by(|one, next| one + 1 == *next).filter_map(|run| Some((*run.first()?, *run.last()?))).collect()
 }
 
 fn rows_of((first, last): Run) -> usize {

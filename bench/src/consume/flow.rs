@@ -1,6 +1,7 @@
 //! The flow's side: a service that listens to another's events.
 
 use super::{How, PARTITIONS, TOPIC};
+use crate::cpu::Used;
 use crate::node::Node;
 use anyhow::{Context, Result};
 use artel_bus::Bus;
@@ -144,13 +145,14 @@ pub(super) async fn measure(
             ..Limits::default()
         },
     };
-    let started = Instant::now();
+    let (started, used) = (Instant::now(), Used::now());
     let runtime = node.start().await?;
     let ctx = runtime.ctx("sink").context("the service runs")?;
     while !is_done(&runtime, messages).await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let took = started.elapsed();
+    println!("<!-- {how:?}: {:.2} s; processors: {} -->", took.as_secs_f64(), Used::now().since(used));
     let behind = ctx.query(Waiting {}).await?;
     while ctx.query(Waiting {}).await? > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,6 +1,7 @@
 //! By hand, embedded: a plain file of messages, serde_json, sqlx on one SQLite connection.
 
 use super::{Body, How, PARTITIONS, RELAY, TOPIC, body, headers_by_hand, value_by_hand};
+use crate::cpu::Used;
 use anyhow::{Context, Result, ensure};
 use artel_bus::partition;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -58,7 +59,7 @@ pub(super) async fn measure(
     sqlx::raw_sql(TABLES).execute(&mut on).await?;
     let relay =
         tokio::spawn(publish(dir.to_owned(), if how == How::Decode { 0 } else { i64::from(messages) }));
-    let started = Instant::now();
+    let (started, used) = (Instant::now(), Used::now());
     let mut source = Messages(BufReader::with_capacity(1 << 20, File::open(file)?));
     let mut next = [0i64; PARTITIONS as usize];
     for first in (0..messages).step_by(size) {
@@ -80,6 +81,11 @@ pub(super) async fn measure(
         tx.commit().await?;
     }
     let took = started.elapsed();
+    println!(
+        "<!-- {how:?} by hand: {:.2} s; processors: {} -->",
+        took.as_secs_f64(),
+        Used::now().since(used)
+    );
     if how != How::Decode {
         let (n,): (i64,) = sqlx::query_as("SELECT count(*) FROM sale").fetch_one(&mut on).await?;
         ensure!(n == i64::from(messages), "{n} rows");

@@ -1,6 +1,7 @@
 //! By hand, on servers: one consumer of rdkafka, serde_json, sqlx on one connection to PostgreSQL.
 
 use super::{Body, How, PARTITIONS, RELAY, body, headers_by_hand, value_by_hand};
+use crate::cpu::Used;
 use crate::kafka::{Batch, Reports, producer};
 use anyhow::{Context, Result, ensure};
 use artel_bus::kafka::Kafka;
@@ -53,7 +54,7 @@ pub(super) async fn measure(
     sqlx::raw_sql(TABLES).execute(&mut on).await?;
     let last = if how == How::Decode { 0 } else { i64::from(messages) };
     let relay = tokio::spawn(publish(brokers.to_owned(), format!("{topic}.out"), postgres.to_owned(), last));
-    let started = Instant::now();
+    let (started, used) = (Instant::now(), Used::now());
     let consumer = consumer(brokers, topic)?;
     let mut next = [0i64; PARTITIONS as usize];
     for first in (0..messages).step_by(size) {
@@ -79,6 +80,11 @@ pub(super) async fn measure(
         tx.commit().await?;
     }
     let took = started.elapsed();
+    println!(
+        "<!-- {how:?} by hand: {:.2} s; processors: {} -->",
+        took.as_secs_f64(),
+        Used::now().since(used)
+    );
     if how != How::Decode {
         let (n,): (i64,) = sqlx::query_as("SELECT count(*) FROM sale").fetch_one(&mut on).await?;
         ensure!(n == i64::from(messages), "{n} rows");

@@ -3,7 +3,7 @@
 use super::Relay;
 use crate::around::{Call, around};
 use crate::failure::Class;
-use crate::gone::Run;
+use crate::gone::{self, Run};
 use crate::handler::Published;
 use crate::stages::Stage;
 use crate::storage::outbox::{self, Numbering, Waiting};
@@ -129,11 +129,10 @@ impl Relay {
 
     /// Only deletes: nobody is told, so that no isolation is needed in which rows that others append collide with these.
     async fn delete(&self) -> Result<(), Failure> {
-        let mut write = self.shared.begin_own(Lane::Background).await?;
-        let ids = self.state.unconfirmed.iter().map(|(row, _)| row.id);
-        let deleted = outbox::confirm(&mut write, ids).await?.len();
-        write.commit().await?;
-        self.shared.deleted(u64::try_from(deleted).unwrap_or(0));
+        let mut ids: Vec<i64> = self.state.unconfirmed.iter().map(|(row, _)| row.id).collect();
+        ids.sort_unstable();
+        let deleted = self.delete_runs(&gone::runs(&ids)).await?;
+        self.shared.deleted(deleted);
         Ok(())
     }
 

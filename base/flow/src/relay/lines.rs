@@ -115,6 +115,11 @@ impl Lines {
         }
     }
 
+    /// Rows of a partition that nobody has read yet wait in the database.
+    pub fn left(&mut self, place: &Place, Behind { after, until }: Behind) {
+        self.lines.entry(place.clone()).or_default().leave(after + 1, until);
+    }
+
     /// What may be read again: the oldest first, so that none of those that catch up holds up the others.
     pub fn wanted(&self, full: Load, now: Instant) -> Vec<Wanted> {
         let wanted = |(place, line): (&Place, &Line)| {

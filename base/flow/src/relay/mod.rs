@@ -46,7 +46,7 @@ struct State {
     read_to: i64,
     /// The last number given.
     given: i64,
-    /// Whether rows with a number may lie after `read_to`.
+    /// Whether rows with a number may lie after `read_to`, where the relay gives them.
     backlog: bool,
     /// What was handed over came right behind what was read, and nothing was there behind it.
     at_end: bool,

@@ -9,7 +9,7 @@ use crate::handed::Taken;
 use crate::leases::RELAY;
 use crate::stages::Stage;
 use crate::storage::leases;
-use crate::storage::outbox::{self, Load, Numbering, Waiting};
+use crate::storage::outbox::{self, Backlog, Behind, Load, Numbering, Waiting};
 use artel_bus::BusError;
 use artel_store::{Lane, Write};
 use std::sync::PoisonError;
@@ -33,6 +33,7 @@ impl Relay {
         let mut any = self.confirm_due().await?;
         self.await_outcome().await?;
         self.look_at_unsure().await?;
+        self.look_behind().await?;
         any |= self.load_behind().await?;
         any |= self.load_fresh().await?;
         self.begin_appends();
@@ -104,20 +105,32 @@ impl Relay {
                 Taken::Nothing | Taken::Elsewhere => {}
             }
         }
-        if self.state.backlog {
-            let mut read = self.shared.db.read().await?;
-            let rows = outbox::after(&mut read, numbering, self.state.read_to, load).await?;
-            if let Some(last) = rows.last() {
-                self.state.read_to = last.turn;
-                return Ok(rows);
-            }
-            self.state.backlog = numbering == Numbering::AtInsert;
+        if numbering == Numbering::AtInsert {
+            let rows = outbox::after(&mut self.shared.db.read().await?, self.state.read_to, load).await?;
+            self.state.read_to = rows.last().map_or(self.state.read_to, |last| last.turn);
+            self.state.is_empty = rows.is_empty();
+            return Ok(rows);
         }
-        if numbering == Numbering::AtInsert || !outbox::any_open(&mut self.shared.db.read().await?).await? {
+        if !outbox::any_open(&mut self.shared.db.read().await?).await? {
             self.state.is_empty = true;
             return Ok(Vec::new());
         }
         self.number(load).await
+    }
+
+    /// Leaves what has its number, and was not read yet, to the partitions that it is for.
+    async fn look_behind(&mut self) -> Result<(), Failure> {
+        if !self.state.backlog || Numbering::of(&self.shared.db) == Numbering::AtInsert {
+            return Ok(());
+        }
+        let Backlog { places, until } = outbox::backlog(&mut self.shared.db.read().await?).await?;
+        let after = self.state.read_to;
+        if until > after {
+            places.iter().for_each(|place| self.state.lines.left(place, Behind { after, until }));
+            self.state.read_to = until;
+        }
+        self.state.backlog = false;
+        Ok(())
     }
 
     /// A transaction of the relay's own, which others that hold its lease wait for.

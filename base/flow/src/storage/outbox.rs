@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use crate::ctx::Shared;
-use crate::gone::Run;
+use crate::gone::{LEAST, Run};
 use artel_message::{Fault, Time};
 use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Write};
 use bytes::Bytes;
@@ -306,22 +306,43 @@ pub(crate) struct Behind {
     pub until: i64,
 }
 
-/// Rows that have their turn after `turn`, in order. Where ids are the numbers, rows without one have their turn too.
-pub(crate) async fn after(
-    read: &mut Read,
-    numbering: Numbering,
-    turn: i64,
-    load: Load,
-) -> Result<Vec<Waiting>, StoreError> {
-    let text = numbering.pick(
+/// Rows that have their turn after `turn`, in order, where ids are the numbers; rows without one have their turn too.
+pub(crate) async fn after(read: &mut Read, turn: i64, load: Load) -> Result<Vec<Waiting>, StoreError> {
+    let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
+    let mut rows = read.stream(
         "SELECT id, id AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
          FROM flow_outbox WHERE id > $1 ORDER BY id LIMIT $2",
-        "SELECT id, seq AS turn, topic, partition, seq, prev, message, name, key, headers, value, at, numbered
-         FROM flow_outbox WHERE seq > $1 ORDER BY seq LIMIT $2",
-    );
-    let limit = i64::try_from(load.rows).unwrap_or(i64::MAX);
-    let mut rows = read.stream(text, (turn, limit))?;
+        (turn, limit),
+    )?;
     Ok(bounded(&mut rows, load).await?.0)
+}
+
+/// What has its number and waits, where the relay gives them.
+pub(crate) struct Backlog {
+    /// The partitions that it is for.
+    pub places: Vec<(String, u32)>,
+    /// The last number given.
+    pub until: i64,
+}
+
+/// By partitions, in whose order there is an index: one over all of them would be kept up with each row for the sake of starts.
+pub(crate) async fn backlog(read: &mut Read) -> Result<Backlog, StoreError> {
+    let next: Option<(i64,)> = read.opt("SELECT next FROM flow_seq WHERE id = 1", ()).await?;
+    let mut places = Vec::new();
+    let mut last = (String::new(), -1);
+    loop {
+        let next: Option<(String, i64)> = read
+            .opt(
+                "SELECT topic, partition FROM flow_outbox WHERE seq IS NOT NULL AND (topic, partition) > ($1, $2)
+                 ORDER BY topic, partition LIMIT 1",
+                (last.0.as_str(), last.1),
+            )
+            .await?;
+        let Some((topic, partition)) = next else { break };
+        places.extend(u32::try_from(partition).ok().map(|number| (topic.clone(), number)));
+        last = (topic, partition);
+    }
+    Ok(Backlog { places, until: next.map_or(-1, |(next,)| next - 1) })
 }
 
 /// The first rows of one partition between two turns, and whether these are all. The lower turn keeps rows of other partitions
@@ -373,7 +394,8 @@ pub(crate) async fn confirm(
 
 /// Deletes rows that follow each other by runs, single ones by their ids; says how many were still there.
 pub(crate) async fn clear_away(write: &mut Write, runs: &[Run]) -> Result<u64, StoreError> {
-    let (long, short): (Vec<Run>, Vec<Run>) = runs.iter().partition(|(first, last)| last - first >= 8);
+    let (long, short): (Vec<Run>, Vec<Run>) =
+        runs.iter().partition(|(first, last)| last - first >= LEAST - 1);
     let mut deleted = 0;
     for run in long {
         deleted += write.exec("DELETE FROM flow_outbox WHERE id >= $1 AND id <= $2", run).await?;
