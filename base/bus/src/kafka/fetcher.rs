@@ -27,7 +27,7 @@ const MOST: usize = 8 << 20;
 const LEAST: usize = 256 << 10;
 
 impl Budget {
-    /// What one stream may hold; half of it ahead of its readers.
+    /// What one stream may hold; half of it ahead of its readers, all of it while other streams of its fetcher want more.
     pub fn of_one(&self) -> usize {
         (self.bytes / self.streams.load(Ordering::Relaxed).max(1)).clamp(LEAST, MOST)
     }

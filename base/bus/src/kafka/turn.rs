@@ -176,15 +176,18 @@ impl<'a> Turn<'a> {
         self.streams().cloned().collect()
     }
 
-    /// Where some streams are full and others are not, the full ones stop being fetched.
+    /// Where some streams are full and others are not, those stop being fetched that are twice as far ahead as they should be: to
+    /// pause throws away what librdkafka has fetched of a partition, which is then fetched again. Readers that take turns leave
+    /// their streams uneven all the time, by less than that.
     fn balance(&mut self) {
         let limit = self.limit();
-        let full: HashSet<u32> = self.streams().filter(|s| s.ahead() >= limit).map(|s| s.partition).collect();
-        let is_mixed = full.len() < self.state.assigned.len();
-        let pause: Vec<u32> = full
-            .iter()
-            .filter(|partition| is_mixed && !self.state.paused.contains(partition))
-            .copied()
+        let full = self.streams().filter(|stream| stream.ahead() >= limit).count();
+        let is_mixed = full < self.state.assigned.len();
+        let pause: Vec<u32> = self
+            .streams()
+            .filter(|stream| is_mixed && stream.ahead() >= 2 * limit)
+            .map(|stream| stream.partition)
+            .filter(|partition| !self.state.paused.contains(partition))
             .collect();
         let resume: Vec<u32> = self
             .state
@@ -198,7 +201,7 @@ impl<'a> Turn<'a> {
         if !pause.is_empty() && self.said("pausing", self.consumer.pause(&self.list(&pause))) {
             self.state.paused.extend(pause);
         }
-        let stopped = !self.state.paused.is_empty() || (!full.is_empty() && !is_mixed);
+        let stopped = !self.state.paused.is_empty() || (full > 0 && !is_mixed);
         self.fetcher.set_full(stopped);
         if !resume.is_empty() && self.said("resuming", self.consumer.resume(&self.list(&resume))) {
             self.state.paused.retain(|partition| !resume.contains(partition));
