@@ -7,14 +7,16 @@ use crate::backends::Backends;
 use crate::keyed::Counted;
 use crate::nodes::Nodes;
 use crate::process::Process;
-use crate::scenarios::crashes::{agree_of, in_order, numbered, random, sending};
+use crate::scenarios::crashes::{agree_of, in_order, numbered_from, random, sending};
 use crate::system::{System, consumed, messages, post, stats, stderr};
 use crate::until::until;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const LINES: u64 = 20_000;
 const EVENTS: usize = 6;
+/// Lines that are sent for each event: what is killed takes longer to come back than the others take for what was under way.
+const PART: u64 = 4_000;
+const LINES: u64 = EVENTS as u64 * PART;
 /// Of so many kills one may find nothing under way.
 const BUSY: usize = 6;
 const SERVERS: [&str; 6] = ["node 1", "node 2", "broker 1", "broker 2", "database", "cache"];
@@ -35,12 +37,11 @@ impl Load {
         Load { until: Instant::now() + Duration::from_secs(minutes * 60), state: seed, rounds: 0 }
     }
 
-    /// At how many consumed lines something happens, and what. Everything does in the first round.
+    /// At how many consumed lines of its part each event happens, and what. Everything does in the first round.
     fn events(&mut self, kinds: &[&'static str]) -> Vec<(u64, &'static str)> {
-        let part = LINES * 9 / 10 / EVENTS as u64;
         self.rounds += 1;
         let draw = |n: usize| {
-            let moment = n as u64 * part + random(&mut self.state) % part;
+            let moment = random(&mut self.state) % (PART / 2);
             let drawn = usize::try_from(random(&mut self.state) % kinds.len() as u64).unwrap();
             (moment, kinds[if self.rounds == 1 { n % kinds.len() } else { drawn }])
         };
@@ -92,24 +93,26 @@ async fn rounds<S: System>(
     let mut load = Load::given();
     let (mut round, mut kills) = (0, Kills::default());
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lines.ndjson");
-    numbered(&file, LINES);
+    let part = |n: u64| folder.path().join(format!("{n}.ndjson"));
+    (0..EVENTS as u64).for_each(|n| numbered_from(&part(n), n * PART..(n + 1) * PART));
     while round == 0 || Instant::now() < load.until {
         round += 1;
         let (topic, began) = (format!("crash-{round}"), Instant::now());
         let followed = post(system, "/api/keyed/follow", &json!({ "topic": topic })).await;
         assert_eq!(followed.status, 200, "{}", followed.text());
-        let producer = sending(system, &topic, &file);
-        let mut happened = Vec::new();
-        for (moment, kind) in load.events(kinds) {
-            let lines = under_way(system, (round - 1) * LINES + moment).await;
+        let (mut before, mut happened) = ((round - 1) * LINES, Vec::new());
+        for ((moment, kind), n) in load.events(kinds).into_iter().zip(0..) {
+            let producer = sending(system, &topic, &part(n));
+            let lines = under_way(system, before + moment).await;
             happens(system, kind).await;
             kills.all += 1;
             kills.idle += usize::from(lines == 0);
             happened.push(format!("{kind} ({lines} under way)"));
+            let sent =
+                tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
+            assert!(sent.status.success(), "{}", stderr(&sent));
+            before += PART;
         }
-        let sent = tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
-        assert!(sent.status.success(), "{}", stderr(&sent));
         consumed(system, round * LINES).await;
         agree_of(system, &topic, LINES, round * LINES).await;
         in_order(&messages(system, &topic).await);

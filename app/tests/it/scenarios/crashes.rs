@@ -119,8 +119,13 @@ pub fn in_order(messages: &[Value]) {
 
 /// A file of numbered lines, on 97 keys.
 pub fn numbered(path: &std::path::Path, lines: u64) {
+    numbered_from(path, 0..lines);
+}
+
+/// The same with these numbers.
+pub fn numbered_from(path: &std::path::Path, lines: std::ops::Range<u64>) {
     let mut text = String::new();
-    for n in 0..lines {
+    for n in lines {
         writeln!(text, "{{\"n\":{n},\"k\":\"key {}\"}}", n % 97).unwrap();
     }
     std::fs::write(path, text).unwrap();

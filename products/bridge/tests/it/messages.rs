@@ -229,7 +229,8 @@ async fn what_is_told_of_a_message_again_is_counted() {
     let body = json!({"topic": "shared", "from": "earliest", "name": "further"});
     assert_eq!(post(&client, "/api/bridge/consumers", &body).await.status, 201);
     node.settle().await;
-    let again = json!({"accepted": 3, "produced": 3, "consumed": 3, "failed": 0, "duplicates": 0, "again": 3});
+    let again =
+        json!({"accepted": 3, "produced": 3, "consumed": 3, "failed": 0, "duplicates": 0, "again": 3});
     assert_eq!(stats(&client).await, again);
     assert_eq!(get(&client, "/api/bridge/messages?topic=shared").await, before, "the first report stays");
     node.stop().await;
