@@ -254,6 +254,10 @@ pub struct Stats {
     pub failed: i64,
     /// Repeats recognised and dropped.
     pub duplicates: i64,
+    /// Reports that a message was produced or consumed, of one that had been so before. A topic's further consumers, and one that
+    /// begins anew, tell again what an earlier one told; without such it is 0, or something was taken in twice.
+    #[serde(default)]
+    pub again: i64,
 }
 
 /// Where a consumer begins.

@@ -7,7 +7,7 @@ use artel_frame::client::Client;
 use artel_frame::config::Secret;
 use artel_store::conformance::{TestDatabase, database};
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 pub const TOKEN: &str = "the operator of these tests";
@@ -62,13 +62,25 @@ impl Nodes {
     }
 
     pub async fn on(servers: Servers, count: usize) -> Nodes {
+        Nodes::with(servers, count, async |config| {
+            Process::with(None, &["--config", config.to_str().unwrap()]).await
+        })
+        .await
+    }
+
+    /// Nodes of the driver of crashes.
+    pub async fn keyed(servers: Servers, count: usize) -> Nodes {
+        Nodes::with(servers, count, async |config| Process::keyed(Some(config)).await).await
+    }
+
+    async fn with(servers: Servers, count: usize, start: impl AsyncFn(&Path) -> Process) -> Nodes {
         let place = TempDir::new().unwrap();
         std::fs::write(place.path().join("operator-token"), TOKEN).unwrap();
         let mut processes = Vec::new();
         for number in 1..=count {
             let config = place.path().join(format!("node-{number}.toml"));
             std::fs::write(&config, servers.settings(&format!("node-{number}"), "")).unwrap();
-            processes.push(Process::with(None, &["--config", config.to_str().unwrap()]).await);
+            processes.push(start(&config).await);
         }
         Nodes { processes, place, next: 0, _database: servers.database }
     }

@@ -3,21 +3,34 @@
 use crate::address;
 use crate::system::{System, program};
 use crate::until::until;
+#[cfg(feature = "grown")]
+use crate::{keyed, system::without_steering};
 use artel_frame::client::Client;
 use artel_frame::config::Secret;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// What runs in a process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// The real binary.
+    Artel,
+    /// The same node with one service more: see `keyed`.
+    #[cfg(feature = "grown")]
+    Keyed,
+}
 
 pub struct Process {
     /// Holds the log of the process, and the data folder where none was given.
     place: TempDir,
     data: PathBuf,
     listen: String,
+    program: Program,
     arguments: Vec<String>,
     child: Option<Child>,
     /// From the start of the process to its line that it is ready.
@@ -37,6 +50,16 @@ impl Process {
         process
     }
 
+    /// The program of the driver of crashes, with this file of settings.
+    #[cfg(feature = "grown")]
+    pub async fn keyed(config: Option<&Path>) -> Process {
+        let config = config.map(|config| config.to_str().unwrap());
+        let mut process = Process::prepared(None, config.as_slice());
+        process.program = Program::Keyed;
+        process.begin();
+        process
+    }
+
     /// The same, not started.
     pub fn prepared(data: Option<&Path>, arguments: &[&str]) -> Process {
         let place = TempDir::new().unwrap();
@@ -44,7 +67,8 @@ impl Process {
         // It stays the same over restarts.
         let listen = address::free().to_string();
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        Process { place, data, listen, arguments, child: None, ready_after: Duration::ZERO }
+        let program = Program::Artel;
+        Process { place, data, listen, program, arguments, child: None, ready_after: Duration::ZERO }
     }
 
     /// What it is started with from its next start on.
@@ -57,9 +81,10 @@ impl Process {
     pub fn begin(&mut self) {
         let began = Instant::now();
         let mut lines = self.spawn();
-        let ready = lines.next().and_then(Result::ok).unwrap_or_default();
+        let ready = format!("is ready at {}", self.url());
+        let said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(&ready));
         self.ready_after = began.elapsed();
-        assert!(ready.contains(&format!("is ready at {}", self.url())), "no start: {ready}\n{}", self.log());
+        assert!(said, "no start:\n{}", self.log());
         // What else it says is read away, so that it never waits for us.
         std::thread::spawn(move || lines.for_each(drop));
     }
@@ -74,17 +99,31 @@ impl Process {
     /// Starts the process; gives the lines that it says.
     fn spawn(&mut self) -> Lines<BufReader<ChildStdout>> {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = program()
-            .args(["run", "--listen", &self.listen, "--data-dir"])
-            .arg(&self.data)
-            .args(&self.arguments)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut child = self.command().stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         self.child = Some(child);
         lines
+    }
+
+    fn command(&self) -> Command {
+        match self.program {
+            Program::Artel => {
+                let mut command = program();
+                command.args(["run", "--listen", &self.listen, "--data-dir"]).arg(&self.data);
+                command.args(&self.arguments);
+                command
+            }
+            #[cfg(feature = "grown")]
+            Program::Keyed => {
+                let mut command = without_steering(Command::new(std::env::current_exe().unwrap()));
+                command.args(["--exact", keyed::NODE, "--nocapture"]);
+                command.env(keyed::LISTEN, &self.listen).env(keyed::DATA, &self.data);
+                command.envs(self.arguments.first().map(|config| (keyed::CONFIG, config)));
+                // What the test lays out for itself goes away with the process that started it.
+                command.env("TMPDIR", self.place.path());
+                command
+            }
+        }
     }
 
     fn log_path(&self) -> PathBuf {

@@ -30,7 +30,10 @@ pub fn artel(system: &impl System, args: &[&str]) -> Command {
 
 /// The program without anything of this environment that could steer it.
 pub fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_artel"));
+    without_steering(Command::new(env!("CARGO_BIN_EXE_artel")))
+}
+
+pub fn without_steering(mut command: Command) -> Command {
     let steering = std::env::vars_os().map(|(name, _)| name);
     for name in steering.filter(|name| name.to_string_lossy().starts_with("ARTEL_")) {
         command.env_remove(name);

@@ -3,6 +3,7 @@
 use crate::Failure;
 use crate::consumer::{GroupKind, GroupTask, SharedStatus, Status};
 use crate::ctx::Shared;
+use crate::outage::{Outage, Whose};
 use crate::storage::{self, groups::Stored, offsets};
 use artel_message::{Fault, Time};
 use std::collections::BTreeMap;
@@ -67,9 +68,13 @@ impl Groups {
             return;
         }
         tasks.spawn(self.clone().forget_all_gone(stop.clone()));
+        let of = Whose::Service(self.0.shared.name().to_owned());
+        let mut outage =
+            Outage::new(of, "groups wait for the infrastructure", "groups are looked after again");
         while !stop.is_cancelled() {
-            if let Err(failure) = self.reconcile(&tasks, &stop).await {
-                tracing::warn!(service = self.0.shared.name(), error = %failure, "groups wait for the infrastructure");
+            match self.reconcile(&tasks, &stop).await {
+                Ok(()) => outage.over(),
+                Err(failure) => outage.failed(failure),
             }
             tokio::select! {
                 biased;
@@ -105,6 +110,12 @@ impl Groups {
 
     /// Keeps the log's list of groups equal to what is stored, until stopped. Beside the rest: brokers take their time over it.
     async fn forget_all_gone(self, stop: CancellationToken) {
+        let of = Whose::Service(self.0.shared.name().to_owned());
+        let mut outage = Outage::new(
+            of,
+            "the log could not be told which groups are gone; it is tried again",
+            "the log was told which groups are gone",
+        );
         loop {
             tokio::select! {
                 biased;
@@ -116,8 +127,9 @@ impl Groups {
                 () = stop.cancelled() => return,
                 forgotten = self.forget_gone() => forgotten,
             };
-            if let Err(failure) = forgotten {
-                tracing::warn!(service = self.0.shared.name(), error = %failure, "the log could not be told which groups are gone; it is tried again");
+            match forgotten {
+                Ok(()) => outage.over(),
+                Err(failure) => outage.failed(failure),
             }
         }
     }

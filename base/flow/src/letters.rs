@@ -48,9 +48,13 @@ pub(crate) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Counts it; once the letter is committed.
+    /// Counts it and says it; once the letter is committed.
     pub fn count(&self, shared: &Shared) {
         let (group, code) = (shared.name(), self.code.as_str());
+        tracing::warn!(
+            service = group, of = self.topic, name = self.name, key = self.key, id = %self.id, code,
+            attempts = self.attempts, error = tame(&self.reason, REASON), "given up"
+        );
         shared.metrics.taken(group, "dead", 1);
         shared.metrics.dead(group, code, &fingerprint(code, &tame(&self.reason, REASON)));
     }
@@ -89,10 +93,6 @@ pub(crate) async fn bury(tx: &mut Tx, own: &Own<'_>, told: bool) -> Result<bool,
         reason: letter.reason.clone(),
         at: letter.at,
     };
-    tracing::warn!(
-        service = shared.name(), of = own.topic, name = own.name, key = own.key, dead.letter = %letter.id,
-        code = letter.code, attempts = own.attempts, error = own.reason, "given up"
-    );
     dead::insert(tx.write(), letter).await?;
     tx.count_in(shared.name(), "dead", 1);
     let Some(handler) = shared.service.given_up.as_ref().filter(|_| told) else { return Ok(true) };

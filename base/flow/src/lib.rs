@@ -39,6 +39,7 @@ mod members;
 mod metrics;
 pub mod moving;
 mod operate;
+mod outage;
 mod outbound;
 mod peers;
 #[cfg(any(test, feature = "planted"))]

@@ -6,11 +6,11 @@ use artel_message::Time;
 /// Where a message has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Its relay hands it to the log.
+    /// Its relay hands it to the log, for the first time.
     Relayed,
     /// The log has it, durably.
     Logged,
-    /// A group begins to take it in.
+    /// A group begins to take it in, in the transaction that holds.
     Taken,
     /// What its handler did is committed.
     Handled,

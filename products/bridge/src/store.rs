@@ -9,7 +9,7 @@ use artel_flow::{Published, Read, Tx};
 use artel_message::Time;
 use artel_store::{Args, FromRow, Row, StoreError, Values};
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Totals since the beginning: they outlive the messages.
@@ -17,6 +17,8 @@ const ACCEPTED: &str = "accepted";
 const PRODUCED: &str = "produced";
 const CONSUMED: &str = "consumed";
 const FAILED: &str = "failed";
+/// Reports that told nothing new.
+const AGAIN: &str = "again";
 
 /// Rows that a statement is joined with.
 const JOINED: usize = 64;
@@ -79,11 +81,11 @@ pub async fn insert(tx: &mut Tx, messages: &[(MessageId, NewMessage)]) -> Result
 pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), StoreError> {
     let at = tx.now();
     let (fresh, reached) = (Status::Accepted, domain::after(Status::Accepted, Fact::Produced));
-    let mut produced = 0;
-    for Part { rows, first, last } in
+    let (mut produced, mut again) = (0, 0);
+    for Part { ids, rows, first, last } in
         parts(reports.iter().map(|p| (p.id, (p.id, p.partition, p.offset).values())))
     {
-        produced += tx
+        let marked = tx
             .exec_rows(
                 "UPDATE bridge_message SET status = CASE WHEN status = $2 THEN $3 ELSE status END,
                      partition = v.column2, position = v.column3, produced_at = $1
@@ -93,8 +95,11 @@ pub async fn mark_produced(tx: &mut Tx, reports: &[&Published]) -> Result<(), St
                 rows,
             )
             .await?;
+        produced += marked;
+        again += told_again(tx, ids, marked).await?;
     }
     tx.count(PRODUCED, count(produced));
+    tx.count(AGAIN, count(again));
     Ok(())
 }
 
@@ -110,9 +115,11 @@ pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(),
         )
         .await?;
     tx.count(FAILED, -count(mended));
-    let mut consumed = 0;
-    for Part { rows, first, last } in parts(reads.iter().map(|c| (c.id, (c.id, c.read_at).values()))) {
-        consumed += tx
+    let (mut consumed, mut again) = (0, 0);
+    for Part { ids, rows, first, last } in
+        parts(reads.iter().map(|c| (c.id.uuid(), (c.id, c.read_at).values())))
+    {
+        let marked = tx
             .exec_rows(
                 "UPDATE bridge_message SET status = $1, consumed_at = v.column2,
                      latency = CASE WHEN v.column2 > bridge_message.accepted_at
@@ -123,32 +130,51 @@ pub async fn mark_consumed(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<(),
                 rows,
             )
             .await?;
+        consumed += marked;
+        again += told_again(tx, ids, marked).await?;
     }
     tx.count(CONSUMED, count(consumed));
+    tx.count(AGAIN, count(again));
     Ok(())
 }
 
+/// How many of the reports on these ids, of which so many marked a message, found one that was marked before them. Those on
+/// messages that are not there any more found none.
+async fn told_again(tx: &mut Tx, ids: Vec<Uuid>, marked: u64) -> Result<u64, StoreError> {
+    if count(marked) == i64::try_from(ids.len()).unwrap_or(i64::MAX) {
+        return Ok(0);
+    }
+    let asked = ids.iter().map(|id| (*id,).values()).collect();
+    let there: Vec<(Uuid,)> =
+        tx.all_rows("SELECT id FROM bridge_message WHERE id IN ({rows})", (), asked).await?;
+    let there: BTreeSet<Uuid> = there.into_iter().map(|(id,)| id).collect();
+    let found = ids.iter().filter(|id| there.contains(id)).count();
+    Ok(u64::try_from(found).unwrap_or(u64::MAX).saturating_sub(marked))
+}
+
 /// Rows of one statement that is joined with them, and the range of their ids.
-struct Part<I> {
+struct Part {
+    ids: Vec<Uuid>,
     rows: Vec<Values>,
-    first: I,
-    last: I,
+    first: Uuid,
+    last: Uuid,
 }
 
 /// Cuts a batch into short ranges of ids. Where PostgreSQL's statistics are of a table that was empty, it goes over all that it
 /// finds and compares each message with each row of the statement: the range keeps it to the part of the table where these are,
 /// and few rows keep the comparisons few.
-fn parts<I: Ord + Copy>(rows: impl Iterator<Item = (I, Values)>) -> Vec<Part<I>> {
-    let mut rows: Vec<(I, Values)> = rows.collect();
+fn parts(rows: impl Iterator<Item = (Uuid, Values)>) -> Vec<Part> {
+    let mut rows: Vec<(Uuid, Values)> = rows.collect();
     rows.sort_unstable_by_key(|(id, _)| *id);
-    let mut parts: Vec<Part<I>> = Vec::with_capacity(rows.len().div_ceil(JOINED));
+    let mut parts: Vec<Part> = Vec::with_capacity(rows.len().div_ceil(JOINED));
     for (id, row) in rows {
         match parts.last_mut() {
             Some(part) if part.rows.len() < JOINED => {
                 part.last = id;
+                part.ids.push(id);
                 part.rows.push(row);
             }
-            _ => parts.push(Part { rows: vec![row], first: id, last: id }),
+            _ => parts.push(Part { ids: vec![id], rows: vec![row], first: id, last: id }),
         }
     }
     parts
@@ -178,6 +204,7 @@ pub async fn insert_foreign(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<()
         if rows.is_empty() {
             continue;
         }
+        let told = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         let inserted = tx
             .exec_rows(
                 "INSERT INTO bridge_message (id, topic, value, headers, status, partition, position, accepted_at,
@@ -189,6 +216,7 @@ pub async fn insert_foreign(tx: &mut Tx, reads: &[&ConsumeMessage]) -> Result<()
         for name in [ACCEPTED, PRODUCED, name] {
             tx.count(name, count(inserted));
         }
+        tx.count(AGAIN, count(told.saturating_sub(inserted)));
     }
     Ok(())
 }
@@ -260,6 +288,7 @@ pub async fn totals(read: &Read) -> Result<Stats, StoreError> {
         consumed: read.total(CONSUMED).await?,
         failed: read.total(FAILED).await?,
         duplicates: read.counted("repeat").await?,
+        again: read.total(AGAIN).await?,
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::system::{System, artel, consumed, messages, stats, stderr, stdout};
 use crate::until::until;
 use artel_frame::client::ClientError;
+use artel_message::Time;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -50,6 +51,7 @@ pub async fn what_was_answered_is_consumed_once_through_ten_kills(system: &mut i
     let totals = consumed(system, LINES).await;
     println!("{kills} kills, {LINES} lines, {:?} until all were consumed: {totals}", began.elapsed());
     agree(system, "crashing", LINES).await;
+    in_order(&messages(system, "crashing").await);
 }
 
 /// Waits until this many lines are accepted; false when the producer is through.
@@ -69,7 +71,8 @@ async fn accepted(system: &impl System) -> Result<u64, ClientError> {
     Ok(answer.json::<Value>().ok().and_then(|totals| totals["accepted"].as_u64()).unwrap_or(0))
 }
 
-/// Totals, states and values say the same: each of `lines` lines of the system's only topic is consumed, once.
+/// Totals, states and values say the same: each of `lines` lines of the system's only topic is consumed, once, and no report was
+/// taken in that had been before.
 pub async fn agree(system: &impl System, topic: &str, lines: u64) {
     agree_of(system, topic, lines, lines).await;
 }
@@ -84,7 +87,7 @@ pub async fn agree_of(system: &impl System, topic: &str, lines: u64, total: u64)
     let expected = |field: &str| assert_eq!(totals[field].as_u64(), Some(total), "{field}: {totals}");
     expected("accepted");
     expected("consumed");
-    assert_eq!(totals["failed"], 0);
+    assert_eq!((&totals["failed"], &totals["again"]), (&0.into(), &0.into()), "{totals}");
     let mut seen = vec![0u8; usize::try_from(lines).unwrap()];
     for message in messages(system, topic).await {
         assert_eq!(message["status"], "consumed", "{message}");
@@ -99,23 +102,30 @@ pub async fn agree_of(system: &impl System, topic: &str, lines: u64, total: u64)
     );
 }
 
-/// Of each key the messages stand in the log in the order in which they were sent.
+/// Of each key the messages stand in the log in the order in which they were sent, and were read in it.
 pub fn in_order(messages: &[Value]) {
-    let mut by_key: BTreeMap<&str, Vec<(i64, u64)>> = BTreeMap::new();
+    let mut by_key: BTreeMap<&str, Vec<(u64, i64, Time)>> = BTreeMap::new();
     for message in messages {
-        let place = (message["offset"].as_i64().unwrap(), message["value"]["n"].as_u64().unwrap());
+        let read: Time = serde_json::from_value(message["consumed_at"].clone()).unwrap();
+        let place = (message["value"]["n"].as_u64().unwrap(), message["offset"].as_i64().unwrap(), read);
         by_key.entry(message["key"].as_str().unwrap()).or_default().push(place);
     }
-    for (key, mut places) in by_key {
-        places.sort_unstable();
-        assert!(places.iter().map(|(_, n)| n).is_sorted(), "key {key}: {places:?}");
+    for (key, mut lines) in by_key {
+        lines.sort_unstable();
+        let wrong = lines.windows(2).find(|pair| pair[0].1 >= pair[1].1 || pair[0].2 > pair[1].2);
+        assert!(wrong.is_none(), "key {key}, by line, offset, time of reading: {wrong:?}");
     }
 }
 
 /// A file of numbered lines, on 97 keys.
 pub fn numbered(path: &std::path::Path, lines: u64) {
+    numbered_from(path, 0..lines);
+}
+
+/// The same with these numbers.
+pub fn numbered_from(path: &std::path::Path, lines: std::ops::Range<u64>) {
     let mut text = String::new();
-    for n in 0..lines {
+    for n in lines {
         writeln!(text, "{{\"n\":{n},\"k\":\"key {}\"}}", n % 97).unwrap();
     }
     std::fs::write(path, text).unwrap();

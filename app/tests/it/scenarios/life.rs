@@ -37,7 +37,7 @@ pub async fn a_message_is_followed_from_accepted_to_consumed(system: &mut impl S
     assert_eq!((listed.len(), listed[0]["id"].as_str()), (1, Some(id)));
     assert_eq!(
         consumed(system, 1).await,
-        json!({ "accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0 })
+        json!({ "accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0, "again": 0 })
     );
 }
 

@@ -1,10 +1,11 @@
 //! Asking the log, each partition by itself: one that is not answered (it has no leader) holds up no other.
 
+use super::GroupTask;
 use super::attempt::Plan;
 use super::partition::{self, Partition, is_lost};
 use super::sort::Opened;
-use super::{GroupTask, pause_after};
 use crate::limits::Limits;
+use crate::outage;
 use crate::topics::Topics;
 use crate::{Failure, storage::offsets::Offset};
 use artel_bus::{BusError, Fetch, Fetched};
@@ -243,7 +244,7 @@ impl Partition {
         }
         self.failures = self.failures.saturating_add(1);
         self.check = Check::Again;
-        self.again_at = Some(Instant::now() + pause_after(limits, self.failures));
+        self.again_at = Some(Instant::now() + outage::pause(limits, self.failures));
         if self.failures.is_power_of_two() {
             let (topic, partition, failures) = (&self.topic, self.number(), self.failures);
             tracing::warn!(group, %topic, partition, %error, failures, "a partition waits for the log");

@@ -107,21 +107,38 @@ async fn write(
         let id = tx.new_id();
         let stopped_at = Some(sorted.record.offset);
         parked::park(tx.write(), New { id, stopped_at, ..parking::place_of(task, index) }, None).await?;
-        dead::hold(tx.write(), letter, id).await?;
+        dead::hold(tx.write(), letter.id, id).await?;
         overlay.parks.insert(index);
     }
     overlay.taken(index, sorted, "dead");
     attempt::close(task, tx, &plan, &plan, &overlay).await?;
+    letter.say(&given);
     Ok(overlay)
 }
 
-/// Writes the letter and its copy, and tells who waits for the message. Returns the letter's id.
+/// A letter, once it is committed: then it is said, once.
+pub(crate) struct Buried {
+    pub id: Uuid,
+    code: String,
+}
+
+impl Buried {
+    pub fn say(&self, given: &Given<'_>) {
+        let Given { reader, topic, partition, tried, .. } = given;
+        tracing::warn!(
+            group = %reader.grp, %topic, partition, dead.letter = %self.id, code = self.code,
+            attempts = tried.attempts, error = %tried.failure, "message given up"
+        );
+    }
+}
+
+/// Writes the letter and its copy, and tells who waits for the message.
 pub(crate) async fn bury(
     tx: &mut Tx,
     given: &Given<'_>,
     copies: &Copies,
     told: bool,
-) -> Result<Uuid, Failure> {
+) -> Result<Buried, Failure> {
     let Given { reader, sorted, tried, .. } = given;
     tx.enter("dead-letter", sorted.cause, true, None);
     let letter = letter(given, tx);
@@ -143,11 +160,7 @@ pub(crate) async fn bury(
     if told {
         tell(reader, tx, sorted, told_of).await?;
     }
-    tracing::warn!(
-        group = %reader.grp, topic = %given.topic, partition = given.partition, dead.letter = %id, code,
-        attempts = tried.attempts, error = %tried.failure, "message given up"
-    );
-    Ok(id)
+    Ok(Buried { id, code })
 }
 
 /// Who asks under a command's id later gets the fault as well.

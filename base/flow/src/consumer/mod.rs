@@ -18,7 +18,7 @@ use crate::Failure;
 use crate::changes::Changed;
 use crate::ctx::Shared;
 use crate::failure::{Class, RERUNS};
-use crate::limits::Limits;
+use crate::outage::{Outage, Whose};
 use crate::stages::Stage;
 use artel_bus::From as StartAt;
 use attempt::{Broken, Done, Overlay, Plan};
@@ -76,16 +76,13 @@ pub(crate) struct GroupTask {
     leased: Changed,
     /// The log is being told of the group.
     registering: Option<Registering>,
+    /// Its infrastructure is away.
+    outage: Outage,
 }
 
 /// How many messages a plan takes in.
 pub(super) fn size(plan: &Plan) -> usize {
     plan.iter().map(|(_, count)| count).sum()
-}
-
-/// The pause after so many failures of the infrastructure.
-fn pause_after(limits: &Limits, failures: u32) -> Duration {
-    limits.outage_pause * failures.min(10)
 }
 
 impl GroupTask {
@@ -100,6 +97,11 @@ impl GroupTask {
         let topics = topics.iter().map(|t| Arc::from(t.as_str())).collect();
         let leased = shared.held.partitions.subscribe();
         let reader = Arc::new(Reader { shared: shared.clone(), grp: grp.clone(), kind });
+        let outage = Outage::new(
+            Whose::Group(grp.clone()),
+            "the group waits for the infrastructure and tries again",
+            "the group goes on",
+        );
         GroupTask {
             leased,
             registering: None,
@@ -116,44 +118,39 @@ impl GroupTask {
             starts: Starts::default(),
             lost: Vec::new(),
             recheck_at: Instant::now() + RECHECK,
+            outage,
         }
     }
 
     /// Runs until stopped. A failure of the whole group is shown and tried again, with a growing pause.
     pub async fn run(mut self) {
-        let mut failures = 0u32;
         while !self.stop.is_cancelled() {
             let result = self.assign_and_read().await;
             let Err(failure) = result else { return };
-            failures = failures.saturating_add(1);
-            tracing::warn!(group = %self.grp, error = %failure, failures, "group does not run; it is tried again");
             self.update(|status| status.error = Some(failure.to_string()));
-            self.pause(failures).await;
+            self.fails(&failure).await;
         }
     }
 
     async fn assign_and_read(&mut self) -> Result<(), Failure> {
         self.assign().await?;
         self.update(|status| status.error = None);
-        let mut outages = 0u32;
         while !self.stop.is_cancelled() {
             if self.is_due() {
                 self.assign().await?;
             }
             match self.round().await {
-                Ok(true) => outages = 0,
+                Ok(true) => self.outage.over(),
                 Ok(false) => {
-                    outages = 0;
+                    self.outage.over();
                     if !self.wait().await? {
                         self.assign().await?;
                     }
                 }
                 Err(Failure::Fenced { topic, partition }) if self.reload(&topic, partition).await? => {}
                 Err(failure) => {
-                    outages = outages.saturating_add(1);
                     if !matches!(failure, Failure::Fenced { .. }) {
-                        tracing::warn!(group = %self.grp, error = %failure, "waiting for the infrastructure");
-                        self.pause(outages).await;
+                        self.fails(&failure).await;
                     }
                     self.assign().await?;
                 }
@@ -337,11 +334,13 @@ impl GroupTask {
         }
     }
 
-    async fn pause(&self, failures: u32) {
+    /// Notes that the infrastructure is away, and waits a while.
+    async fn fails(&mut self, failure: &Failure) {
+        self.outage.failed(failure);
         tokio::select! {
             biased;
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(pause_after(&self.shared.limits, failures)) => {}
+            () = tokio::time::sleep(self.outage.pause(&self.shared.limits)) => {}
         }
     }
 

@@ -1,7 +1,8 @@
 //! Where a group begins in partitions that it has not read before: each is asked for by itself, like what it holds.
 
+use super::GroupTask;
 use super::partition::{self, is_lost};
-use super::{GroupTask, pause_after};
+use crate::outage;
 use crate::storage::offsets::Offset;
 use crate::topics::Known;
 use artel_bus::{BusError, From as StartAt};
@@ -115,7 +116,7 @@ impl GroupTask {
             Err(_) => {
                 // Nobody knows which one it was: all are asked for again.
                 self.starts = Starts::default();
-                self.starts.again_at = Some(Instant::now() + pause_after(&self.shared.limits, 1));
+                self.starts.again_at = Some(Instant::now() + outage::pause(&self.shared.limits, 1));
                 return;
             }
         };
@@ -129,6 +130,6 @@ impl GroupTask {
         if failures.is_power_of_two() {
             tracing::warn!(group = %self.grp, topic = %place.0, partition = place.1, %error, failures, "a partition can't be begun yet");
         }
-        self.starts.again_at = Some(Instant::now() + pause_after(&self.shared.limits, failures));
+        self.starts.again_at = Some(Instant::now() + outage::pause(&self.shared.limits, failures));
     }
 }

@@ -7,6 +7,7 @@ use crate::ctx::Shared;
 use crate::erase::{Ended, encode};
 use crate::failure::Class;
 use crate::letters::{self, Own};
+use crate::outage::{Outage, Whose};
 use crate::storage::effects::{self, Effect, Later};
 use crate::{Failure, Tx};
 use artel_message::{Cause, Code, Fault, Headers};
@@ -23,22 +24,31 @@ async fn until_done<T, F>(shared: &Shared, name: &str, mut work: impl FnMut() ->
 where
     F: Future<Output = Result<T, Failure>>,
 {
+    let mut outage = Outage::new(
+        Whose::Effect(name.to_owned()),
+        "what came of an effect waits for the infrastructure",
+        "what came of an effect could be written in the end",
+    );
     loop {
-        match shared.rerun(&mut work).await {
-            Ok(value) => return Some(value),
+        let pause = match shared.rerun(&mut work).await {
+            Ok(value) => {
+                outage.over();
+                return Some(value);
+            }
             Err(failure) if failure.class() == Class::Infrastructure => {
-                tracing::warn!(effect = name, error = %failure, "what came of an effect waits for the infrastructure");
+                outage.failed(failure);
+                outage.pause(&shared.limits)
             }
             Err(failure) => {
                 // A mistake of ours: waiting does not mend it, and the claim ends by itself.
                 tracing::error!(effect = name, error = %failure, "what came of an effect could not be written");
                 return None;
             }
-        }
+        };
         tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => return None,
-            () = tokio::time::sleep(shared.limits.outage_pause * 4) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }

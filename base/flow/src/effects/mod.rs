@@ -10,6 +10,7 @@ pub(crate) use rate::Rate;
 
 use crate::Failure;
 use crate::ctx::{Ctx, Shared};
+use crate::outage::{Outage, Whose};
 use crate::service::{EffectEntry, EffectKind};
 use crate::storage::effects::{self, Claim, Effect};
 use crate::wakes::EFFECTS;
@@ -64,6 +65,8 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
     let mut gcra = Gcra::default();
     let mut woken = shared.wake.effects.subscribe();
     let mut held = HELD_UP;
+    let of = Whose::Effect(name.to_owned());
+    let mut outage = Outage::new(of, "effects wait for the infrastructure", "effects go on");
     while !stop.is_cancelled() {
         woken.borrow_and_update();
         let calls = free(shared, entry, running, &gcra);
@@ -71,6 +74,9 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
             0 => Ok(Vec::new()),
             _ => claim(shared, name, entry, calls * entry.batch()).await,
         };
+        if claimed.is_ok() && calls > 0 {
+            outage.over();
+        }
         match claimed {
             Ok(claimed) if !claimed.is_empty() => {
                 held = HELD_UP;
@@ -84,11 +90,12 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
             }
             Ok(_) => idle(shared, name, entry, (calls, &gcra), (&mut woken, &mut held), stop).await,
             Err(failure) => {
-                tracing::warn!(effect = name, error = %failure, "effects wait for the infrastructure");
+                outage.failed(failure);
+                let pause = outage.pause(&shared.limits);
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
-                    () = tokio::time::sleep(shared.limits.outage_pause * 4) => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
             }
         }

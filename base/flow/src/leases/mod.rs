@@ -8,13 +8,14 @@ use crate::Failure;
 use crate::changes::Changes;
 use crate::ctx::Shared;
 use crate::members::Members;
+use crate::outage::{Outage, Whose};
 use crate::projections::group_of as version_group;
 use crate::storage::leases::{self, Lease, Subject};
 use crate::storage::outbox;
 use crate::storage::projections;
 use crate::wakes::LEASES;
 use artel_store::{Lane, Read};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -63,6 +64,9 @@ impl Held {
     }
 }
 
+/// Leases that do not move.
+type Stuck = BTreeMap<Subject, Outage>;
+
 /// Moves leases until stopped. A node that is alone has them all from the start.
 pub(crate) async fn run(shared: Arc<Shared>, members: Members, stop: CancellationToken) {
     if !members.shared() {
@@ -70,13 +74,18 @@ pub(crate) async fn run(shared: Arc<Shared>, members: Members, stop: Cancellatio
     }
     let mut changes = members.changes();
     let mut mine = BTreeSet::new();
+    let of = Whose::Service(shared.name().to_owned());
+    let mut outage = Outage::new(of, "leases wait for the infrastructure", "leases move again");
+    let mut stuck = Stuck::new();
     while !stop.is_cancelled() {
         let moved = async {
-            round(&shared, &members, &mut mine).await?;
+            round(&shared, &members, &mut mine, &mut stuck).await?;
             count_outbox(&shared).await
         };
-        if let Err(failure) = moved.await {
-            tracing::warn!(service = shared.name(), error = %failure, "leases wait for the infrastructure");
+        match moved.await {
+            Ok(()) => outage.over(),
+            // The poll is about as long as the longest pause.
+            Err(failure) => outage.failed(failure),
         }
         tokio::select! {
             biased;
@@ -101,6 +110,7 @@ async fn round(
     shared: &Arc<Shared>,
     members: &Members,
     mine: &mut BTreeSet<(Subject, i64)>,
+    stuck: &mut Stuck,
 ) -> Result<(), Failure> {
     let (living, holding) = (members.living(shared.name()), members.holding(shared.name()));
     let mut read = shared.db.read().await?;
@@ -118,12 +128,16 @@ async fn round(
         take.extend(moves.take);
         give.extend(moves.give);
     }
-    let taken = move_each(shared, &take, Some(shared.node)).await;
+    let listed: BTreeSet<&Subject> = take.iter().chain(&give).map(|lease| &lease.subject).collect();
+    for (_, mut done) in stuck.extract_if(.., |subject, _| !listed.contains(subject)) {
+        done.over();
+    }
+    let taken = move_each(shared, &take, Some(shared.node), stuck).await;
     if !take.is_empty() {
         // What was taken is worked with while others are still waited for.
         learn(shared, mine).await?;
     }
-    let given = move_each(shared, &give, None).await;
+    let given = move_each(shared, &give, None, stuck).await;
     if taken + given > 0 {
         tracing::info!(service = shared.name(), taken, given, nodes = living.len(), "leases moved");
         shared.metrics.leases_moved(shared.name(), taken, given);
@@ -151,18 +165,27 @@ async fn projection_groups(read: &mut Read, shared: &Shared) -> Result<BTreeSet<
 
 /// Moves what can be moved, and says how many that were. One that fails, such as a partition in the middle of whose batch its
 /// owner has frozen, holds up no other; the next round tries it again.
-async fn move_each(shared: &Shared, leases: &[Lease], owner: Option<Uuid>) -> usize {
+async fn move_each(shared: &Shared, leases: &[Lease], owner: Option<Uuid>, stuck: &mut Stuck) -> usize {
     let mut moved = 0;
     for lease in leases {
         let begun = Instant::now();
         match change(shared, lease, owner).await {
-            Ok(true) => moved += 1,
-            Ok(false) => {}
+            Ok(done) => {
+                moved += usize::from(done);
+                if let Some(mut outage) = stuck.remove(&lease.subject) {
+                    outage.over();
+                }
+            }
             Err(failure) => {
-                tracing::warn!(
-                    service = shared.name(), lease = ?lease.subject, error = %failure,
-                    "a lease does not move yet; it is tried again"
-                );
+                let outage = stuck.entry(lease.subject.clone()).or_insert_with(|| {
+                    let of = Whose::Service(shared.name().to_owned());
+                    Outage::new(
+                        of,
+                        "a lease does not move yet; it is tried again",
+                        "a lease that did not move has moved",
+                    )
+                });
+                outage.failed(format_args!("{:?}: {failure}", lease.subject));
                 // No lock takes so long: it is the database, which the others would wait for as well.
                 if begun.elapsed() > OUTAGE {
                     break;
@@ -209,7 +232,7 @@ pub(crate) async fn give_back(shared: &Shared, relay: bool) -> Result<(), Failur
     let seen = leases::all(&mut shared.db.read().await?).await?;
     let is_relay = |l: &Lease| matches!(&l.subject, Subject::Work(name) if name == RELAY);
     let mine = seen.into_iter().filter(|l| l.owner == Some(shared.node) && is_relay(l) == relay);
-    move_each(shared, &mine.collect::<Vec<_>>(), None).await;
+    move_each(shared, &mine.collect::<Vec<_>>(), None, &mut Stuck::new()).await;
     shared.wake_others(LEASES);
     Ok(())
 }

@@ -6,6 +6,7 @@ mod watch;
 
 use crate::Failure;
 use crate::changes::{Changed, Changes};
+use crate::outage::{Outage, Whose};
 use artel_message::Time;
 use artel_store::{Db, Lane, Migrations, StoreError};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -198,7 +199,11 @@ impl Members {
     /// Beats until stopped, then takes itself off the list.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let Some(mut woken) = self.0.db.as_ref().map(|db| db.woken(CAME_OR_WENT)) else { return };
-        let mut failures = 0u32;
+        let mut outage = Outage::new(
+            Whose::Node,
+            "this node could not say that it lives",
+            "this node says that it lives again",
+        );
         loop {
             let withdraws = tokio::select! {
                 biased;
@@ -209,17 +214,12 @@ impl Members {
             };
             match self.beat().await {
                 Ok(()) => {
-                    failures = 0;
+                    outage.over();
                     if withdraws && let Some(db) = &self.0.db {
                         db.wake(CAME_OR_WENT);
                     }
                 }
-                Err(failure) => {
-                    failures = failures.saturating_add(1);
-                    if failures.is_power_of_two() {
-                        tracing::warn!(error = %failure, failures, "this node could not say that it lives");
-                    }
-                }
+                Err(failure) => outage.failed(failure),
             }
         }
         if let Err(failure) = self.leave().await {

@@ -10,6 +10,7 @@ pub use declared::{Rewound, RewoundPlace};
 use crate::Failure;
 use crate::ctx::{Ctx, Shared};
 use crate::groups::lag_of;
+use crate::outage::{Outage, Whose};
 use crate::storage::offsets::{self, Offset};
 use crate::storage::parked;
 use crate::storage::projections::{self, Stored};
@@ -169,16 +170,12 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     if shared.service.projections.is_empty() {
         return;
     }
-    let mut failures = 0u32;
+    let of = Whose::Service(shared.name().to_owned());
+    let mut outage = Outage::new(of, "projections wait for the infrastructure", "projections go on");
     while !stop.is_cancelled() {
         match look(&shared).await {
-            Ok(()) => failures = 0,
-            Err(failure) => {
-                failures = failures.saturating_add(1);
-                if failures.is_power_of_two() {
-                    tracing::warn!(service = shared.name(), error = %failure, failures, "projections wait for the infrastructure");
-                }
-            }
+            Ok(()) => outage.over(),
+            Err(failure) => outage.failed(failure),
         }
         tokio::select! {
             biased;

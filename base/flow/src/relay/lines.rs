@@ -27,6 +27,8 @@ struct UnderWay {
     since: Instant,
     /// Whether a round waits for it.
     awaited: bool,
+    /// It was said that it takes long.
+    told: bool,
 }
 
 /// One partition in which something moves, waits, or was slow.
@@ -44,6 +46,8 @@ struct Line {
     again_at: Option<Instant>,
     /// Nothing of it may be published yet.
     held: bool,
+    /// The last turn that was on its way to the log before.
+    handed: Option<i64>,
 }
 
 /// Every partition of which something is known.
@@ -52,10 +56,21 @@ pub(super) struct Lines {
     lines: BTreeMap<Place, Line>,
 }
 
+/// What was wrong with a partition before its append ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Before {
+    /// Appends that were refused since it took one.
+    pub refusals: u32,
+    /// How long the one that ended took, where it was said that it takes long.
+    pub hung: Option<Duration>,
+}
+
 /// Rows for one append.
 pub(super) struct Chunk {
     pub place: Place,
     pub rows: Vec<Waiting>,
+    /// So many of them are tried again; they stand before the others.
+    pub again: usize,
 }
 
 /// Rows to be read from the database.
@@ -168,7 +183,9 @@ impl Lines {
             if line.slow {
                 line.leave_rest();
             }
-            chunks.push(Chunk { place: place.clone(), rows });
+            let again = rows.iter().take_while(|row| Some(row.turn) <= line.handed).count();
+            line.handed = line.handed.max(rows.last().map(|row| row.turn));
+            chunks.push(Chunk { place: place.clone(), rows, again });
         }
         chunks
     }
@@ -177,7 +194,8 @@ impl Lines {
     pub fn begun(&mut self, task: Id, place: &Place, rows: &Marks, now: Instant) {
         let Some(line) = self.lines.get_mut(place) else { return };
         let Marks { first, last, bytes } = *rows;
-        line.under_way = Some(UnderWay { task, first, last, bytes, since: now, awaited: !line.slow });
+        line.under_way =
+            Some(UnderWay { task, first, last, bytes, since: now, awaited: !line.slow, told: false });
     }
 
     /// Until when the appends under way are waited for; `None` = no round waits for any.
@@ -201,22 +219,24 @@ impl Lines {
         }
     }
 
-    /// All of what was appended is in the log. True when the partition had refused before.
-    pub fn accepted(&mut self, place: &Place, now: Instant) -> bool {
-        let Some(line) = self.lines.get_mut(place) else { return false };
-        line.slow = line.under_way.take().is_some_and(|way| way.since + PATIENCE <= now);
+    /// All of what was appended is in the log. Says what was wrong before.
+    pub fn accepted(&mut self, place: &Place, now: Instant) -> Before {
+        let Some(line) = self.lines.get_mut(place) else { return Before { refusals: 0, hung: None } };
+        let way = line.under_way.take();
+        line.slow = way.as_ref().is_some_and(|way| way.since + PATIENCE <= now);
         line.again_at = None;
-        let refused = std::mem::take(&mut line.refusals) > 0;
+        let before = Before { refusals: std::mem::take(&mut line.refusals), hung: hung(way.as_ref(), now) };
         if line.is_idle() {
             self.lines.remove(place);
         }
-        refused
+        before
     }
 
     /// The rows from the turn `first` on are not in the log, as far as anybody knows. They wait for a while: `pause`, and longer
-    /// each time. True when it took what came before.
-    pub fn refused(&mut self, place: &Place, first: i64, pause: Duration, now: Instant) -> bool {
-        let Some(line) = self.lines.get_mut(place) else { return false };
+    /// each time. Says how often it has refused by now, and whether it took long over it.
+    pub fn refused(&mut self, place: &Place, first: i64, pause: Duration, now: Instant) -> Before {
+        let Some(line) = self.lines.get_mut(place) else { return Before { refusals: 0, hung: None } };
+        let hung = hung(line.under_way.as_ref(), now);
         if let Some(way) = line.under_way.take() {
             line.leave(first, way.last);
         }
@@ -224,7 +244,7 @@ impl Lines {
         line.slow = false;
         line.again_at = Some(now + pause * 10.min(1 << line.refusals.min(4)));
         line.refusals = line.refusals.saturating_add(1);
-        line.refusals == 1
+        Before { refusals: line.refusals, hung }
     }
 
     /// Keeps all of a partition's rows in the database.
@@ -264,11 +284,12 @@ impl Lines {
         self.lines.values().any(|line| line.under_way.is_some() && line.refusals == 0)
     }
 
-    /// Appends that have been under way for as long as that.
-    pub fn late(&self, after: Duration, now: Instant) -> impl Iterator<Item = (&Place, Duration)> {
-        self.lines.iter().filter_map(move |(place, line)| {
-            let took = now.saturating_duration_since(line.under_way.as_ref()?.since);
-            (took >= after).then_some((place, took))
+    /// Appends that have been under way for as long as that, and whether that is news.
+    pub fn late(&mut self, after: Duration, now: Instant) -> impl Iterator<Item = (&Place, Duration, bool)> {
+        self.lines.iter_mut().filter_map(move |(place, line)| {
+            let way = line.under_way.as_mut()?;
+            let took = now.saturating_duration_since(way.since);
+            (took >= after).then(|| (place, took, !std::mem::replace(&mut way.told, true)))
         })
     }
 
@@ -278,6 +299,11 @@ impl Lines {
             .values()
             .all(|line| line.under_way.is_none() && line.rest.is_empty() && line.behind.is_none())
     }
+}
+
+/// How long an append took, where it was said that it takes long.
+fn hung(way: Option<&UnderWay>, now: Instant) -> Option<Duration> {
+    way.filter(|way| way.told).map(|way| now.saturating_duration_since(way.since))
 }
 
 /// What is remembered of rows that are on their way.

@@ -12,6 +12,7 @@ pub(crate) use jump::{NoNumber, jump, now_of};
 
 use crate::Failure;
 use crate::ctx::Shared;
+use crate::outage::{Outage, Whose};
 use crate::storage::outbox::Waiting;
 use lines::Lines;
 use publish::Appended;
@@ -37,6 +38,9 @@ struct Relay {
     /// The epoch of the relay's lease, as this node has it.
     lease: watch::Receiver<Option<i64>>,
     state: State,
+    /// A take-over that fails, and rounds that do.
+    beginning: Outage,
+    going: Outage,
 }
 
 /// What is known of the outbox; good for one holding of the lease.
@@ -100,7 +104,11 @@ impl State {
 /// while this one has the lease.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let lease = shared.held.relay.subscribe();
-    let mut relay = Relay { shared, stop, lease, state: State::new(0) };
+    let of = || Whose::Service(shared.name().to_owned());
+    let beginning =
+        Outage::new(of(), "the relay can't begin yet; it tries again", "the relay could begin in the end");
+    let going = Outage::new(of(), "the relay waits and tries again", "the relay goes on");
+    let mut relay = Relay { shared, stop, lease, state: State::new(0), beginning, going };
     while let Some(epoch) = relay.leased().await {
         relay.state = State::new(epoch);
         if relay.take_over().await {
@@ -139,7 +147,7 @@ impl Relay {
 
     /// Makes sure that no number is given twice. False when the lease was lost meanwhile, or the node stops before it is sure.
     async fn take_over(&mut self) -> bool {
-        let shared = &self.shared;
+        let shared = self.shared.clone();
         while shared.members.shared() && !self.lost() {
             let lease = Some((shared.node, self.state.epoch));
             // Where this relay has given numbers, what it gives next lies above them whatever the database says.
@@ -156,6 +164,7 @@ impl Relay {
             };
             let reason = match jumped {
                 Ok(()) => {
+                    self.beginning.over();
                     shared.say_relay(None);
                     return true;
                 }
@@ -168,9 +177,9 @@ impl Relay {
                     crate::StartError::Clock { service: shared.name().to_owned() }.to_string()
                 }
             };
-            tracing::warn!(service = shared.name(), reason, "the relay can't begin yet; it tries again");
+            self.beginning.failed(&reason);
             shared.say_relay(Some(reason));
-            self.pause(shared.limits.outage_pause * 4).await;
+            self.pause(self.beginning.pause(&shared.limits)).await;
             if self.stop.is_cancelled() {
                 return false;
             }
@@ -189,7 +198,11 @@ impl Relay {
                 }
                 return stopping;
             }
-            match self.round().await {
+            let done = self.round().await;
+            if done.is_ok() {
+                self.going.over();
+            }
+            match done {
                 Ok(true) => {}
                 Ok(false) if stopping => {
                     if !self.linger().await {
@@ -198,8 +211,7 @@ impl Relay {
                 }
                 Ok(false) => {
                     if let Err(failure) = self.idle().await {
-                        tracing::warn!(service = self.shared.name(), error = %failure, "the relay waits and tries again");
-                        self.pause(self.shared.limits.outage_pause).await;
+                        self.fails(&failure).await;
                     }
                 }
                 Err(Failure::Fenced { .. }) => {
@@ -209,15 +221,19 @@ impl Relay {
                     self.shared.held.look.notify_one();
                     self.pause(self.shared.limits.outage_pause).await;
                 }
-                Err(failure) => {
-                    tracing::warn!(service = self.shared.name(), error = %failure, "the relay waits and tries again");
-                    if stopping {
-                        return true;
-                    }
-                    self.pause(self.shared.limits.outage_pause).await;
+                // Nobody is there to see it tried again.
+                Err(failure) if stopping => {
+                    tracing::warn!(service = self.shared.name(), error = %failure, "the relay ends with messages in its outbox");
+                    return true;
                 }
+                Err(failure) => self.fails(&failure).await,
             }
         }
+    }
+
+    async fn fails(&mut self, failure: &Failure) {
+        self.going.failed(failure);
+        self.pause(self.going.pause(&self.shared.limits)).await;
     }
 
     async fn idle(&mut self) -> Result<(), Failure> {

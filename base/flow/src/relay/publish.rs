@@ -28,7 +28,7 @@ pub(super) struct Refused {
 }
 
 pub(super) async fn append(bus: Arc<dyn Bus>, chunk: Chunk) -> Appended {
-    let Chunk { place, rows } = chunk;
+    let Chunk { place, rows, .. } = chunk;
     match append_rows(bus.as_ref(), &place, &rows).await {
         Ok(appended) => {
             let done = (0u32..).zip(rows).map(|(index, row)| (row, appended.offset(index))).collect();

@@ -1,12 +1,13 @@
 //! One round of the relay: what has its turn is read, given to the log, and confirmed. Partitions don't wait for each other: one
 //! that takes its time, or takes nothing, leaves the rounds and goes on alone.
 
-use super::lines::{Chunk, Place};
+use super::lines::{Before, Chunk, Place};
 use super::publish::{Appended, append};
 use super::{Relay, State};
 use crate::Failure;
 use crate::handed::Taken;
 use crate::leases::RELAY;
+use crate::outage::millis;
 use crate::stages::Stage;
 use crate::storage::leases;
 use crate::storage::outbox::{self, Backlog, Behind, Load, Numbering, Waiting};
@@ -194,8 +195,8 @@ impl Relay {
             if planted!(DeletesBeforeAck) {
                 self.landed(&mut chunk.rows.iter().map(|row| (row.clone(), 0)).collect());
             }
-            let Chunk { place, rows } = &chunk;
-            self.shared.arrived(Stage::Relayed, rows.iter());
+            let Chunk { place, rows, again } = &chunk;
+            self.shared.arrived(Stage::Relayed, rows.iter().skip(*again));
             let (place, marks) = (place.clone(), chunk.marks());
             let task = self.state.appends.spawn(append(self.shared.topics.bus().clone(), chunk)).id();
             self.state.lines.begun(task, &place, &marks, Instant::now());
@@ -225,9 +226,16 @@ impl Relay {
         while let Some(ended) = self.state.appends.try_join_next_with_id() {
             self.ended(ended);
         }
-        let late: Vec<(Place, Duration)> =
-            self.state.lines.late(SHOWN, Instant::now()).map(|(place, took)| (place.clone(), took)).collect();
-        for (place, took) in late {
+        let late = self.state.lines.late(SHOWN, Instant::now());
+        let late: Vec<(Place, Duration, bool)> =
+            late.map(|(place, took, news)| (place.clone(), took, news)).collect();
+        for (place, took, news) in late {
+            if news {
+                tracing::warn!(
+                    service = self.shared.name(), topic = %place.0, partition = place.1,
+                    "the log does not answer for a partition; its messages wait in the outbox, others go on"
+                );
+            }
             self.waits(&place, &format!("the log has not answered for {} seconds", took.as_secs()));
         }
     }
@@ -238,10 +246,11 @@ impl Relay {
             Ok((_, Appended { place, mut done, refused: None })) => {
                 crate::spans::sent(&self.shared, &done);
                 self.landed(&mut done);
-                if self.state.lines.accepted(&place, now) {
+                let Before { refusals, hung } = self.state.lines.accepted(&place, now);
+                if refusals > 0 || hung.is_some() {
                     tracing::info!(
-                        service = self.shared.name(), topic = %place.0, partition = place.1,
-                        "the log takes the partition's messages again"
+                        service = self.shared.name(), topic = %place.0, partition = place.1, refusals,
+                        hung_ms = hung.map(millis), "the log takes the partition's messages again"
                     );
                 }
                 self.goes_on(&place);
@@ -262,9 +271,12 @@ impl Relay {
 
     fn refused(&mut self, place: &Place, first: i64, error: &BusError) {
         self.waits(place, &error.to_string());
-        if self.state.lines.refused(place, first, self.shared.limits.outage_pause, Instant::now()) {
+        let pause = self.shared.limits.outage_pause;
+        let Before { refusals, hung } = self.state.lines.refused(place, first, pause, Instant::now());
+        if refusals.is_power_of_two() || hung.is_some() {
             tracing::warn!(
-                service = self.shared.name(), topic = %place.0, partition = place.1, %error,
+                service = self.shared.name(), topic = %place.0, partition = place.1, %error, refusals,
+                hung_ms = hung.map(millis),
                 "the log refuses a partition; its messages wait in the outbox, others go on"
             );
         }

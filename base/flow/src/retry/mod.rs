@@ -9,6 +9,7 @@ use crate::consumer::reader::Policy;
 use crate::consumer::{GroupKind, Reader};
 use crate::ctx::Shared;
 use crate::failure::Class;
+use crate::outage::{Outage, Whose};
 use crate::storage::groups::{self, Stored};
 use crate::storage::{audit, counts, dead, parked};
 use artel_message::Time;
@@ -52,7 +53,8 @@ pub(crate) fn due(shared: &Shared, now: Time, since: Time, policy: Policy) -> Ti
 
 /// Tries parked keys again until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut failures = 0u32;
+    let of = Whose::Service(shared.name().to_owned());
+    let mut outage = Outage::new(of, "parked keys wait for the infrastructure", "parked keys go on");
     let mut purge_at = shared.now();
     let mut aside = Aside::default();
     while !stop.is_cancelled() {
@@ -63,13 +65,12 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         };
         let next = match work.await {
             Ok(next) => {
-                failures = 0;
+                outage.over();
                 next
             }
             Err(failure) => {
-                failures = failures.saturating_add(1);
-                tracing::warn!(service = shared.name(), error = %failure, "parked keys wait for the infrastructure");
-                let pause = shared.limits.outage_pause * failures.min(10);
+                outage.failed(failure);
+                let pause = outage.pause(&shared.limits);
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {}
@@ -199,7 +200,8 @@ async fn of_group(
                 tracing::error!(group = reader.grp, key = %id, error = %failure, "a parked key cannot be tried");
             }
             Err(failure) => {
-                tracing::warn!(group = reader.grp, key = %id, error = %failure, "a parked key waits for the infrastructure");
+                // The round says it, as rarely as the others do.
+                tracing::debug!(group = reader.grp, key = %id, error = %failure, "a parked key waits for the infrastructure");
                 aside.put(id, shared.limits.outage_pause * ASIDE);
                 failed.get_or_insert(failure);
                 failures += 1;

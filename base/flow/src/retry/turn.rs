@@ -7,6 +7,7 @@ use crate::consumer::parking::{BYTES, MESSAGES, Tried};
 use crate::consumer::sort::{Seen, Sorted};
 use crate::failure::Class;
 use crate::fingerprint::{self, Chain};
+use crate::stages::Stage;
 use crate::storage::dead;
 use crate::storage::parked::{self, Claimed, Parked, Taken};
 use crate::{Failure, Tx};
@@ -82,13 +83,19 @@ async fn attempt(reader: &Reader, id: Uuid, most: i64, now: Time) -> Result<Ende
     let topic: Arc<str> = Arc::from(key.hold.topic.as_str());
     let mut outcomes: BTreeMap<&'static str, i64> = BTreeMap::new();
     let mut taken = Taken::default();
-    let begun = Instant::now();
+    let mut made: Vec<Time> = Vec::new();
+    let (begun, begun_at) = (Instant::now(), shared.now());
     for message in &messages {
         if taken.count > 0 && (tx.pressed() || begun.elapsed() > LONGEST) {
             break;
         }
         match run(reader, &mut tx, &topic, key.hold.partition, message, now).await {
-            Ok(outcome) => *outcomes.entry(outcome).or_default() += 1,
+            Ok((outcome, at)) => {
+                *outcomes.entry(outcome).or_default() += 1;
+                if matches!(outcome, "run" | "foreign") {
+                    made.push(at);
+                }
+            }
             Err(failure) => return ended(tx, key, message.clone(), taken.count, failure).await,
         }
         taken = Taken { count: taken.count + 1, bytes: taken.bytes + message.size(), to: message.offset };
@@ -113,6 +120,8 @@ async fn attempt(reader: &Reader, id: Uuid, most: i64, now: Time) -> Result<Ende
         }
         Err(failure) => return Err(failure),
     }
+    shared.metrics.arrived(&reader.grp, Stage::Taken, begun_at, made.iter().copied());
+    shared.metrics.arrived(&reader.grp, Stage::Handled, shared.now(), made.iter().copied());
     for (outcome, n) in outcomes {
         shared.metrics.taken(&reader.grp, outcome, u64::try_from(n).unwrap_or(0));
     }
@@ -133,7 +142,7 @@ async fn ended(
     Ok(Ended::Failed { key: Box::new(key), message: Box::new(message), before, failure })
 }
 
-/// Runs the handler of a message; a batch handler is given a batch of one.
+/// Runs the handler of a message; a batch handler is given a batch of one. Returns how the message counts, and when it was made.
 async fn run(
     reader: &Reader,
     tx: &mut Tx,
@@ -141,26 +150,27 @@ async fn run(
     partition: u32,
     message: &Parked,
     now: Time,
-) -> Result<&'static str, Failure> {
+) -> Result<(&'static str, Time), Failure> {
     let sorted = sorted_of(message, now)?;
+    let made = sorted.envelope.as_ref().map_or(sorted.record.time, |envelope| envelope.time);
     if let Some(batch) = reader.batch_of(topic, &sorted)
         && (message.letter.is_some() || !reader.expired(&sorted))
     {
         run_batch(reader, tx, batch, (topic, partition), &[&sorted]).await?;
-        return Ok(ran(&sorted));
+        return Ok((ran(&sorted), made));
     }
     let mark = tx.mark();
     let result = run_one(reader, tx, topic, partition, &sorted, message.letter.is_none()).await;
     let outcome = tx.verdict(result)?;
     tx.check(mark)?;
     match outcome {
-        "run" => Ok(ran(&sorted)),
+        "run" => Ok((ran(&sorted), made)),
         // Somebody wants it run: it stays what it was. A node with the handler may have it next time.
         "unhandled" if message.letter.is_some() => Err(Failure::Refused(Fault::not_found(format!(
             "service '{}' has no handler for this message of {topic} here; it is tried again",
             reader.shared.name()
         )))),
-        outcome => Ok(outcome),
+        outcome => Ok((outcome, made)),
     }
 }
 
@@ -272,7 +282,7 @@ async fn bury(
     };
     if policy.stop_key && message.key.is_some() {
         parked::stop(tx.write(), &mut there, message.offset).await?;
-        dead::hold(tx.write(), letter, there.hold.id).await?;
+        dead::hold(tx.write(), letter.id, there.hold.id).await?;
     }
     let taken = Taken { count: 1, bytes: message.size(), to: message.offset };
     parked::take(tx.write(), &there, taken).await?;
@@ -280,5 +290,6 @@ async fn bury(
     tx.count_in(&reader.grp, BYTES, -message.size());
     tx.count_in(&reader.grp, "dead", 1);
     tx.commit().await?;
+    letter.say(given);
     Ok(true)
 }

@@ -11,6 +11,7 @@ pub use when::{Missed, Schedule};
 
 use crate::around::{Call, around};
 use crate::ctx::Shared;
+use crate::outage::{Outage, Whose};
 use crate::service::ScheduleEntry;
 use crate::storage::schedules::{self, Row, Step};
 use crate::{Failure, Tx};
@@ -77,6 +78,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     }
     let mut keeper = shared.held.keeper.subscribe();
     let mut failing = Failing::new();
+    let of = Whose::Service(shared.name().to_owned());
+    let mut outage = Outage::new(of, "schedules wait for the infrastructure", "schedules go on");
     while !stop.is_cancelled() {
         if keeper.borrow_and_update().is_none() {
             // Another node keeps the schedules of this service.
@@ -88,10 +91,13 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             continue;
         }
         let next = match round(&shared, &mut failing, &stop).await {
-            Ok(next) => next,
+            Ok(next) => {
+                outage.over();
+                next
+            }
             Err(failure) => {
-                tracing::warn!(service = shared.name(), error = %failure, "schedules wait for the infrastructure");
-                shared.now() + shared.limits.outage_pause * 4
+                outage.failed(failure);
+                shared.now() + outage.pause(&shared.limits)
             }
         };
         tokio::select! {

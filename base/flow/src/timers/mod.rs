@@ -12,6 +12,7 @@ pub(crate) use taken::Taken;
 
 use crate::Failure;
 use crate::ctx::Shared;
+use crate::outage::{Outage, Whose};
 use crate::storage::timers;
 use crate::storage::{answered, dead};
 use artel_message::Time;
@@ -30,12 +31,27 @@ const PURGE: i64 = 1000;
 const PURGE_EVERY: Duration = Duration::from_secs(600);
 const PURGE_AGAIN: Duration = Duration::from_secs(10);
 
+/// When what is kept for a time is purged next, and how that went.
+struct Purging {
+    at: Time,
+    outage: Outage,
+}
+
 /// Fires timers until stopped.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut purge_at = shared.now();
     let mut pace = Pace::default();
     let mut keeper = shared.held.keeper.subscribe();
     let poll = if shared.members.shared() { POLL } else { POLL_ALONE };
+    let of = || Whose::Service(shared.name().to_owned());
+    let mut outage = Outage::new(of(), "timers wait for the infrastructure", "timers go on");
+    let mut purging = Purging {
+        at: shared.now(),
+        outage: Outage::new(
+            of(),
+            "what is kept for a time is deleted later",
+            "what was kept for a time is deleted again",
+        ),
+    };
     while !stop.is_cancelled() {
         if keeper.borrow_and_update().is_none() {
             // Another node keeps the timers of this service.
@@ -48,11 +64,14 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         }
         // From here on every timer that is set rings: it may be missed by the look that follows.
         shared.wake.timers.awake();
-        let next = match round(&shared, &stop, &mut pace, &mut purge_at).await {
-            Ok(next) => next.unwrap_or_else(|| shared.now() + poll).min(shared.now() + poll).min(purge_at),
+        let next = match round(&shared, &stop, &mut pace, &mut purging).await {
+            Ok(next) => {
+                outage.over();
+                next.unwrap_or_else(|| shared.now() + poll).min(shared.now() + poll).min(purging.at)
+            }
             Err(failure) => {
-                tracing::warn!(service = shared.name(), error = %failure, "timers wait for the infrastructure");
-                shared.now() + shared.limits.outage_pause
+                outage.failed(failure);
+                shared.now() + outage.pause(&shared.limits)
             }
         };
         shared.wake.timers.asleep_until(next);
@@ -71,7 +90,7 @@ async fn round(
     shared: &Arc<Shared>,
     stop: &CancellationToken,
     pace: &mut Pace,
-    purge_at: &mut Time,
+    purging: &mut Purging,
 ) -> Result<Option<Time>, Failure> {
     let mut keeper = shared.held.keeper.subscribe();
     loop {
@@ -81,22 +100,22 @@ async fn round(
         if stop.is_cancelled() || keeper.borrow_and_update().is_none() {
             return Ok(timers::next(&mut read).await?);
         }
-        let purging = *purge_at <= now;
-        if due == 0 && !purging {
+        let purges = purging.at <= now;
+        if due == 0 && !purges {
             return Ok(timers::next(&mut read).await?);
         }
         drop(read);
         if due > 0 && pace.fits(due, bytes) {
             fire::fire(shared, now, pace).await?;
         }
-        if purging {
-            purge(shared, purge_at).await;
+        if purges {
+            purge(shared, purging).await;
         }
     }
 }
 
 /// Deletes some of what was kept for a time that is over; timers fire in between. What can't be deleted now waits.
-async fn purge(shared: &Shared, purge_at: &mut Time) {
+async fn purge(shared: &Shared, purging: &mut Purging) {
     let purged = async {
         let mut write = shared.begin_own(Lane::Background).await?;
         let now = shared.now();
@@ -106,11 +125,15 @@ async fn purge(shared: &Shared, purge_at: &mut Time) {
         Ok::<_, StoreError>(answers + letters)
     };
     match purged.await {
-        Ok(1..) => {}
-        Ok(0) => *purge_at = shared.now() + PURGE_EVERY,
+        Ok(gone) => {
+            purging.outage.over();
+            if gone == 0 {
+                purging.at = shared.now() + PURGE_EVERY;
+            }
+        }
         Err(error) => {
-            tracing::warn!(service = shared.name(), %error, "what is kept for a time is deleted later");
-            *purge_at = shared.now() + PURGE_AGAIN;
+            purging.outage.failed(error);
+            purging.at = shared.now() + PURGE_AGAIN;
         }
     }
 }

@@ -9,6 +9,7 @@ use artel_flow::{
 use artel_message::{Described, Time};
 use artel_store::conformance::{TestDatabase, database};
 use artel_store::{MemoryCache, Store, StoreSettings};
+use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -142,6 +143,7 @@ impl Place {
         let store = self.store().await;
         let clock = self.clock.clone();
         let cache_clock = clock.clone();
+        let metrics = FlowMetrics::default();
         let runtime = Runtime::start(Parts {
             services,
             roles,
@@ -154,13 +156,13 @@ impl Place {
             limits: self.limits.clone(),
             clock,
             ids: Ids::system(),
-            metrics: FlowMetrics::default(),
+            metrics: metrics.clone(),
             me,
             pulse: self.pulse,
             peers,
         })
         .await?;
-        Ok(Node { runtime, log, store })
+        Ok(Node { runtime, log, store, metrics })
     }
 }
 
@@ -168,9 +170,18 @@ pub struct Node {
     pub runtime: Runtime,
     pub log: Arc<dyn Bus>,
     pub store: Store,
+    metrics: FlowMetrics,
 }
 
 impl Node {
+    /// Its figures, as they are scraped.
+    pub fn metrics(&self) -> String {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        self.metrics.register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        text
+    }
+
     pub fn ctx(&self, service: &str) -> &Ctx {
         self.runtime.ctx(service).expect("the service runs")
     }

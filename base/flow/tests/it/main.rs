@@ -14,6 +14,7 @@ mod mill;
 mod nodes;
 mod peers;
 mod postgres;
+mod said;
 mod shop;
 mod sqlite;
 mod start;

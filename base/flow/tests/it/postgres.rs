@@ -48,6 +48,8 @@ mod skipped;
 mod take_in;
 #[path = "timers.rs"]
 mod timers;
+#[path = "told.rs"]
+mod told;
 #[path = "why.rs"]
 mod why;
 

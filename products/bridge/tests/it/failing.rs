@@ -30,7 +30,7 @@ async fn a_value_of_others_that_is_no_json_fails_and_the_rest_is_consumed() {
     node.settle().await;
     assert_eq!(
         stats(&client).await,
-        json!({"accepted": 5, "produced": 5, "consumed": 2, "failed": 3, "duplicates": 0})
+        json!({"accepted": 5, "produced": 5, "consumed": 2, "failed": 3, "duplicates": 0, "again": 5})
     );
     let failed = get(&client, "/api/bridge/messages?topic=far&status=failed").await;
     let mut reasons: Vec<&str> = failed["items"]
@@ -102,7 +102,8 @@ async fn a_message_whose_consuming_was_given_up_fails_until_a_later_try_consumes
     node.settle().await;
     let consumed = get(&client, &path).await;
     assert_eq!((&consumed["status"], &consumed["reason"]), (&json!("consumed"), &Value::Null));
-    let totals = json!({"accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0});
+    let totals =
+        json!({"accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0, "again": 0});
     assert_eq!(stats(&client).await, totals);
     unreadable_command(&node, &id).await;
     give_up(&node).await;

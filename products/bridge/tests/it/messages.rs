@@ -24,7 +24,7 @@ async fn a_message_is_accepted_produced_and_consumed() {
     assert_eq!(copy, message, "the copy in the cache is the message");
     assert_eq!(
         stats(&client).await,
-        json!({"accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0})
+        json!({"accepted": 1, "produced": 1, "consumed": 1, "failed": 0, "duplicates": 0, "again": 0})
     );
     node.stop().await;
 }
@@ -212,5 +212,26 @@ async fn what_others_write_is_consumed_once_also_when_it_copies_our_headers() {
     let totals = stats(&client).await;
     assert_eq!((&totals["accepted"], &totals["consumed"]), (&json!(3), &json!(3)));
     assert_eq!(get(&client, &format!("/api/bridge/messages/{id}")).await, own);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_message_again_is_counted() {
+    let node = start().await;
+    let client = node.client();
+    for n in 0..3 {
+        produce(&client, "shared", "k", json!(n)).await;
+    }
+    node.settle().await;
+    let once = json!({"accepted": 3, "produced": 3, "consumed": 3, "failed": 0, "duplicates": 0, "again": 0});
+    assert_eq!(stats(&client).await, once);
+    let before = get(&client, "/api/bridge/messages?topic=shared").await;
+    let body = json!({"topic": "shared", "from": "earliest", "name": "further"});
+    assert_eq!(post(&client, "/api/bridge/consumers", &body).await.status, 201);
+    node.settle().await;
+    let again =
+        json!({"accepted": 3, "produced": 3, "consumed": 3, "failed": 0, "duplicates": 0, "again": 3});
+    assert_eq!(stats(&client).await, again);
+    assert_eq!(get(&client, "/api/bridge/messages?topic=shared").await, before, "the first report stays");
     node.stop().await;
 }
