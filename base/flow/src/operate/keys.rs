@@ -125,11 +125,16 @@ async fn step(tx: &mut Tx, act: Act, id: Uuid, by: &By) -> Result<(), Failure> {
         }
         Act::DropFirst(offset) => {
             drop_first(tx, &grp, &key, offset).await?;
-            detail = place(&key.hold.topic, key.hold.partition, offset);
+            detail = dropped(&grp, &place(&key.hold.topic, key.hold.partition, offset));
             "drop-message"
         }
     };
     note(tx, Step { action, target: id.to_string(), detail, by }).await
+}
+
+/// How it is kept which message of a group was dropped.
+pub(crate) fn dropped(grp: &str, place: &str) -> String {
+    format!("{grp} {place}")
 }
 
 /// One round of it; `None` = nothing is left.

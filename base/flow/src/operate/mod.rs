@@ -10,6 +10,7 @@ mod retire;
 mod rewind;
 
 pub use keys::ParkedKeys;
+pub(crate) use keys::dropped;
 pub use letters::{DeadLetters, Replayed};
 pub(crate) use places::moved;
 pub use places::{Places, Skip, Skipped};

@@ -178,7 +178,7 @@ pub(crate) async fn let_go(write: &mut Write, key: Uuid) -> Result<(), StoreErro
 pub(crate) async fn count(read: &mut Read, grp: &str, most: i64) -> Result<i64, StoreError> {
     let (n,): (i64,) = read
         .one(
-            "SELECT count(*) AS n FROM (SELECT id FROM flow_dead WHERE grp = $1 LIMIT $2) AS some",
+            "SELECT count(*) AS n FROM (SELECT id FROM flow_dead WHERE grp = $1 LIMIT $2) AS few",
             (grp, most),
         )
         .await?;
