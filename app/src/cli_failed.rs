@@ -180,9 +180,11 @@ pub enum ParkedStep {
         #[arg(long)]
         reason: String,
     },
-    /// Throw away all that waits in a group that does not run any more, for good.
+    /// Throw away all that waits in a group that does not run any more, on no node, for good.
     #[command(
-        after_help = "example: artel parked forget shop.search --reason 'the group has another name now'"
+        after_help = "Refused for groups that a living node of any release has, and for versions of projections, which artel groups retire\n\
+                      removes.\n\n\
+                      example: artel parked forget shop.search --reason 'the group has another name now'"
     )]
     Forget {
         /// The group's full name.

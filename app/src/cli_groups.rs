@@ -63,7 +63,8 @@ pub struct RewindTo {
     /// Only say what would be taken in again.
     #[arg(long)]
     pub dry_run: bool,
-    /// Also where nothing takes away what was written: its handlers run over it again.
+    /// Also where nothing takes away what was written (its handlers run over it again), where retention has taken what does not
+    /// come again, and where it can't be told which messages are repeats.
     #[arg(long)]
     pub force: bool,
     /// Why, for the record.

@@ -127,7 +127,8 @@ pub async fn groups(args: Groups) -> Result<()> {
     }
     let answer = client.get("/api/admin/groups").await?;
     print(&answer, args.json, |json| {
-        rows(&items(json, "items"), &["service", "group", "topic", "state", "phase", "lag", "error"])
+        let columns = ["service", "group", "topic", "state", "phase", "lag", "error", "waits_for"];
+        rows(&items(json, "items"), &columns)
     })
 }
 

@@ -213,6 +213,7 @@ pub struct Options {
     pub(crate) batch: Option<usize>,
     pub(crate) projection: Option<(&'static str, u32)>,
     pub(crate) behind: Option<u64>,
+    pub(crate) from_retained: bool,
 }
 
 /// A function with options.
@@ -334,9 +335,16 @@ impl<F> With<F> {
         self.options.projection = Some((name, version));
         self
     }
-    /// How many messages a version of a projection may be behind when it is switched to; 100 unless said.
+    /// How many messages a version of a projection may be behind when it is switched to; 100 unless said. Of several handlers the
+    /// least counts. All that was in the log when it came so near is taken in before the switch.
     pub fn switch_at(mut self, behind: u64) -> With<F> {
         self.options.behind = Some(behind);
+        self
+    }
+    /// A version of a projection may serve without what retention had taken from the log before it began, also where the one
+    /// before it has taken that in. Unless said it stays in building then.
+    pub fn from_retained(mut self) -> With<F> {
+        self.options.from_retained = true;
         self
     }
     pub fn tries(mut self, tries: u32) -> With<F> {

@@ -70,6 +70,13 @@ impl From<Received> for Opened {
     }
 }
 
+/// The seq of a message, where it counts here: its source may write to the topic, and it is not far ahead of the clock.
+pub(crate) fn believed_seq(envelope: &Envelope, now: Time, trusted: impl Fn(&str) -> bool) -> Option<i64> {
+    let seq = envelope.seq?;
+    let believed = seq <= now.micros().saturating_add(AHEAD_MICROS);
+    (believed && trusted(&envelope.source)).then_some(seq)
+}
+
 /// Sorts one record; `known` is the overlay of the batch so far and is raised here.
 pub(crate) fn sort(
     Opened { record, envelope }: Opened,
@@ -77,11 +84,7 @@ pub(crate) fn sort(
     trusted: impl Fn(&str) -> bool,
     known: &mut Known,
 ) -> Sorted {
-    let ours = envelope.as_ref().and_then(|e| {
-        let seq = e.seq?;
-        let believed = seq <= place.now.micros().saturating_add(AHEAD_MICROS);
-        (believed && trusted(&e.source)).then_some((e, seq))
-    });
+    let ours = envelope.as_ref().and_then(|e| Some((e, believed_seq(e, place.now, trusted)?)));
     let bytes = bytes_of(&record);
     let Some((e, seq)) = ours else {
         let cause = Cause::foreign(place.log, place.topic, place.partition, record.offset, record.time);

@@ -49,7 +49,7 @@ pub struct Member {
     pub name: String,
     /// The services that run there.
     pub roles: Vec<String>,
-    /// The projections that it has handlers of, by their groups' full names; nodes of several releases have several.
+    /// The groups of its services' tables, by their full names: nodes of several releases have several.
     pub groups: Vec<String>,
     pub peer: Option<String>,
     pub version: String,
@@ -178,7 +178,7 @@ impl Members {
         self.list().iter().filter(|m| m.alive && m.roles.iter().any(holds)).map(|m| m.id).collect()
     }
 
-    /// The same as [`Members::living`] of those that have handlers of a projection's group.
+    /// The same as [`Members::living`] of those that have a group's handlers.
     pub(crate) fn living_with(&self, service: &str, group: &str) -> Vec<Uuid> {
         let living = self.living(service);
         let has = |m: &&Member| m.groups.iter().any(|has| has == group) && living.contains(&m.id);

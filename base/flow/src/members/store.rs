@@ -5,7 +5,7 @@ use artel_message::Time;
 use artel_store::{FromRow, Read, Row, StoreError, Write};
 use uuid::Uuid;
 
-/// Stands before what is no role: a projection's group.
+/// Stands before what is no role: a group.
 const GROUP: char = '+';
 
 /// A row: the member and its beat.

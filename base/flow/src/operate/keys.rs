@@ -3,9 +3,9 @@
 use super::{By, Step, begin, note, place, reason_given};
 use crate::consumer::parking::{BYTES, MESSAGES};
 use crate::ctx::Shared;
-use crate::retry::kind_of;
+use crate::retry::{kind_of, whose};
 use crate::storage::parked::{self, Claimed, Taken};
-use crate::storage::{dead, forgotten, groups, held, mended};
+use crate::storage::{dead, forgotten, groups, held, mended, projections};
 use crate::{Failure, ParkedKey, Tx};
 use artel_message::Fault;
 use std::sync::Arc;
@@ -62,8 +62,8 @@ impl ParkedKeys {
         self.act(Act::DropFirst(offset), id, by).await
     }
 
-    /// Throws away all that waits in a group that does not run: one with another name now, or that is stopped for good. Returns how
-    /// many messages. Needs a reason.
+    /// Throws away all that waits in a group that runs on no node, of whatever release: one with another name now, or that is stopped
+    /// for good. Versions of projections are removed instead. Returns how many messages. Needs a reason.
     pub async fn forget(&self, group: &str, by: &By) -> Result<i64, Fault> {
         reason_given(by)?;
         let mut messages = 0;
@@ -125,19 +125,25 @@ async fn step(tx: &mut Tx, act: Act, id: Uuid, by: &By) -> Result<(), Failure> {
         }
         Act::DropFirst(offset) => {
             drop_first(tx, &grp, &key, offset).await?;
-            detail = place(&key.hold.topic, key.hold.partition, offset);
+            detail = dropped(&grp, &place(&key.hold.topic, key.hold.partition, offset));
             "drop-message"
         }
     };
     note(tx, Step { action, target: id.to_string(), detail, by }).await
 }
 
+/// How it is kept which message of a group was dropped.
+pub(crate) fn dropped(grp: &str, place: &str) -> String {
+    format!("{grp} {place}")
+}
+
 /// One round of it; `None` = nothing is left.
 async fn forget_some(tx: &mut Tx, grp: &str, by: &By) -> Result<Option<i64>, Failure> {
     let made = groups::all(tx.write()).await?;
-    if kind_of(&tx.shared, &made, grp).is_some() {
+    let versions = projections::list_here(tx.write()).await?;
+    if let Some(whose) = whose(&tx.shared, &made, &versions, grp) {
         return Err(refused(Fault::conflict(format!(
-            "group '{grp}' runs: release its keys, or drop their first messages (artel parked release, drop-head)"
+            "group '{grp}' {whose}: release its keys, or drop their first messages (artel parked release, drop-head)"
         ))));
     }
     let Some((messages, bytes)) = forgotten::some(tx.write(), grp, FORGOTTEN).await? else {

@@ -3,11 +3,14 @@
 mod again;
 mod keys;
 mod letters;
+mod marks;
 mod own;
 mod places;
+mod retire;
 mod rewind;
 
 pub use keys::ParkedKeys;
+pub(crate) use keys::dropped;
 pub use letters::{DeadLetters, Replayed};
 pub(crate) use places::moved;
 pub use places::{Places, Skip, Skipped};
@@ -78,14 +81,6 @@ async fn begin(shared: &Arc<Shared>) -> Result<Tx, Failure> {
     Ok(tx)
 }
 
-/// The same, where it locks what it depends on: it must get through while messages flow.
-async fn begin_plain(shared: &Arc<Shared>) -> Result<Tx, Failure> {
-    let mut tx = Tx::begin_plain(shared, Lane::Interactive).await?;
-    let now = shared.now();
-    tx.enter("operate", Cause::message(shared.ids.fresh(now), now), false, None);
-    Ok(tx)
-}
-
 async fn note(tx: &mut Tx, step: Step<'_>) -> Result<(), Failure> {
     let Step { action, target, detail, by } = step;
     tracing::info!(
@@ -114,6 +109,10 @@ async fn note(tx: &mut Tx, step: Step<'_>) -> Result<(), Failure> {
 /// How a message is named to people.
 pub(crate) fn place(topic: &str, partition: u32, offset: i64) -> String {
     format!("{topic}/{partition}@{offset}")
+}
+
+fn conflict(reason: String) -> Failure {
+    Failure::Refused(Fault::conflict(reason))
 }
 
 /// What is thrown away is gone: somebody has to have said why.

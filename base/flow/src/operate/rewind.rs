@@ -1,12 +1,13 @@
-//! Projections by hand: taken back, so that they take in again, and removed.
+//! Projections by hand: taken back, so that they take in again.
 
+use super::marks::{self, Marks};
 use super::places::detail;
-use super::{By, Step, begin_plain, note, reason_given};
+use super::{By, Step, begin, conflict, note, reason_given};
 use crate::consumer::parking::{BYTES, MESSAGES};
 use crate::consumer::partition::{mismatch, start};
-use crate::projections::{self, Declared, Phase, Projections, Rewound, RewoundPlace};
+use crate::projections::{Declared, Phase, Projections, Rewound, RewoundPlace};
 use crate::storage::offsets::{self, Offset};
-use crate::storage::projections as stored;
+use crate::storage::projections::{self as stored, Target};
 use crate::{Failure, Tx};
 use artel_bus::From as StartAt;
 use artel_message::{Cause, Fault, Time};
@@ -28,7 +29,8 @@ pub struct Rewind {
     /// The group's full name, or without the service's.
     pub group: String,
     pub to: Back,
-    /// Also where nothing takes away what its handlers have written: they run over it again.
+    /// Also where nothing takes away what its handlers have written (they run over it again), where retention has taken what does
+    /// not come again, and where it can't be told which messages are repeats.
     pub force: bool,
 }
 
@@ -46,8 +48,16 @@ pub struct Rewinding {
 
 struct Judged<'a> {
     declared: &'a Declared,
+    phase: Phase,
     what: Rewinding,
-    places: Vec<Offset>,
+    /// Every place of the group, and where it goes back to, if it does.
+    places: Vec<(Offset, Option<Way>)>,
+}
+
+/// How one partition goes back.
+struct Way {
+    place: RewoundPlace,
+    marks: Marks,
 }
 
 impl Projections {
@@ -59,9 +69,9 @@ impl Projections {
         let Some(by) = by else { return Ok(judged.what) };
         reason_given(by)?;
         // Lower than the truth at any moment, so that retention takes nothing that is taken in again.
-        self.tell_the_log(&judged).await.map_err(Failure::into_fault)?;
+        self.tell_the_log(&judged, |place| place.to).await.map_err(Failure::into_fault)?;
         let done = self.shared.rerun(|| async {
-            let mut tx = begin_plain(&self.shared).await?;
+            let mut tx = begin(&self.shared).await?;
             match step(&mut tx, &judged, by).await {
                 Ok(done) => tx.commit().await.map(|()| done),
                 Err(failure) => {
@@ -70,16 +80,25 @@ impl Projections {
                 }
             }
         });
-        let done = done.await.map_err(Failure::into_fault)?;
+        let done = done.await;
         self.shared.places_moved();
-        self.tell_the_log(&judged).await.map_err(Failure::into_fault)?;
-        Ok(done)
+        // A consumer may have told its place of before in between; where nothing was moved, the log need keep no more than before.
+        let stands = |place: &RewoundPlace| if done.is_ok() { place.to } else { place.from };
+        if let Err(error) = self.tell_the_log(&judged, stands).await {
+            let group = &judged.what.group;
+            tracing::warn!(group, %error, "the log was not told where the group stands; it is with the next messages taken in");
+        }
+        done.map_err(Failure::into_fault)
     }
 
-    async fn tell_the_log(&self, judged: &Judged<'_>) -> Result<(), Failure> {
+    async fn tell_the_log(
+        &self,
+        judged: &Judged<'_>,
+        stands: impl Fn(&RewoundPlace) -> i64,
+    ) -> Result<(), Failure> {
         let bus = self.shared.topics.bus();
         for place in &judged.what.places {
-            bus.advise(&judged.what.group, &place.topic, place.partition, place.to).await?;
+            bus.advise(&judged.what.group, &place.topic, place.partition, stands(place)).await?;
         }
         Ok(())
     }
@@ -93,10 +112,12 @@ impl Projections {
         let group = service.group_name(&declared.group);
         let mut read = self.shared.db.read().await?;
         let versions = stored::of_name(&mut read, declared.name).await?;
-        let phase = versions.iter().find(|v| v.version == declared.version).map(|v| v.phase);
+        let found = versions.iter().find(|v| v.version == declared.version);
+        let phase = found.map_or(Phase::Building, |found| found.phase);
         let all = offsets::of_group(&mut read, &group).await?;
+        let begun = stored::begun(&mut read, &group).await?;
         drop(read);
-        if phase == Some(Phase::Retired) {
+        if phase == Phase::Retired {
             return Err(conflict(format!("group '{group}' was removed by an operator; it takes in nothing")));
         }
         if declared.clear.is_none() && !rewind.force {
@@ -107,13 +128,15 @@ impl Projections {
         }
         let mut judged = Judged {
             declared,
+            phase,
             what: Rewinding { group, places: Vec::new(), messages: 0, notes: Vec::new() },
             places: Vec::new(),
         };
-        for place in all {
-            self.judge_place(rewind, place, &mut judged).await?;
+        for (place, (.., begun)) in all.into_iter().zip(begun) {
+            let way = self.judge_place(rewind, &place, begun.unwrap_or_default(), &mut judged.what).await?;
+            judged.places.push((place, way));
         }
-        if judged.places.is_empty() {
+        if judged.what.places.is_empty() {
             let group = &judged.what.group;
             return Err(Failure::Refused(match &rewind.to {
                 Back::Offset { topic, partition, .. } => Fault::not_found(format!(
@@ -122,7 +145,7 @@ impl Projections {
                 _ => Fault::not_found(format!("group '{group}' has no places yet")),
             }));
         }
-        if phase == Some(Phase::Serving) {
+        if phase == Phase::Serving {
             judged.what.notes.push(
                 "it is read from: who asks sees it while it is built anew; a next version is built beside it"
                     .to_owned(),
@@ -134,9 +157,10 @@ impl Projections {
     async fn judge_place(
         &self,
         rewind: &Rewind,
-        place: Offset,
-        judged: &mut Judged<'_>,
-    ) -> Result<(), Failure> {
+        place: &Offset,
+        begun: i64,
+        what: &mut Rewinding,
+    ) -> Result<Option<Way>, Failure> {
         let to = match &rewind.to {
             Back::Earliest => StartAt::Earliest,
             Back::Time(time) => StartAt::Time(*time),
@@ -145,14 +169,14 @@ impl Projections {
             {
                 StartAt::Offset(*offset)
             }
-            Back::Offset { .. } => return Ok(()),
+            Back::Offset { .. } => return Ok(None),
         };
         let bus = self.shared.topics.bus();
         let log = self.shared.topics.describe(&place.topic).await?.id;
         // One that lies before what the log still has may go to its beginning.
         let begin = bus.bounds(&place.topic, place.partition).await?.begin;
         if place.next >= begin
-            && let Some(reason) = mismatch(bus.as_ref(), &place, log).await?
+            && let Some(reason) = mismatch(bus.as_ref(), place, log).await?
         {
             return Err(conflict(reason));
         }
@@ -164,25 +188,52 @@ impl Projections {
         if to > place.next.max(begin) {
             return Err(conflict(format!(
                 "group '{}' stands at {} in {}/{}, and {to} is behind that: artel groups skip moves it on",
-                judged.what.group, place.next, place.topic, place.partition
+                what.group, place.next, place.topic, place.partition
             )));
         }
-        if begin > 0 && to == begin {
-            judged.what.notes.push(format!(
-                "{}/{} begins at {begin}: what retention has taken before that is not taken in again",
+        if to == begin && begin > begun {
+            let lost = format!(
+                "{}/{} begins at {begin}: what retention has taken before that, of what the group took in from {begun} on, is not \
+                 taken in again",
                 place.topic, place.partition
-            ));
+            );
+            if !rewind.force {
+                return Err(conflict(format!(
+                    "{lost}; build a next version beside this one, or say --force to go on without it"
+                )));
+            }
+            what.notes.push(lost);
         }
-        judged.what.messages += (place.next - to).max(0);
-        judged.what.places.push(RewoundPlace {
+        let marks = if to > begin {
+            marks::before(&self.shared, &what.group, place, (begin, to)).await?
+        } else {
+            Marks::default()
+        };
+        if !marks.open.is_empty() {
+            let unsure = format!(
+                "{}/{} holds too little from {} shortly before {to} to tell what of it was published twice, before that place and \
+                 behind it, and would be taken in a second time",
+                place.topic,
+                place.partition,
+                marks.open.join(", ")
+            );
+            if !rewind.force {
+                return Err(conflict(format!(
+                    "{unsure}; go back to another place, such as earliest, or say --force"
+                )));
+            }
+            what.notes.push(unsure);
+        }
+        what.messages += (place.next - to).max(0);
+        let way = RewoundPlace {
             topic: place.topic.clone(),
             partition: place.partition,
             from: place.next,
             to,
             whole: to == begin,
-        });
-        judged.places.push(place);
-        Ok(())
+        };
+        what.places.push(way.clone());
+        Ok(Some(Way { place: way, marks }))
     }
 
     async fn no_projection(&self, group: &str) -> Result<Failure, Failure> {
@@ -203,93 +254,26 @@ impl Projections {
             shared.name()
         ))))
     }
-
-    /// Removes a version that is not read from any more: its group, its places, what of it waits or was given up. Its tables are the
-    /// service's to drop. Needs a reason; a dry run (`by` is none) only says whether it may be.
-    pub async fn retire(&self, name: &str, version: u32, by: Option<&By>) -> Result<(), Fault> {
-        self.retire_it(name, version, by).await.map_err(Failure::into_fault)
-    }
-
-    async fn retire_it(&self, name: &str, version: u32, by: Option<&By>) -> Result<(), Failure> {
-        let shared = &self.shared;
-        let mut read = shared.db.read().await?;
-        let versions = stored::of_name(&mut read, name).await?;
-        let Some(found) = versions.iter().find(|v| v.version == version) else {
-            let known: Vec<String> = versions.iter().map(|v| v.version.to_string()).collect();
-            return Err(Failure::Refused(Fault::not_found(format!(
-                "service '{}' has no version {version} of a projection '{name}'; there is: {}",
-                shared.name(),
-                if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-            ))));
-        };
-        let group = shared.service.group_name(&projections::group_of(name, version));
-        let topics: Vec<String> =
-            offsets::of_group(&mut read, &group).await?.into_iter().map(|place| place.topic).collect();
-        drop(read);
-        match found.phase {
-            Phase::Retired => return Ok(()),
-            Phase::Serving => {
-                return Err(conflict(format!(
-                    "version {version} of '{name}' is read from: it can go when a later one serves (artel groups says which)"
-                )));
-            }
-            Phase::Building | Phase::Replaced => {}
-        }
-        let latest = versions.iter().filter(|v| v.phase == Phase::Serving).map(|v| v.version).max();
-        let serving = latest.map(|v| shared.service.group_name(&projections::group_of(name, v)));
-        let knows = |group: &str| shared.members.living_with(shared.name(), group);
-        let behind: Vec<_> = match &serving {
-            Some(serving) => {
-                let later = knows(serving);
-                knows(&group).into_iter().filter(|node| !later.contains(node)).collect()
-            }
-            None => Vec::new(),
-        };
-        if found.phase == Phase::Replaced && !behind.is_empty() {
-            return Err(conflict(format!(
-                "{} living nodes know no later version than {version} of '{name}' and read from it; replace their program first",
-                behind.len()
-            )));
-        }
-        let Some(by) = by else { return Ok(()) };
-        reason_given(by).map_err(Failure::Refused)?;
-        let gone = shared.rerun(|| async {
-            let mut tx = begin_plain(shared).await?;
-            let now = tx.now();
-            let done = async {
-                let retired = projections::retire(tx.write(), &group, found, now).await?;
-                if retired {
-                    let (target, detail) = (group.clone(), format!("was {}", found.phase.word()));
-                    note(&mut tx, Step { action: "retire", target, detail, by }).await?;
-                }
-                Ok::<_, Failure>(retired)
-            };
-            match done.await {
-                Ok(retired) => tx.commit().await.map(|()| retired),
-                Err(failure) => {
-                    tx.rollback().await;
-                    Err(failure)
-                }
-            }
-        });
-        if !gone.await? {
-            return Err(conflict(format!("version {version} of '{name}' has changed meanwhile; look again")));
-        }
-        shared.places_moved();
-        for topic in topics {
-            if let Err(error) = shared.topics.bus().forget(&group, &topic).await {
-                tracing::warn!(group, topic, %error, "the log was not told that the group is gone; the next start tells it");
-            }
-        }
-        Ok(())
-    }
 }
 
 async fn step(tx: &mut Tx, judged: &Judged<'_>, by: &By) -> Result<Rewinding, Failure> {
-    let Judged { declared, what, places } = judged;
+    let Judged { declared, what, places, phase } = judged;
     let mut done = Rewinding { places: Vec::new(), messages: 0, ..what.clone() };
-    // All places first: who takes in or tries again is through by then, or finds its fence failed.
-    for (place, wanted) in places.iter().zip(&what.places) {
+    // The version first: nobody switches to it while it is emptied.
+    if !stored::hold(tx.write(), declared.name, declared.version, *phase).await? {
+        return Err(conflict(format!(
+            "group '{}' was {} and is not any more; look again (artel groups)",
+            what.group,
+            phase.word()
+        )));
+    }
+    // Then all places, also those that stay, and all keys: who takes in or tries again is through by then, or finds its fence
+    // failed, and what is cleared is all there is.
+    for (place, way) in places {
+        let Some(Way { place: wanted, .. }) = way else {
+            stored::hold_place(tx.write(), &what.group, place).await?;
+            continue;
+        };
         let from = offsets::lock(tx.write(), &what.group, place).await?;
         let Some(from) = from.filter(|from| wanted.to <= *from || *from == wanted.from) else {
             return Err(conflict(format!(
@@ -299,18 +283,26 @@ async fn step(tx: &mut Tx, judged: &Judged<'_>, by: &By) -> Result<Rewinding, Fa
         };
         done.places.push(RewoundPlace { from, ..wanted.clone() });
     }
+    stored::hold_keys(tx.write(), &what.group).await?;
+    let rewound = Rewound {
+        version: declared.version,
+        places: done.places.clone(),
+        everywhere: done.places.len() == places.len(),
+    };
+    let anew = declared.clear.is_some() && rewound.is_whole();
+    let ways = places.iter().filter_map(|(place, way)| Some((place, way.as_ref()?)));
     let (mut waiting, mut bytes) = (0, 0);
-    for (place, wanted) in places.iter().zip(&done.places) {
-        let (lowest, stopped) = stored::lowest_parked(tx.write(), &what.group, place).await?;
-        let in_the_way = lowest.is_some_and(|lowest| lowest < wanted.to) || (stopped && !wanted.whole);
-        if in_the_way {
+    for ((place, Way { marks, .. }), wanted) in ways.zip(&rewound.places) {
+        let overtaken = stored::overtaken(tx.write(), &what.group, place, wanted.to).await?;
+        if overtaken.waiting > 0 || (overtaken.stopped > 0 && !wanted.whole) {
             return Err(conflict(format!(
-                "keys of {}/{} are parked that wait from before {}: let them finish, drop what waits (artel parked list --group {}), \
-                 or go further back",
+                "keys of {}/{} are parked that wait from before {}, or for a decision about a letter from before it: let them \
+                 finish, decide (artel parked list --group {}), or go further back",
                 place.topic, place.partition, wanted.to, what.group
             )));
         }
-        let gone = stored::move_back(tx.write(), &what.group, place, wanted.to).await?;
+        let target = Target { to: wanted.to, marks: &marks.known, anew };
+        let gone = stored::move_back(tx.write(), &what.group, place, &target).await?;
         (waiting, bytes) = (waiting + gone.waiting, bytes + gone.bytes);
         let messages = (wanted.from - wanted.to).max(0);
         done.messages += messages;
@@ -321,21 +313,20 @@ async fn step(tx: &mut Tx, judged: &Judged<'_>, by: &By) -> Result<Rewinding, Fa
     tx.count_in(&what.group, MESSAGES, -waiting);
     tx.count_in(&what.group, BYTES, -bytes);
     tx.count_in(&what.group, "rewound", done.messages);
-    if let Some(clear) = &declared.clear {
-        let now = tx.now();
-        let cause = Cause::message(tx.new_id(), now);
-        tx.enter("clear", cause, false, None);
-        let mark = tx.mark();
-        tx.silence(true);
-        let rewound = Rewound { version: declared.version, places: done.places.clone() };
-        let result = clear(tx, rewound).await;
-        tx.silence(false);
-        tx.verdict(result)?;
-        tx.check(mark)?;
-    }
+    clear(tx, declared, rewound).await?;
     Ok(done)
 }
 
-fn conflict(reason: String) -> Failure {
-    Failure::Refused(Fault::conflict(reason))
+/// Has the service take away what was written.
+async fn clear(tx: &mut Tx, declared: &Declared, rewound: Rewound) -> Result<(), Failure> {
+    let Some(clear) = &declared.clear else { return Ok(()) };
+    let now = tx.now();
+    let cause = Cause::message(tx.new_id(), now);
+    tx.enter("clear", cause, false, None);
+    let mark = tx.mark();
+    tx.silence(true);
+    let result = clear(tx, rewound).await;
+    tx.silence(false);
+    tx.verdict(result)?;
+    tx.check(mark)
 }

@@ -12,13 +12,17 @@ const BEHIND: u64 = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewound {
     pub version: u32,
+    /// The partitions in which it goes back.
     pub places: Vec<RewoundPlace>,
+    /// They are all that it has.
+    pub(crate) everywhere: bool,
 }
 
 impl Rewound {
-    /// Whether all is taken in again that the log still holds: everything that was written can go.
+    /// Whether all is taken in again that the log still holds, in every partition of every topic that the version reads: everything
+    /// that was written can go. Where it is not, what came of other partitions and of what is before the places does not come again.
     pub fn is_whole(&self) -> bool {
-        self.places.iter().all(|place| place.whole)
+        self.everywhere && self.places.iter().all(|place| place.whole)
     }
 }
 
@@ -41,10 +45,18 @@ pub(crate) struct Declared {
     pub version: u32,
     /// The group, as handlers are registered under.
     pub group: Arc<str>,
-    /// How many messages it may be behind when it is switched to.
-    pub behind: u64,
+    /// How many messages it may be behind when it is switched to, where a handler says so: the least of what they say.
+    pub behind: Option<u64>,
+    /// It may serve without what retention had taken when it began.
+    pub from_retained: bool,
     /// Takes away what it has written, before it is written anew.
     pub clear: Option<Erased<Rewound, ()>>,
+}
+
+impl Declared {
+    pub fn behind(&self) -> u64 {
+        self.behind.unwrap_or(BEHIND)
+    }
 }
 
 /// The group that a version is.
@@ -98,10 +110,12 @@ impl Service {
             name,
             version,
             group: group.clone(),
-            behind: 0,
+            behind: None,
+            from_retained: false,
             clear: None,
         });
-        declared.behind = declared.behind.max(options.behind.unwrap_or(BEHIND));
+        declared.behind = declared.behind.into_iter().chain(options.behind).min();
+        declared.from_retained |= options.from_retained;
         group
     }
 

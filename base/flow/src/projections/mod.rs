@@ -3,32 +3,27 @@
 //! caught up, it is the one that is read from.
 
 mod declared;
+mod switch;
 
 pub(crate) use declared::{Declared, group_of};
 pub use declared::{Rewound, RewoundPlace};
+pub(crate) use switch::run;
 
 use crate::Failure;
 use crate::ctx::{Ctx, Shared};
-use crate::groups::lag_of;
-use crate::outage::{Outage, Whose};
-use crate::storage::offsets::{self, Offset};
-use crate::storage::parked;
+use crate::storage::offsets;
 use crate::storage::projections::{self, Stored};
 use crate::wakes::LEASES;
 use artel_message::{Fault, Time};
-use artel_store::{Lane, Read, Write};
+use artel_store::{Read, Write};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
-
-/// How often versions that are being built are looked at.
-const LOOK: Duration = Duration::from_millis(500);
+use uuid::Uuid;
 
 /// What a version of a projection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It takes in what there is, while another version is read from.
+    /// It takes in what there is, while another version is read from. It has never served.
     Building,
     /// It is read from.
     Serving,
@@ -67,6 +62,8 @@ pub struct ProjectionInfo {
     pub group: String,
     pub phase: Phase,
     pub changed_at: Time,
+    /// Why one that is being built is not switched to yet, as this node sees it.
+    pub waits_for: Option<String>,
     /// Whether a living node has its handlers.
     pub runs: bool,
     /// The topics it has places in.
@@ -89,22 +86,24 @@ impl Projections {
     /// Every version, by name and version.
     pub async fn list(&self) -> Result<Vec<ProjectionInfo>, Fault> {
         let shared = &self.shared;
-        let mut read = shared.db.read().await?;
+        let stored = projections::list(&mut shared.db.read().await?).await?;
         let mut all = Vec::new();
-        for stored in projections::list(&mut read).await? {
-            let group = shared.service.group_name(&group_of(&stored.name, stored.version));
-            let places = offsets::of_group(&mut read, &group).await?;
+        for version in &stored {
+            let group = shared.service.group_name(&group_of(&version.name, version.version));
+            let places = offsets::of_group(&mut shared.db.read().await?, &group).await?;
             let mut topics: Vec<String> = places.into_iter().map(|place| place.topic).collect();
             topics.dedup();
-            let Stored { name, version, phase, changed_at } = stored;
             let runs = !shared.members.living_with(shared.name(), &group).is_empty();
-            all.push(ProjectionInfo { name, version, group, phase, changed_at, runs, topics });
+            let waits_for = switch::waits_for(shared, version, &stored).await.map_err(Failure::into_fault)?;
+            let Stored { name, version, phase, changed_at } = version.clone();
+            all.push(ProjectionInfo { name, version, group, phase, changed_at, waits_for, runs, topics });
         }
         Ok(all)
     }
 }
 
-/// The version to read from: the one that serves; for a program that does not know it, the latest before it that it knows.
+/// The version to read from: the one that serves; for a program that does not know it, the latest that has served of those that
+/// it knows, and one that was never switched to only where it knows no other.
 pub(crate) async fn serving(
     read: &mut Read,
     shared: &Shared,
@@ -119,13 +118,29 @@ pub(crate) fn serving_of(stored: &[Stored], shared: &Shared, name: &str) -> u32 
 }
 
 fn choose(stored: &[Stored], known: &[u32]) -> u32 {
+    let phase = |version: u32| stored.iter().find(|s| s.version == version).map(|s| s.phase);
     let serving = stored.iter().find(|s| s.phase == Phase::Serving).map(|s| s.version);
-    let on = |version: &&u32| !stored.iter().any(|s| s.version == **version && s.phase == Phase::Retired);
-    let before = known.iter().filter(on).filter(|version| serving.is_none_or(|s| **version <= s)).max();
-    before.or_else(|| known.iter().filter(on).min()).or_else(|| known.iter().max()).copied().unwrap_or(0)
+    let has_served = |v: &&u32| matches!(phase(**v), Some(Phase::Serving | Phase::Replaced));
+    let on = |v: &&u32| phase(**v) != Some(Phase::Retired);
+    let served = known.iter().filter(has_served).max();
+    let before = || known.iter().filter(on).filter(|v| serving.is_none_or(|s| **v <= s)).max();
+    let any = || known.iter().filter(on).min().or_else(|| known.iter().max());
+    served.or_else(before).or_else(any).copied().unwrap_or(0)
 }
 
-/// Notes the versions that this program has. The first one ever serves at once; later ones are built first.
+/// The living nodes that read from a version: what each knows tells which one that is.
+pub(crate) fn readers_of(shared: &Shared, stored: &[Stored], name: &str, version: u32) -> Vec<Uuid> {
+    let living = shared.members.living(shared.name());
+    let reads = |groups: &[String]| {
+        let has = |v: u32| groups.contains(&shared.service.group_name(&group_of(name, v)));
+        let known: Vec<u32> = stored.iter().map(|s| s.version).filter(|v| has(*v)).collect();
+        !known.is_empty() && choose(stored, &known) == version
+    };
+    let members = shared.members.list();
+    members.into_iter().filter(|m| living.contains(&m.id) && reads(&m.groups)).map(|m| m.id).collect()
+}
+
+/// Notes the versions that this program has. The first one ever serves at once; all others are built first.
 pub(crate) async fn declare(
     write: &mut Write,
     shared_name: &str,
@@ -139,11 +154,7 @@ pub(crate) async fn declare(
     for (name, version) in declared.keys() {
         let stored = projections::of_name_here(write, name).await?;
         let serving = stored.iter().find(|s| s.phase == Phase::Serving).map(|s| s.version);
-        let phase = match serving {
-            None if stored.is_empty() => Phase::Serving,
-            Some(serving) if *version < serving => Phase::Replaced,
-            _ => Phase::Building,
-        };
+        let phase = if stored.is_empty() { Phase::Serving } else { Phase::Building };
         projections::declare(write, name, *version, phase, now).await?;
         if let Some(serving) = serving.filter(|s| s < version && !declared.contains_key(&(*name, *s))) {
             tracing::warn!(
@@ -163,90 +174,6 @@ pub(crate) async fn declare(
 pub(crate) async fn retired(read: &mut Read) -> Result<Vec<(String, u32)>, artel_store::StoreError> {
     let stored = projections::list(read).await?;
     Ok(stored.into_iter().filter(|s| s.phase == Phase::Retired).map(|s| (s.name, s.version)).collect())
-}
-
-/// Switches to versions that have caught up, until stopped. Any node that has a version may.
-pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    if shared.service.projections.is_empty() {
-        return;
-    }
-    let of = Whose::Service(shared.name().to_owned());
-    let mut outage = Outage::new(of, "projections wait for the infrastructure", "projections go on");
-    while !stop.is_cancelled() {
-        match look(&shared).await {
-            Ok(()) => outage.over(),
-            Err(failure) => outage.failed(failure),
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(LOOK) => {}
-        }
-    }
-}
-
-async fn look(shared: &Arc<Shared>) -> Result<(), Failure> {
-    let stored = projections::list(&mut shared.db.read().await?).await?;
-    for declared in shared.service.projections.values() {
-        let is = |s: &&Stored| s.name == declared.name && s.version == declared.version;
-        let building = stored.iter().find(is).is_some_and(|s| s.phase == Phase::Building);
-        if building && has_caught_up(shared, declared).await? && switch(shared, declared).await? {
-            tracing::info!(
-                service = shared.name(),
-                projection = declared.name,
-                version = declared.version,
-                "projection has caught up: it is read from now"
-            );
-            shared.progressed();
-        }
-    }
-    Ok(())
-}
-
-/// Whether it has a place in every partition, is no further behind than it may be, and nothing of it waits.
-async fn has_caught_up(shared: &Shared, declared: &Declared) -> Result<bool, Failure> {
-    let grp = shared.service.group_name(&declared.group);
-    let mut read = shared.db.read().await?;
-    let places = offsets::of_group(&mut read, &grp).await?;
-    let topics = shared.service.groups().remove(&grp).unwrap_or_default();
-    for topic in &topics {
-        let partitions = shared.topics.describe(topic).await?.partitions;
-        let begun = places.iter().filter(|place| place.topic == *topic).count();
-        if begun < partitions as usize {
-            return Ok(false);
-        }
-    }
-    for place in &places {
-        if parked::any(&mut read, &grp, &place.topic, place.partition).await? {
-            return Ok(false);
-        }
-    }
-    drop(read);
-    let places: Vec<((String, u32), i64)> =
-        places.into_iter().map(|Offset { topic, partition, next, .. }| ((topic, partition), next)).collect();
-    let lag = lag_of(shared, places.iter().map(|(place, next)| (place, *next))).await;
-    Ok(lag.and_then(|lag| u64::try_from(lag).ok()).is_some_and(|lag| lag <= declared.behind))
-}
-
-/// False = somebody was faster, or a later version serves.
-async fn switch(shared: &Shared, declared: &Declared) -> Result<bool, Failure> {
-    let now = shared.now();
-    let mut write = shared.begin_own(Lane::Interactive).await?;
-    projections::lock(&mut write).await?;
-    let (name, version) = (declared.name, declared.version);
-    let stored = projections::of_name_here(&mut write, name).await?;
-    let later = stored.iter().any(|s| s.phase == Phase::Serving && s.version > version);
-    let is_building = stored.iter().any(|s| s.version == version && s.phase == Phase::Building);
-    if later || !is_building {
-        write.rollback().await?;
-        return Ok(false);
-    }
-    projections::change(&mut write, (name, version), (Phase::Building, Phase::Serving), now).await?;
-    for before in stored.iter().filter(|s| s.version < version && s.phase != Phase::Retired) {
-        projections::change(&mut write, (name, before.version), (before.phase, Phase::Replaced), now).await?;
-    }
-    write.commit().await?;
-    Ok(true)
 }
 
 /// Takes a version's group and its places away. For operators, who have looked at what it is for.
@@ -299,5 +226,15 @@ mod tests {
         assert_eq!(choose(&switched, &[1, 2]), 2);
         assert_eq!(choose(&stored(&[(1, Retired), (2, Serving)]), &[1, 2]), 2);
         assert_eq!(choose(&[], &[3]), 3);
+    }
+
+    #[test]
+    fn one_that_was_passed_over_while_it_was_built_is_read_from_only_where_no_other_is_known() {
+        use Phase::{Building, Replaced, Serving};
+        let passed = stored(&[(1, Replaced), (2, Building), (3, Serving)]);
+        assert_eq!(choose(&passed, &[1, 2]), 1);
+        assert_eq!(choose(&passed, &[2]), 2);
+        assert_eq!(choose(&passed, &[1, 2, 3]), 3);
+        assert_eq!(choose(&stored(&[(1, Building), (3, Serving)]), &[1, 3]), 3);
     }
 }

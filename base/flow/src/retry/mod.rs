@@ -1,7 +1,10 @@
 //! Parked keys, tried again: any node of the service takes the keys that are due, one transaction for each, which locks the
 //! key first.
 
+mod orphans;
 mod turn;
+
+pub(crate) use orphans::whose;
 
 use crate::Failure;
 use crate::consumer::parking::MESSAGES;
@@ -11,7 +14,7 @@ use crate::ctx::Shared;
 use crate::failure::Class;
 use crate::outage::{Outage, Whose};
 use crate::storage::groups::{self, Stored};
-use crate::storage::{audit, counts, dead, parked};
+use crate::storage::{audit, counts, dead, parked, projections};
 use artel_message::Time;
 use artel_store::{Engine, Lane};
 use futures::{StreamExt, stream};
@@ -120,13 +123,14 @@ async fn tell_orphans(shared: &Shared) -> Result<(), Failure> {
     let mut read = shared.db.read().await?;
     let parked = counts::by_group(&mut read, MESSAGES).await?;
     let made = if parked.is_empty() { Vec::new() } else { groups::list(&mut read).await? };
+    let versions = projections::list(&mut read).await?;
     drop(read);
     for (group, messages) in parked {
         let of = |name: &str| {
             group.strip_prefix(shared.name()).is_some_and(|rest| rest.strip_prefix('.') == Some(name))
         };
         let stopped = made.iter().any(|made| of(&made.name));
-        if kind_of(shared, &made, &group).is_none() && !stopped {
+        if whose(shared, &made, &versions, &group).is_none() && !stopped {
             tracing::warn!(
                 service = shared.name(),
                 group,

@@ -112,7 +112,7 @@ impl Runtime {
             Some(roles) => roles.clone(),
             None => names.clone(),
         };
-        let groups = projection_groups(&parts.services, &roles);
+        let groups = groups_of(&parts.services, &roles);
         let members = if parts.store.is_shared() {
             let db = parts.store.db(members::DATABASE).await?;
             Members::join(db, parts.me, roles, groups, parts.pulse, parts.clock.clone())
@@ -319,11 +319,10 @@ impl Runtime {
     }
 }
 
-/// The projections that this node has handlers of, by their groups' full names.
-fn projection_groups(services: &[Service], roles: &[String]) -> Vec<String> {
+/// The groups of the services that run here, by their full names: nodes of another release may have others.
+fn groups_of(services: &[Service], roles: &[String]) -> Vec<String> {
     let here = services.iter().filter(|service| roles.iter().any(|role| role == service.name));
-    here.flat_map(|service| service.projections.values().map(|declared| service.group_name(&declared.group)))
-        .collect()
+    here.flat_map(|service| service.groups().into_keys()).collect()
 }
 
 fn names(services: &[Service]) -> Vec<String> {

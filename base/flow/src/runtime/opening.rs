@@ -69,6 +69,8 @@ impl Opening {
         }
         // Other nodes may start at the same moment: nothing here is read that another one's row could make wrong.
         let mut write = db.begin_plain(Lane::Interactive).await?;
+        // Before the places are locked: whoever removes a version locks in this order.
+        projections::declare(&mut write, name, &service.projections, self.clock.now()).await?;
         if alone {
             storage::leases::take_all(&mut write, node).await?;
         } else {
@@ -81,7 +83,6 @@ impl Opening {
                 return Err(StartError::Partitions { topic, recorded, actual });
             }
         }
-        projections::declare(&mut write, name, &service.projections, self.clock.now()).await?;
         write.commit().await?;
         for (projection, version) in projections::retired(&mut db.read().await?).await? {
             let group = service.group_name(&projections::group_of(&projection, version));

@@ -174,12 +174,27 @@ pub(crate) async fn let_go(write: &mut Write, key: Uuid) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Those that a key waits for stay: the decision is somebody's.
+/// How many letters a group has, counted up to `most`.
+pub(crate) async fn count(read: &mut Read, grp: &str, most: i64) -> Result<i64, StoreError> {
+    let (n,): (i64,) = read
+        .one(
+            "SELECT count(*) AS n FROM (SELECT id FROM flow_dead WHERE grp = $1 LIMIT $2) AS few",
+            (grp, most),
+        )
+        .await?;
+    Ok(n)
+}
+
+/// Those that a key waits for stay: the decision is somebody's. So do those of a version of a projection that is being built: it is
+/// not switched to without one.
 pub(crate) async fn purge(write: &mut Write, before: Time, limit: i64) -> Result<u64, StoreError> {
     write
         .exec(
             "DELETE FROM flow_dead WHERE id IN
-                 (SELECT id FROM flow_dead WHERE at < $1 AND holds IS NULL ORDER BY at LIMIT $2)",
+                 (SELECT d.id FROM flow_dead AS d WHERE d.at < $1 AND d.holds IS NULL AND NOT EXISTS
+                     (SELECT p.version FROM flow_projection AS p WHERE p.state = 'building'
+                         AND d.grp LIKE '%.' || p.name || '-v' || CAST(p.version AS TEXT))
+                  ORDER BY d.at LIMIT $2)",
             (before, limit),
         )
         .await

@@ -139,17 +139,17 @@ pub(crate) async fn letters(read: &mut Read, message: Uuid) -> Result<Vec<Uuid>,
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// What was done by hand to a letter, to a parked key, or to a place as it is written in a step's detail; the oldest first.
+/// What was done by hand to a letter, to a parked key, or to a message of a group as it stands in a step's detail; the oldest first.
 pub(crate) async fn steps(
     read: &mut Read,
     letter: &str,
     key: &str,
-    place: &str,
+    dropped: &str,
 ) -> Result<Vec<Audit>, StoreError> {
     read.all(
         "SELECT id, at, who, action, target, detail, reason FROM flow_audit
          WHERE target = $1 OR target = $2 OR (action = 'drop-message' AND detail = $3) ORDER BY at, id LIMIT 20",
-        (letter, key, place),
+        (letter, key, dropped),
     )
     .await
 }

@@ -38,12 +38,18 @@ impl Tx {
 
     /// Stops a group made at run time; it keeps its place. False when there is none.
     pub async fn stop_group(&mut self, name: &str) -> Result<bool, StoreError> {
+        if !self.may_leave("a group made at run time") {
+            return Ok(false);
+        }
         self.out.groups = true;
         storage::groups::stop(&mut self.write, name).await
     }
 
     /// Forgets a group made at run time and its place. False when there is none.
     pub async fn forget_group(&mut self, name: &str) -> Result<bool, StoreError> {
+        if !self.may_leave("a group made at run time") {
+            return Ok(false);
+        }
         self.out.groups = true;
         let grp = format!("{}.{name}", self.shared.name());
         storage::groups::forget(&mut self.write, name, &grp).await
@@ -51,6 +57,9 @@ impl Tx {
 
     /// Records that this service made a topic at run time: from then on its seqs count there.
     pub async fn adopt_topic(&mut self, topic: &str) -> Result<(), StoreError> {
+        if !self.may_leave("a topic made at run time") {
+            return Ok(());
+        }
         self.out.adopted.push(topic.to_owned());
         storage::groups::adopt_topic(&mut self.write, topic, self.now).await
     }

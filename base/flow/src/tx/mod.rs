@@ -236,6 +236,9 @@ impl Tx {
 
     /// Takes a timer back; says whether it was pending. One that has fired is not: an effect that is queued by then is called.
     pub async fn cancel<M: Later>(&mut self, key: &str) -> Result<bool, StoreError> {
+        if !self.may_leave(M::NAME) {
+            return Ok(false);
+        }
         let before = self.out.timers.len();
         self.out.timers.retain(|timer| timer.name != M::NAME || timer.key != key);
         if self.out.timers.len() < before || self.taken.remove(M::NAME, key) {

@@ -161,7 +161,8 @@ impl Tx {
     pub(super) fn may_leave(&mut self, what: &str) -> bool {
         if self.silent {
             self.refuse(Fault::internal(format!(
-                "handlers of a projection send, publish and put off nothing, since they run again when it is built anew; {what}                  needs a handler that is none"
+                "handlers of a projection send, publish and put off nothing, and change nothing but their tables, since they run again \
+                 when it is built anew; {what} needs a handler that is none"
             )));
         }
         !self.silent

@@ -84,9 +84,11 @@ impl Runtime {
         let sides = sides::all(self, &mut looked).await;
         let bus = self.bus.clone();
         let places = places(bus.as_ref(), inquiry, &mut looked).await?;
+        // Its relations may be elsewhere; that says nothing of where the message itself was looked for.
+        let mut elsewhere = Looked::default();
         let everywhere = match (&inquiry.topic, &inquiry.key) {
             (None, None) => places.clone(),
-            _ => self::places(bus.as_ref(), &Inquiry::about(inquiry.id), &mut looked).await?,
+            _ => self::places(bus.as_ref(), &Inquiry::about(inquiry.id), &mut elsewhere).await?,
         };
         let until = Instant::now() + inquiry.patience;
         let budget = Budget { records: inquiry.records, until };

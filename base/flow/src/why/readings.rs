@@ -107,7 +107,8 @@ impl Side {
         steps: &[ByHand],
     ) -> Result<(Fate, String), StoreError> {
         let target = format!("{} {}/{}", group.name, at.topic, at.partition);
-        if let Some(step) = over(&why::moves(read, &target).await?, at.offset) {
+        let moves = why::moves(read, &target).await?;
+        if let Some(step) = over(&moves, at.offset) {
             let reason = step.reason.as_deref().unwrap_or("no reason given");
             let says = format!(
                 "{} moved the group over it at {} ({reason}); it is never taken in",
@@ -118,7 +119,9 @@ impl Side {
         let last = steps.iter().rev().find(|s| {
             matches!(s.action.as_str(), "retry-letter" | "drop-letter" | "drop-message" | "release-key")
         });
-        if let Some(step) = last.filter(|step| step.action.starts_with("drop")) {
+        // A group that went back before it since has met it again.
+        let again = |step: &ByHand| moves.iter().any(|back| back.at >= step.at && is_behind(back, at.offset));
+        if let Some(step) = last.filter(|step| step.action.starts_with("drop") && !again(step)) {
             let reason = step.reason.as_deref().unwrap_or("no reason given");
             return Ok((Fate::Dropped, format!("{} threw it away at {} ({reason})", step.who, step.at)));
         }
@@ -220,7 +223,8 @@ impl Side {
         let letter = text(reading.letter.or_else(|| born("dead-letter")));
         let key = text(key.or_else(|| born("parked")));
         let place = crate::operate::place(&at.topic, at.partition, at.offset);
-        let steps = why::steps(read, &letter, &key, &place).await?;
+        let dropped = crate::operate::dropped(&reading.group, &place);
+        let steps = why::steps(read, &letter, &key, &dropped).await?;
         reading.steps = steps.into_iter().map(by_hand).collect();
         Ok(())
     }
@@ -266,9 +270,14 @@ fn over(moves: &[Audit], offset: i64) -> Option<&Audit> {
         let Some((from, to)) = moved(&step.detail) else { continue };
         if from <= offset && offset < to {
             over = Some(step);
-        } else if to <= offset && to < from {
+        } else if is_behind(step, offset) {
             over = None;
         }
     }
     over
+}
+
+/// Whether a move went back to an offset or before it.
+fn is_behind(step: &Audit, offset: i64) -> bool {
+    moved(&step.detail).is_some_and(|(from, to)| to <= offset && to < from)
 }

@@ -49,6 +49,7 @@ pub fn books(versions: &'static [u32]) -> Service {
     versions.iter().fold(service, |service, version| match version {
         1 => service.on(one.projection("sales", 1)).clear("sales", 1, clear_one),
         2 => service.on(two.projection("sales", 2).switch_at(5)),
+        4 => service.on(nothing.projection("sales", 4).from_retained()),
         _ => service.on(nothing.projection("sales", 3)),
     })
 }

@@ -38,6 +38,8 @@ mod paused;
 mod projections;
 #[path = "put_off.rs"]
 mod put_off;
+#[path = "rebuilt.rs"]
+mod rebuilt;
 #[path = "run_time_groups.rs"]
 mod run_time_groups;
 #[path = "schedules.rs"]

@@ -36,6 +36,8 @@ mod paused;
 mod projections;
 #[path = "put_off.rs"]
 mod put_off;
+#[path = "rebuilt.rs"]
+mod rebuilt;
 #[path = "restored.rs"]
 mod restored;
 #[path = "run_time_groups.rs"]

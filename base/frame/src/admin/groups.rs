@@ -33,6 +33,9 @@ pub(super) struct GroupRow {
     pub version: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<String>,
+    /// Of a version that is being built: why it is not switched to yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// Messages not taken in yet; absent where the log does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
@@ -183,6 +186,7 @@ pub(super) fn together(nodes: impl Iterator<Item = Vec<GroupRow>>) -> Vec<GroupR
                 let all = all.get_mut();
                 all.lag = all.lag.zip(row.lag).map(|(sum, one)| sum + one);
                 all.error = all.error.take().or(row.error);
+                all.waits_for = all.waits_for.take().or(row.waits_for);
                 if all.state == Doing::Running {
                     all.state = row.state;
                 }
@@ -207,6 +211,7 @@ fn declared(lags: Vec<GroupLag>) -> Vec<GroupRow> {
             projection: None,
             version: None,
             phase: None,
+            waits_for: None,
             lag: Some(0),
             error: None,
             partitions: Vec::new(),
@@ -232,6 +237,7 @@ fn projected(service: &str, info: &ProjectionInfo, items: &mut Vec<GroupRow>) {
             projection: None,
             version: None,
             phase: None,
+            waits_for: None,
             lag: None,
             error: None,
             partitions: Vec::new(),
@@ -242,6 +248,7 @@ fn projected(service: &str, info: &ProjectionInfo, items: &mut Vec<GroupRow>) {
         row.projection = Some(info.name.clone());
         row.version = Some(info.version);
         row.phase = Some(info.phase.word().to_owned());
+        row.waits_for = info.waits_for.clone();
     }
 }
 
@@ -260,6 +267,7 @@ fn run_time(service: &str, info: GroupInfo, lags: &[GroupLag]) -> GroupRow {
         projection: None,
         version: None,
         phase: None,
+        waits_for: None,
         lag: info.lag,
         error: info.error,
         partitions,

@@ -25,7 +25,8 @@ struct Wanted {
     /// Only says what would be taken in again.
     #[serde(default)]
     dry_run: bool,
-    /// Also where nothing takes away what was written: handlers run over it again.
+    /// Also where nothing takes away what was written (handlers run over it again), where retention has taken what does not come
+    /// again, and where it can't be told which messages are repeats.
     #[serde(default)]
     force: bool,
     /// Why, for the record; has to be given where it is done.
