@@ -17,4 +17,5 @@ mod postgres;
 mod shop;
 mod sqlite;
 mod start;
+mod unstorable;
 mod versions;
