@@ -22,6 +22,8 @@ mod foreign;
 #[cfg(feature = "grown")]
 mod java;
 #[cfg(feature = "grown")]
+mod losses;
+#[cfg(feature = "grown")]
 mod moves;
 #[cfg(feature = "grown")]
 mod nodes;
