@@ -324,7 +324,7 @@ pub struct Move {
     /// The settings of the node afterwards, with bus.url kafka:// and db.url postgres://.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    /// Only print what would be moved.
+    /// Only print what would be moved, and what can't be: every message is looked at.
     #[arg(long)]
     pub dry_run: bool,
     /// Empty what an interrupted move of this node has copied, and begin anew.
@@ -336,7 +336,8 @@ pub struct Move {
 #[command(
     after_help = "The databases and the log in the backup are of one moment. Where the node runs it is asked to copy, with the operator's\n\
                   token; the folder is one of its machine. Where none runs on the data folder, this program copies. The copy is\n\
-                  read back. Settings, and what is in Redis, are not in it.\n\n\
+                  read back. Settings, and what is in Redis, are not in it. While a partition of the log is stopped there is no backup:\n\
+                  stop the node and copy the folder.\n\n\
                   example: artel backup /var/backups/artel-monday\n\
                   example: artel backup --url http://127.0.0.1:9000 --data-dir /srv/artel backup-1"
 )]

@@ -103,6 +103,13 @@ impl NewMessage {
             return Err(Fault::field("headers", reason));
         }
         for (name, value) in &self.headers {
+            if name.contains('\0') {
+                let reason = format!(
+                    "'{}' holds the character U+0000, which not every log stores in a name",
+                    cut(&name.replace('\0', "\u{fffd}"))
+                );
+                return Err(Fault::field("headers", reason));
+            }
             if is_reserved_header(name) || name.eq_ignore_ascii_case("content-type") {
                 let reason = format!("'{}' is written by the platform; use another name", cut(name));
                 return Err(Fault::field("headers", reason));

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Settings in which the two nodes are expected to differ begin so.
-const OTHER: [&str; 6] = ["bus.", "kafka.", "db.", "cache.", "peers.", "node.data_dir "];
+const OTHER: [&str; 6] = ["bus.url ", "kafka.", "db.url ", "cache.url ", "peers.", "node.data_dir "];
 
 pub async fn run(args: Move) -> Result<ExitCode> {
     let target = Settings { config: Some(args.to.clone()), data_dir: None };
@@ -31,7 +31,8 @@ pub async fn run(args: Move) -> Result<ExitCode> {
     let differing = differing(&from, &to);
     let work = moving::Move { from, to, services: services::all(), again: args.again };
     if args.dry_run {
-        let plan = work.plan().await?;
+        let progress = Progress::default();
+        let plan = watched(&progress, work.plan(&progress)).await?;
         say_plan(&plan)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,7 +46,9 @@ pub async fn run(args: Move) -> Result<ExitCode> {
 fn differing(from: &Config, to: &Config) -> Vec<String> {
     let there: BTreeSet<String> = settings(to).into_iter().collect();
     let own = |line: &String| !OTHER.iter().any(|start| line.starts_with(start));
-    settings(from).into_iter().filter(own).filter(|line| !there.contains(line)).collect()
+    let secrets = from.other_secrets(to).into_iter().filter(own);
+    let secrets = secrets.map(|path| format!("{path} (another secret)")).collect::<Vec<_>>();
+    settings(from).into_iter().filter(own).filter(|line| !there.contains(line)).chain(secrets).collect()
 }
 
 fn settings(config: &Config) -> Vec<String> {

@@ -10,11 +10,12 @@ use artel_frame::backup::{Manifest, Progress, restore};
 use artel_frame::config::{CacheAdapter, Config};
 use artel_message::Time;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 pub async fn run(args: Restore) -> Result<ExitCode> {
-    let settings = Settings { config: args.config, data_dir: args.to };
+    let settings = Settings { config: args.config.clone(), data_dir: args.to.clone() };
     let config = match sources::load(sources::of(&settings)) {
         Ok(config) => config,
         Err(problems) => {
@@ -25,11 +26,23 @@ pub async fn run(args: Restore) -> Result<ExitCode> {
     let progress = Progress::default();
     let services = services::all();
     let manifest = watched(&progress, restore(&args.backup, &config, &services, &progress)).await?;
-    say(&config, &manifest)?;
+    say(&config, &manifest, &start(args.config.as_deref(), args.to.as_deref(), &config))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(config: &Config, manifest: &Manifest) -> std::io::Result<()> {
+/// The command that starts a node on what was restored: with the settings that said where it went.
+fn start(file: Option<&Path>, to: Option<&Path>, config: &Config) -> String {
+    let mut command = "artel run".to_owned();
+    if let Some(file) = file {
+        command += &format!(" --config {}", file.display());
+    }
+    if let Some(folder) = to.or(file.is_none().then_some(&config.node.data_dir)) {
+        command += &format!(" --data-dir {}", folder.display());
+    }
+    command
+}
+
+fn say(config: &Config, manifest: &Manifest, start: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     let (folder, cut, now) =
         (config.node.data_dir.display(), manifest.cut_at, Time::from_system(SystemTime::now()));
@@ -49,5 +62,5 @@ fn say(config: &Config, manifest: &Manifest) -> std::io::Result<()> {
     if matches!(config.cache_adapter(), Ok(CacheAdapter::Redis(_))) {
         writeln!(out, "Redis may hold what is newer than this: empty it, or choose another cache.prefix")?;
     }
-    writeln!(out, "start it with: artel run --data-dir {folder}")
+    writeln!(out, "start it with: {start}")
 }

@@ -5,8 +5,11 @@ use crate::process::Process;
 use crate::scenarios::crashes::{in_order, numbered, reached, sending};
 use crate::system::{System, artel, consumed, get, messages, program, stats, stderr, stdout};
 use crate::until::until;
+use artel_bus::segments::{Segments, SegmentsConfig};
+use artel_bus::{Log, Record, TopicSpec, Topics};
 use artel_flow::Ctx;
 use artel_frame::backup::{Progress, restore as bring_back};
+use artel_frame::config::Sources;
 use artel_frame::{Sandbox, Standing};
 use artel_message::Time;
 use serde_json::{Value, json};
@@ -14,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -157,6 +160,89 @@ async fn a_backup_overwrites_nothing_and_a_bad_one_is_brought_back_nowhere() {
     let system = Process::with(Some(&data), &[]).await;
     assert_eq!(quiet(&system).await["accepted"], 500);
     assert!(!system.log().contains("rebuilt"), "{}", system.log());
+}
+
+/// Whether a folder has nothing in it, or is not there.
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// Looks all the time until it is told to stop: whether there was a log without the mark that keeps nodes away from it, once there
+/// had been the mark.
+fn watch_for_an_open_log(data: PathBuf, ended: Arc<AtomicBool>) -> std::thread::JoinHandle<bool> {
+    std::thread::spawn(move || {
+        let (mark, mut was_there) = (data.join("db/closed.json"), false);
+        loop {
+            let last = ended.load(Ordering::SeqCst);
+            let is_there = mark.exists();
+            was_there |= is_there;
+            if was_there && !is_there && !is_empty(&data.join("log")) {
+                return true;
+            }
+            if last {
+                return false;
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_fails_leaves_nothing_that_a_node_starts_on() {
+    let place = TempDir::new().unwrap();
+    let (copy, own) = (place.path().join("copy"), place.path().join("own"));
+    let mut system = Process::with(Some(&own), &[]).await;
+    assert!(system.stop().await.success());
+    // Many files take a while to be removed.
+    let log = Segments::open(own.join("log"), SegmentsConfig::default()).unwrap();
+    let record = Record { key: None, value: Some(b"1"), headers: &[], time: Time::from_millis(1) };
+    for n in 0..200 {
+        let name = format!("many-{n:03}");
+        let spec = TopicSpec { name, partitions: 4, retention_ms: None, retention_bytes: None };
+        let topic = log.make(spec).await.unwrap();
+        log.append(&topic.name, 0, &[record]).await.unwrap();
+    }
+    log.close().await;
+    let taken = artel(&system, &["backup"]).arg(&copy).output().unwrap();
+    assert!(taken.status.success(), "{}", stderr(&taken));
+    // The last one that is copied.
+    let last = files(&copy.join("log")).pop().unwrap();
+    let mut bad = std::fs::read(&last).unwrap();
+    bad.iter_mut().for_each(|byte| *byte ^= 1);
+    std::fs::write(&last, if bad.is_empty() { vec![1] } else { bad }).unwrap();
+
+    let config = |data: &Path| {
+        errands::config(|sources| sources.set("test", "node.data_dir", data.display().to_string()))
+    };
+    let data = place.path().join("data");
+    let ended = Arc::new(AtomicBool::new(false));
+    let watching = watch_for_an_open_log(data.clone(), ended.clone());
+    let failed = bring_back(&copy, &config(&data), &[], &Progress::default()).await;
+    ended.store(true, Ordering::SeqCst);
+    println!("{}", failed.unwrap_err());
+    assert!(
+        !watching.join().unwrap(),
+        "there was a log without its databases, and a node would have run it anew"
+    );
+    assert!(is_empty(&data));
+
+    // Folders that lie elsewhere are emptied where they lie.
+    let (linked, elsewhere) = (place.path().join("linked"), place.path().join("elsewhere"));
+    for part in ["db", "log"] {
+        std::fs::create_dir_all(elsewhere.join(part)).unwrap();
+    }
+    std::fs::create_dir(&linked).unwrap();
+    let (own_log, own_db) = (place.path().join("l"), place.path().join("d"));
+    let sources = |sources: Sources| {
+        sources
+            .set("test", "node.data_dir", linked.display().to_string())
+            .set("test", "bus.url", format!("segments:{}", own_log.display()))
+            .set("test", "db.url", format!("sqlite:{}", own_db.display()))
+    };
+    std::os::unix::fs::symlink(elsewhere.join("log"), &own_log).unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("db"), &own_db).unwrap();
+    let failed = bring_back(&copy, &errands::config(sources), &[], &Progress::default()).await;
+    println!("{}", failed.unwrap_err());
+    assert!(is_empty(&elsewhere.join("log")) && is_empty(&elsewhere.join("db")));
 }
 
 const CALLERS: u64 = 4;

@@ -23,6 +23,7 @@ mod foreign;
 mod java;
 #[cfg(feature = "grown")]
 mod keyed;
+mod losses;
 #[cfg(feature = "grown")]
 mod moves;
 #[cfg(feature = "grown")]

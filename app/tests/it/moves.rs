@@ -7,12 +7,12 @@ use crate::scenarios::crashes::{agree, in_order, numbered, reached, sending};
 use crate::system::{System, consumed, get, messages, post, post_with_key, program, stderr, stdout};
 use crate::until::until;
 use artel_bus::segments::{Segments, SegmentsConfig};
-use artel_bus::{Log, Record};
+use artel_bus::{Log, Record, Topics};
 use artel_frame::Sandbox;
 use artel_frame::backup::Progress;
 use artel_frame::moving::Move;
 use artel_message::Time;
-use artel_store::{Store, StoreSettings};
+use artel_store::{Lane, Store, StoreSettings};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -36,7 +36,9 @@ impl Place {
         let place = Place { folder: TempDir::new().unwrap(), servers: Servers::given().await? };
         std::fs::create_dir(place.data()).unwrap();
         std::fs::write(place.data().join("operator-token"), TOKEN).unwrap();
-        let old = format!("[auth]\noperator_token = \"{TOKEN}\"\n[bus]\nsegment_bytes = \"64KiB\"\n");
+        let old = format!(
+            "[auth]\noperator_token = \"{TOKEN}\"\n[bus]\nsegment_bytes = \"64KiB\"\nretention_bytes = \"1GiB\"\n"
+        );
         std::fs::write(place.old(), old).unwrap();
         std::fs::write(place.new_settings(), place.servers.settings("artel", "")).unwrap();
         Some(place)
@@ -85,6 +87,15 @@ impl Place {
         Segments::open(self.data().join("log"), config).unwrap()
     }
 
+    /// As a move leaves it that is killed when the old folder is closed and the target not opened yet.
+    async fn as_killed_before_the_end(&self) {
+        let store = Store::open(&self.servers.database.url, StoreSettings::default()).await.unwrap();
+        let mut write = store.db("nodes").await.unwrap().begin(Lane::Interactive).await.unwrap();
+        assert_eq!(write.exec("UPDATE move SET done_at = NULL", ()).await.unwrap(), 1);
+        write.commit().await.unwrap();
+        store.close().await;
+    }
+
     fn run(&self, settings: &Path) -> Output {
         let mut command = program();
         command.args(["run", "--listen", "127.0.0.1:0", "--data-dir"]).arg(self.data());
@@ -96,12 +107,15 @@ fn now() -> Time {
     Time::from_system(SystemTime::now())
 }
 
+/// Where the one message of our own lies, so that retention has been there and those of others begin behind it.
+const SHARED: u32 = 2;
+
 /// Messages without any header of ours.
 async fn foreign(log: &Segments, topic: &str, from: usize, count: usize) {
     for n in from..from + count {
         let value = json!({ "n": n }).to_string();
         let record = Record { key: None, value: Some(value.as_bytes()), headers: &[], time: now() };
-        log.append(topic, 0, &[record]).await.unwrap();
+        log.append(topic, SHARED, &[record]).await.unwrap();
     }
 }
 
@@ -123,8 +137,10 @@ async fn written_by_others(system: &impl System) {
     for message in messages(system, "others").await {
         assert_eq!(message["status"], "consumed", "{message}");
         if message["value"].is_null() {
-            let path =
-                format!("/api/admin/topics/others/messages?partition=0&from={}&limit=1", message["offset"]);
+            let path = format!(
+                "/api/admin/topics/others/messages?partition={SHARED}&from={}&limit=1",
+                message["offset"]
+            );
             found.push(get(system, &path).await["items"][0]["value"]["n"].as_u64());
         }
     }
@@ -169,6 +185,8 @@ async fn a_node_goes_on_elsewhere_in_the_middle_of_a_file() {
         begins.push(log.bounds("early", partition).await.unwrap().begin);
     }
     assert!(begins.iter().all(|begin| *begin > 0), "{begins:?}");
+    // Offsets are others in the new log, and so is the identity of what is known by its place.
+    assert!(log.bounds("others", SHARED).await.unwrap().begin > 0);
     foreign(&log, "others", 0, 5).await;
     log.close().await;
     system.begin();
@@ -194,8 +212,18 @@ async fn a_node_goes_on_elsewhere_in_the_middle_of_a_file() {
     copied_as_planned(&plan, &said);
     let refused = place.run(&place.old());
     assert!(stderr(&refused).contains("was moved to kafka://"), "{}", stderr(&refused));
-    // Once more says the same and does nothing.
-    assert!(place.moved(&[]).starts_with("moved "));
+    let kept = "topic others keeps its messages for ever";
+    assert!(said.contains(kept), "{said}");
+    place.as_killed_before_the_end().await;
+    for settings in [place.old(), place.new_settings()] {
+        let refused = place.run(&settings);
+        assert!(stderr(&refused).contains("moved to"), "neither starts: {}", stderr(&refused));
+    }
+    // Once more does the last step, and then says the same and does nothing.
+    for _ in 0..2 {
+        let again = place.moved(&[]);
+        assert!(again.starts_with("moved ") && again.contains(kept), "{again}");
+    }
 
     system.set_arguments(&["--config", place.new_settings().to_str().unwrap()]);
     system.begin();
@@ -315,6 +343,23 @@ async fn what_is_put_off_is_done_elsewhere_once() {
     .await;
     // A lease of an effect that hangs goes with the node that had it.
     old.kill().await;
+    // Retention has taken away what was parked, what is dead and what waits behind it: their places are others there.
+    let log = until("the log to be free", async || {
+        let later = Time::from_micros(now().micros() + 30 * 86_400_000_000);
+        let config = SegmentsConfig { clock: Arc::new(move || later), ..SegmentsConfig::default() };
+        Segments::open(old.folder().join("log"), config).ok()
+    })
+    .await;
+    log.retain().await.unwrap();
+    let mut emptied = 0;
+    for topic in log.list().await.unwrap() {
+        for partition in 0..topic.partitions {
+            let bounds = log.bounds(&topic.name, partition).await.unwrap();
+            emptied += usize::from(bounds.begin > 0 && bounds.begin == bounds.end);
+        }
+    }
+    assert!(emptied > 0);
+    log.close().await;
     let from = config(|sources| sources.set("test", "node.data_dir", old.folder().display().to_string()));
     let to = config(|sources| sources.file(Some(place.new_settings())));
     let moving = Move { from, to, services: services(), again: false };

@@ -6,6 +6,16 @@
 use crate::{Appended, Bounds, BusError, Fetch, Log, Received, Record};
 use artel_message::Time;
 
+/// Why a partition was not carried.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CarryError {
+    /// The target will never take it.
+    #[error("the message at offset {offset} of {topic}/{partition} can't be kept there: {error}")]
+    Record { topic: String, partition: u32, offset: i64, error: BusError },
+    #[error(transparent)]
+    Log(#[from] BusError),
+}
+
 /// How much is read at a time, which is appended as one batch.
 const AT_A_TIME: Fetch = Fetch { max_records: 1_000, max_bytes: 512 << 10 };
 
@@ -62,7 +72,7 @@ pub async fn carry(
     topic: &str,
     partition: u32,
     carried: &(dyn Fn(u64) + Sync),
-) -> Result<Shift, BusError> {
+) -> Result<Shift, CarryError> {
     let Bounds { begin, end } = from.bounds(topic, partition).await?;
     let mut shift = Shift::empty(begin, to.bounds(topic, partition).await?.end);
     let mut at = begin;
@@ -70,7 +80,7 @@ pub async fn carry(
         let fetched = from.read(topic, partition, at, AT_A_TIME).await?;
         if fetched.next <= at {
             let reason = format!("{topic}/{partition} gives nothing at offset {at}, before its end {end}");
-            return Err(BusError::Unavailable(reason));
+            return Err(BusError::Unavailable(reason).into());
         }
         at = fetched.next;
         append(to, topic, partition, &fetched.records, &mut shift).await?;
@@ -86,7 +96,7 @@ async fn append(
     partition: u32,
     records: &[Received],
     shift: &mut Shift,
-) -> Result<(), BusError> {
+) -> Result<(), CarryError> {
     let headers: Vec<Vec<_>> = records.iter().map(|record| record.headers.iter().collect()).collect();
     let batch: Vec<Record<'_>> = records
         .iter()
@@ -105,9 +115,20 @@ async fn append(
             Box::pin(append(to, topic, partition, first, shift)).await?;
             Box::pin(append(to, topic, partition, rest, shift)).await?;
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(of_record(error, topic, partition, records)),
     }
     Ok(())
+}
+
+/// Names the record that is refused, where it is one record's own fault.
+fn of_record(error: BusError, topic: &str, partition: u32, records: &[Received]) -> CarryError {
+    let index = match &error {
+        BusError::InvalidRecord { index, .. } => *index,
+        BusError::TooLarge { .. } => 0,
+        _ => return error.into(),
+    };
+    let Some(offset) = records.get(index).map(|record| record.offset) else { return error.into() };
+    CarryError::Record { topic: topic.to_owned(), partition, offset, error }
 }
 
 /// What a comparison found.

@@ -16,8 +16,9 @@ pub mod partition;
 mod port;
 mod prefixed;
 pub mod segments;
+mod storable;
 
-pub use carry::{Compared, Shift, carry, compare};
+pub use carry::{CarryError, Compared, Shift, carry, compare};
 pub use error::BusError;
 pub use kept::Kept;
 pub use port::{
@@ -26,3 +27,4 @@ pub use port::{
 };
 pub use prefixed::Prefixed;
 pub use segments::{Segments, SegmentsConfig};
+pub use storable::{alone, unstorable};

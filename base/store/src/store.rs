@@ -29,6 +29,9 @@ pub struct StoreSettings {
     pub waiting: usize,
     /// SQLite: how long a lock of another program on the file is waited for.
     pub busy_timeout: Duration,
+    /// SQLite: rows of a statement that are read before they are asked for. Each crosses threads, so many small ones at once are
+    /// quick; where rows are large it is the memory of a read.
+    pub rows_ahead: usize,
     /// SQLite: page cache of the writer, and of each reader.
     pub writer_cache: usize,
     pub reader_cache: usize,
@@ -67,6 +70,7 @@ impl Default for StoreSettings {
             fairness: 8,
             waiting: 4096,
             busy_timeout: Duration::from_secs(5),
+            rows_ahead: 2048,
             writer_cache: 8 << 20,
             reader_cache: 2 << 20,
             statements: 256,

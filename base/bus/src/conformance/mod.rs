@@ -10,7 +10,7 @@ pub use admin::{counts_and_names, deleted_and_made_again, groups, unknown_topics
 pub use lifecycle::{close_races, closed, groups_over_a_restart, restarts};
 pub use records::{
     a_batch_beyond_the_buffers, a_megabyte, batches_stay_whole, by_time, fetch_limits, nulls_and_repeats,
-    order, out_of_range, resume_anywhere, too_large, two_readers, waiting_readers,
+    order, out_of_range, resume_anywhere, too_large, two_readers, unstorable, waiting_readers,
 };
 
 use crate::{Bus, Fetch, Received, Record, TopicSpec};
@@ -71,7 +71,7 @@ macro_rules! conformance_tests {
     ($harness:expr) => {
         $crate::conformance_tests!($harness;
             order, batches_stay_whole, resume_anywhere, fetch_limits, out_of_range, waiting_readers, two_readers, by_time,
-            a_batch_beyond_the_buffers, a_megabyte, too_large, nulls_and_repeats, unknown_topics, counts_and_names,
+            a_batch_beyond_the_buffers, a_megabyte, too_large, unstorable, nulls_and_repeats, unknown_topics, counts_and_names,
             deleted_and_made_again, groups, closed, close_races, restarts, groups_over_a_restart);
     };
     ($harness:expr; $($case:ident),+) => {

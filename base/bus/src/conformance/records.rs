@@ -2,6 +2,7 @@
 
 use super::{ALL, Harness, append, bytes, millis, numbered, read_from, record, texts, topic, within};
 use crate::{BusError, Fetch, Record};
+use artel_message::Time;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
@@ -235,6 +236,28 @@ pub async fn too_large(harness: Harness) {
     }
     append(&bus, &topic, 0, &numbered("n", 0..1)).await;
     assert_eq!(texts(&read_from(&bus, &topic, 0, 0, ALL).await), numbered("n", 0..1));
+    bus.close().await;
+}
+
+/// What another adapter could not hold is refused, with the place in the batch; nothing of the batch is readable, and the next
+/// append works.
+pub async fn unstorable(harness: Harness) {
+    let bus = harness.open().await;
+    let topic = topic(&bus, 1).await;
+    let headers: [(&str, Option<&[u8]>); 2] = [("good", Some(b"\0")), ("b\0d", Some(b"x"))];
+    let named = Record { headers: &headers, ..record(b"named", 0) };
+    let early = Record { time: Time::from_millis(0), ..record(b"early", 0) };
+    for (bad, says) in [(named, "U+0000"), (early, "1970")] {
+        match within(bus.append(&topic, 0, &[record(b"good", 0), bad])).await {
+            Err(BusError::InvalidRecord { index: 1, reason }) => assert!(reason.contains(says), "{reason}"),
+            other => panic!("it should be refused as a record that no log holds, not {other:?}"),
+        }
+    }
+    let good = Record { headers: &headers[..1], ..record(b"n0", 0) };
+    within(bus.append(&topic, 0, &[good])).await.expect("a zero byte in a value is as good as any");
+    let read = read_from(&bus, &topic, 0, 0, ALL).await;
+    assert_eq!(texts(&read), numbered("n", 0..1));
+    assert_eq!(read[0].headers.get("good"), Some(Some(&b"\0"[..])));
     bus.close().await;
 }
 

@@ -1,10 +1,11 @@
 //! Appending and reading.
 
+use super::Kafka;
 use super::delivery::{self, Delivery};
 use super::facts::Facts;
 use super::lane::Lane;
 use super::readers::Fed;
-use super::{Kafka, size};
+use crate::storable::{self, alone};
 use crate::{Appended, Bounds, BusError, Fetch, Fetched, Log, Record};
 use artel_message::Time;
 use async_trait::async_trait;
@@ -29,7 +30,7 @@ impl Log for Kafka {
         if batch.is_empty() {
             return Ok(Appended::whole(self.bounds(topic, partition).await?.end, 0));
         }
-        size::check(batch)?;
+        storable::check(batch)?;
         let bytes = self.check_sizes(batch, facts)?;
         let lane = self.lane(facts.max_message_bytes)?;
         let held = bytes + batch.len() * RECORD_OVERHEAD;
@@ -114,7 +115,7 @@ impl Kafka {
             if topic <= own { (topic, "max.message.bytes of the topic") } else { (own, "max_message_bytes") };
         let mut bytes = 0usize;
         for record in batch {
-            let size = size::alone(record);
+            let size = alone(record);
             if size > limit {
                 return Err(BusError::TooLarge { what: "the message", size, limit, setting });
             }

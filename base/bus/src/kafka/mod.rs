@@ -36,7 +36,6 @@ mod health;
 mod lane;
 mod log;
 mod readers;
-mod size;
 mod stream;
 mod topics;
 mod turn;

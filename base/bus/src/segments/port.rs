@@ -9,7 +9,7 @@ use super::{Segments, codec_limits};
 use crate::codec::{self, Compression, EncodeError, encode};
 use crate::{
     Appended, Bounds, BusError, Fetch, Fetched, From as StartAt, GroupOffset, Groups, Log, Record, Topic,
-    TopicSpec, Topics,
+    TopicSpec, Topics, storable,
 };
 use artel_message::Time;
 use async_trait::async_trait;
@@ -31,6 +31,7 @@ impl Log for Segments {
         if batch.is_empty() {
             return Ok(Appended::whole(partition.with_view(|view| view.bounds().end), 0));
         }
+        storable::check(batch)?;
         let config = &self.shared.config;
         let about = codec::estimate(batch);
         // Before the encoding: what waits for the disk is bounded with all that it takes. A batch larger than the whole queue

@@ -25,7 +25,7 @@ async fn append(bus: &Segments, partition: u32, number: i64) -> Result<i64, BusE
         key: None,
         value: Some(value.as_bytes()),
         headers: &[],
-        time: Time::from_millis(number * 10),
+        time: Time::from_millis((number * 10).max(1)),
     };
     bus.append("t", partition, &[record]).await.map(|a| a.base)
 }

@@ -41,7 +41,7 @@ fn open(disk: &SimDisk, now: &Arc<AtomicI64>, hard_bytes: u64) -> Arc<Segments> 
 impl Fixture {
     async fn append(&self, number: i64) -> Result<i64, BusError> {
         let value = format!("{number:0100}");
-        let time = Time::from_millis(number * 1000);
+        let time = Time::from_millis((number * 1000).max(1));
         let record = Record { key: None, value: Some(value.as_bytes()), headers: &[], time };
         self.bus.append("t", 0, &[record]).await.map(|a| a.base)
     }

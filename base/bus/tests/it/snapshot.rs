@@ -42,7 +42,7 @@ async fn fill(bus: &Segments, topic: &str, partition: u32, count: usize) {
     for n in 0..count {
         let value: String = (0..20).map(|i| format!("{:x}", (n * 7_919 + i * 104_729) % 1_000_003)).collect();
         let headers = [("h", Some(&b"1"[..])), ("h", None)];
-        let time = Time::from_millis(i64::try_from(n).unwrap());
+        let time = Time::from_millis(i64::try_from(n).unwrap().max(1));
         let record = Record { key: Some(b"k"), value: Some(value.as_bytes()), headers: &headers, time };
         bus.append(topic, partition, &[record]).await.unwrap();
     }

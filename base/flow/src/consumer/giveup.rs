@@ -246,7 +246,8 @@ fn letter(given: &Given<'_>, tx: &mut Tx) -> DeadLetter {
 }
 
 /// The copy in the dead-letter topic: the original headers but its seq, which is kept as `artel_origin_seq`, and the cause.
-/// What would be too large for the log goes without its value and headers; the letter itself has them.
+/// What would be too large for the log goes without its value and headers, and a header with a name that no log takes any more
+/// stays away; the letter itself has them.
 fn dead_message(
     letter: &DeadLetter,
     topic: String,
@@ -255,7 +256,7 @@ fn dead_message(
     limit: usize,
 ) -> Outgoing {
     let mut headers = crate::wire::decode(&letter.headers).unwrap_or_default();
-    headers.retain(|name, _| name != "artel_seq" && name != "artel_prev");
+    headers.retain(|name, _| name != "artel_seq" && name != "artel_prev" && !name.contains('\0'));
     let large = headers.len() > HEADERS
         || letter.headers.len() > HEADER_BYTES
         || letter.value.as_ref().map_or(0, Bytes::len) + letter.key.as_ref().map_or(0, Bytes::len) > limit;

@@ -98,7 +98,11 @@ struct Inner {
 pub(crate) fn tables() -> Migrations {
     const FIRST: &str = include_str!("../../migrations/nodes/0001_nodes.sql");
     const SECOND: &str = include_str!("../../migrations/nodes/0002_moves.sql");
-    Migrations { component: "nodes", files: &[("0001_nodes.sql", FIRST), ("0002_moves.sql", SECOND)] }
+    const THIRD: &str = include_str!("../../migrations/nodes/0003_kept.sql");
+    Migrations {
+        component: "nodes",
+        files: &[("0001_nodes.sql", FIRST), ("0002_moves.sql", SECOND), ("0003_kept.sql", THIRD)],
+    }
 }
 
 /// Whether any node ever beat here and did not take leave.
@@ -264,7 +268,8 @@ impl Members {
         }
     }
 
-    async fn leave(&self) -> Result<(), Failure> {
+    /// Takes this node off the list.
+    pub(crate) async fn leave(&self) -> Result<(), Failure> {
         let Some(db) = &self.0.db else { return Ok(()) };
         let mut write = db.begin_plain(BEAT).await?;
         store::remove(&mut write, self.0.me.id).await?;

@@ -20,6 +20,8 @@ pub struct Arrival {
     pub topics: Vec<String>,
     /// Whether nothing was there when it began: then what is there is its own.
     pub empty: bool,
+    /// Of those topics the ones that keep their messages for ever, since a group needs some that brokers might remove.
+    pub kept: Vec<String>,
     pub began_at: Time,
     /// `None` = it is under way, or was interrupted: no node starts here.
     pub done_at: Option<Time>,
@@ -69,6 +71,13 @@ impl Arrivals {
     pub async fn empty(&self, id: Uuid) -> Result<(), Failure> {
         let mut write = self.0.begin_plain(Lane::Interactive).await?;
         moves::empty(&mut write, id).await?;
+        Ok(write.commit().await?)
+    }
+
+    /// Writes down which topics keep their messages for ever.
+    pub async fn keeps(&self, id: Uuid, topics: &[String]) -> Result<(), Failure> {
+        let mut write = self.0.begin_plain(Lane::Interactive).await?;
+        moves::keeps(&mut write, id, topics).await?;
         Ok(write.commit().await?)
     }
 

@@ -216,7 +216,7 @@ mod tests {
             Segments::open(folder.path(), SegmentsConfig::default()).expect("opens")
         };
         let (from, to) = (open(&a), open(&b));
-        let record = Record { key: None, value: None, headers: &[], time: Time::from_millis(0) };
+        let record = Record { key: None, value: None, headers: &[], time: Time::from_millis(1) };
         for log in [&from, &to] {
             let name = "t".to_owned();
             let spec = TopicSpec { name, partitions: 1, retention_ms: None, retention_bytes: None };

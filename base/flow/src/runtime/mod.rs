@@ -106,8 +106,6 @@ impl Runtime {
         let owners = registry::topics(&parts.services, &parts.catalogue);
         let names = names(&parts.services);
         let topics = Topics::new(parts.bus.clone(), &parts.limits, names.clone(), owners);
-        topics.make_all().await?;
-        register_all(&parts.bus, &parts.services).await?;
         let roles: Vec<String> = match &parts.roles {
             Some(roles) => roles.clone(),
             None => names.clone(),
@@ -115,12 +113,26 @@ impl Runtime {
         let groups = groups_of(&parts.services, &roles);
         let members = if parts.store.is_shared() {
             let db = parts.store.db(members::DATABASE).await?;
-            Members::join(db, parts.me, roles, groups, parts.pulse, parts.clock.clone())
-                .await
-                .map_err(StartError::Flow)?
+            let joined = Members::join(db, parts.me, roles, groups, parts.pulse, parts.clock.clone()).await;
+            joined.map_err(StartError::Flow)?
         } else {
             Members::alone(parts.me, roles, groups, parts.clock.clone())
         };
+        let prepared = async {
+            if parts.store.is_shared() {
+                // Once more, now that this node can be seen: a move writes itself down and looks for nodes then, so that one of
+                // the two sees the other.
+                crate::moving::refuse_half(&parts.store.db(members::DATABASE).await?).await?;
+            }
+            topics.make_all().await?;
+            register_all(&parts.bus, &parts.services).await
+        };
+        if let Err(refused) = prepared.await {
+            if let Err(failure) = members.leave().await {
+                tracing::warn!(error = %failure, "this node could not take leave; the others notice by its silence");
+            }
+            return Err(refused);
+        }
         let mut opening = Opening {
             members: members.clone(),
             store: parts.store.clone(),

@@ -31,13 +31,16 @@ pub(crate) async fn not_begun(
 
 impl FromRow for Arrival {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
-        let topics: String = row.get("topics")?;
+        let list = |column: &'static str| -> Result<Vec<String>, StoreError> {
+            serde_json::from_str(&row.get::<String>(column)?)
+                .map_err(|error| StoreError::decode(column, format!("is no list of topics: {error}")))
+        };
         Ok(Arrival {
             id: row.get("id")?,
             source: row.get("source")?,
             source_name: row.get("source_name")?,
-            topics: serde_json::from_str(&topics)
-                .map_err(|error| StoreError::decode("topics", format!("is no list of topics: {error}")))?,
+            topics: list("topics")?,
+            kept: list("kept")?,
             log: row.get("log")?,
             empty: row.get("empty")?,
             began_at: row.get("began_at")?,
@@ -48,7 +51,7 @@ impl FromRow for Arrival {
 
 pub(crate) async fn all(read: &mut Read) -> Result<Vec<Arrival>, StoreError> {
     read.all(
-        "SELECT id, source, source_name, log, topics, empty, began_at, done_at FROM move ORDER BY began_at, id",
+        "SELECT id, source, source_name, log, topics, empty, kept, began_at, done_at FROM move ORDER BY began_at, id",
         (),
     )
     .await
@@ -57,13 +60,15 @@ pub(crate) async fn all(read: &mut Read) -> Result<Vec<Arrival>, StoreError> {
 /// The one that is not done. Nobody begins or ends one until the transaction ends.
 pub(crate) async fn open(write: &mut Write) -> Result<Option<Arrival>, StoreError> {
     write
-        .opt("SELECT id, source, source_name, log, topics, empty, began_at, done_at FROM move WHERE done_at IS NULL", ())
+        .opt(
+            "SELECT id, source, source_name, log, topics, empty, kept, began_at, done_at FROM move WHERE done_at IS NULL",
+            (),
+        )
         .await
 }
 
 pub(crate) async fn begin(write: &mut Write, arrival: &Arrival) -> Result<(), StoreError> {
-    let topics = serde_json::to_string(&arrival.topics)
-        .map_err(|error| StoreError::decode("topics", error.to_string()))?;
+    let topics = text(&arrival.topics)?;
     write
         .exec(
             "INSERT INTO move (id, source, source_name, log, topics, empty, began_at, done_at)
@@ -78,6 +83,15 @@ pub(crate) async fn begin(write: &mut Write, arrival: &Arrival) -> Result<(), St
             ),
         )
         .await?;
+    Ok(())
+}
+
+fn text(topics: &[String]) -> Result<String, StoreError> {
+    serde_json::to_string(topics).map_err(|error| StoreError::decode("topics", error.to_string()))
+}
+
+pub(crate) async fn keeps(write: &mut Write, id: Uuid, topics: &[String]) -> Result<(), StoreError> {
+    write.exec("UPDATE move SET kept = $1 WHERE id = $2", (text(topics)?, id)).await?;
     Ok(())
 }
 

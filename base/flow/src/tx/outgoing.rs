@@ -204,6 +204,10 @@ impl Tx {
             reply: draft.reply,
             extra: draft.extra,
         };
+        if envelope.extra.iter().any(|(name, _)| name.contains('\0')) {
+            let reason = "a name holds the character U+0000, which not every log stores there";
+            self.refuse(Fault::field("headers", reason));
+        }
         let list = envelope.to_headers();
         let count = list.len();
         let headers = crate::spans::stored(list, &envelope, self.trace.as_deref());

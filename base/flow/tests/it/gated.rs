@@ -17,6 +17,8 @@ pub enum Asked {
     Append,
     /// Reading, and where it begins and ends.
     Read,
+    /// Making the topic; its partition is 0.
+    Make,
 }
 
 /// What becomes of it.
@@ -117,6 +119,8 @@ impl Log for Gated {
 #[async_trait]
 impl Topics for Gated {
     async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
+        self.gates.note(format!("make {}", spec.name));
+        self.gates.pass(&spec.name, 0, Asked::Make).await?;
         self.log.make(spec).await
     }
     async fn describe(&self, topic: &str) -> Result<Topic, BusError> {

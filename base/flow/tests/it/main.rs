@@ -1,6 +1,7 @@
 //! The runtime through its public face: every test on SQLite, and on PostgreSQL where a server is given.
 #![allow(clippy::duplicate_mod)]
 
+mod arriving;
 mod bell;
 mod books;
 mod bounds;
@@ -18,4 +19,5 @@ mod said;
 mod shop;
 mod sqlite;
 mod start;
+mod unstorable;
 mod versions;

@@ -115,6 +115,11 @@ async fn sell(tx: &mut Tx, sell: Sell) -> Result<u32, Fault> {
         let value = Some(sell.count.to_string().into());
         tx.produce("shop.raw", Produce { topic: topic.to_owned(), key: None, value, ..Produce::default() });
     }
+    if let Some(topic) = sell.item.strip_prefix("zero:") {
+        tx.adopt_topic(topic).await?;
+        let headers = [("a\0b", Some("x"))].into_iter().collect();
+        tx.produce("shop.raw", Produce { topic: topic.to_owned(), headers, ..Produce::default() });
+    }
     Ok(sell.count * 2)
 }
 

@@ -47,6 +47,13 @@ pub enum BackupError {
          use that program"
     )]
     Newer { service: String, component: String, file: String },
+    /// What a failed restore had brought back is still there, in part.
+    #[error(
+        "{error}; and what was brought back can't be removed again ({left}). No node starts on it: remove '{}' by hand when \
+         that is mended, the log's folder first",
+        path.display()
+    )]
+    Left { error: Box<BackupError>, left: Box<BackupError>, path: PathBuf },
     #[error("{0}")]
     NotEmbedded(String),
     #[error("{doing} '{}': {reason}", path.display())]

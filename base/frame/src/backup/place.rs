@@ -22,9 +22,49 @@ pub(super) fn is_empty(folder: &Path) -> Result<bool, BackupError> {
     }
 }
 
-/// Makes it and those above it; what is in it is nobody else's to read.
+/// Makes it and those above it, with names that are durable on return; what is in it is nobody else's to read.
 pub(super) fn make(folder: &Path) -> Result<(), BackupError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| io("making", folder, &error))
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<&Path> = folder.ancestors().take_while(is_missing).collect();
+    for folder in missing.into_iter().rev() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| io("making", folder, &error))?;
+        sync_name(folder)?;
+    }
+    Ok(())
+}
+
+/// Makes the name of a file or folder durable, where it stands.
+pub(super) fn sync_name(path: &Path) -> Result<(), BackupError> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync(Path::new(".")),
+        Some(parent) => sync(parent),
+        None => Ok(()),
+    }
+}
+
+/// Removes everything in a folder but that one file, durably; the folder itself may be mounted or linked, and stays.
+pub(super) fn clear(folder: &Path, but: Option<&str>) -> Result<(), BackupError> {
+    let failed = |path: &Path, error: &io::Error| io("removing", path, error);
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(folder, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| failed(folder, &error))?;
+        if but.is_some_and(|but| entry.file_name() == but) {
+            continue;
+        }
+        let path = entry.path();
+        let is_folder = entry.file_type().map_err(|error| failed(&path, &error))?.is_dir();
+        let removed = if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.map_err(|error| failed(&path, &error))?;
+    }
+    sync(folder)
 }
 
 /// Refuses a folder whose disk has less room.

@@ -58,13 +58,33 @@ pub async fn restore(
     }
     refuse_incomplete(backup, &manifest, &folders)?;
     let lock = FolderLock::take(&folders.data).map_err(Box::new)?;
-    let restored = copy(backup, &manifest, &folders, progress).await;
-    if restored.is_err() {
-        let removed = [&folders.db, &folders.log].map(std::fs::remove_dir_all);
-        tracing::debug!(?removed, "what was brought back is removed");
-        lock.remove();
+    match copy(backup, &manifest, &folders, progress).await {
+        Ok(()) => Ok(manifest),
+        Err(error) => Err(give_up(&folders, lock, error)),
     }
-    restored.map(|()| manifest)
+}
+
+/// Removes what was brought back, the mark that keeps nodes away last of all: a log without its databases would be run from its
+/// beginning by a node that starts on it. Where something can't be removed the mark stays, and the error says so.
+fn give_up(folders: &Folders, lock: FolderLock, error: BackupError) -> BackupError {
+    let marked = Closed::is_left(&folders.db);
+    let removed = place::clear(&folders.log, None).and_then(|()| {
+        // The rest of the databases before the mark, and durably.
+        place::clear(&folders.db, marked.then_some(Closed::FILE))?;
+        if marked {
+            Closed::remove(&folders.db).map_err(|error| io("writing to", &folders.db, &error))
+        } else {
+            Ok(())
+        }
+    });
+    if let Err(left) = removed {
+        return BackupError::Left { error: Box::new(error), left: Box::new(left), path: folders.db.clone() };
+    }
+    // Folders that are empty now; those that are mounted or linked stay.
+    let gone = [&folders.log, &folders.db].map(std::fs::remove_dir);
+    tracing::debug!(?gone, "what was brought back is removed");
+    lock.remove();
+    error
 }
 
 /// Refuses what this program could not run on.
@@ -115,11 +135,12 @@ async fn copy(
     folders: &Folders,
     progress: &Progress,
 ) -> Result<(), BackupError> {
+    // Before anything else: whatever is there from now on, no node starts on it.
     place::make(&folders.db)?;
-    place::make(&folders.log)?;
     let now = Time::from_system(std::time::SystemTime::now());
     let closed = Closed::restoring(backup, now);
     closed.leave(&folders.db).map_err(|error| io("writing to", &folders.db, &error))?;
+    place::make(&folders.log)?;
     progress.begin("copying", manifest.bytes());
     let (wanted, from, watched) = (manifest.clone(), backup.to_owned(), progress.clone());
     let (db, log) = (folders.db.clone(), folders.log.clone());
@@ -146,7 +167,7 @@ fn copy_files(
     folders: &Folders,
     progress: &Progress,
 ) -> Result<(), BackupError> {
-    let mut touched = BTreeSet::from([folders.data.clone()]);
+    let mut touched = BTreeSet::new();
     for file in &manifest.files {
         // Each has its place: that was looked at.
         let Some(to) = folders.place(&file.path) else { continue };
@@ -154,7 +175,6 @@ fn copy_files(
             && touched.insert(folder.to_owned())
         {
             place::make(folder)?;
-            touched.extend(folder.parent().map(Path::to_owned));
         }
         let from = backup.join(&file.path);
         let (bytes, sha256) = place::copy(&from, &to, progress)?;

@@ -4,7 +4,7 @@ use super::cut::{Cut, cut};
 use super::manifest::{self, CopiedDatabase, CopiedLog, Head, Manifest};
 use super::{BackupError, Progress, place};
 use artel_bus::segments::check_copy;
-use artel_bus::{BusError, Segments, Topics};
+use artel_bus::{BusError, Log, Segments, Topics};
 use artel_flow::Clock;
 use artel_store::{Db, Store};
 use std::path::Path;
@@ -59,6 +59,7 @@ async fn copy(source: &Source, target: &Path, progress: &Progress) -> Result<Man
     for name in source.store.names()? {
         dbs.push(source.store.db(&name).await?);
     }
+    refuse_stopped(&source.log).await?;
     progress.begin("looking for room", 0);
     place::room(target, need(source, &dbs).await?)?;
     progress.begin("copying the databases", 0);
@@ -102,6 +103,16 @@ async fn copy(source: &Source, target: &Path, progress: &Progress) -> Result<Man
     let manifest = Manifest::new(head, databases, topics.iter().map(CopiedLog::of).collect(), files);
     manifest.store(target)?;
     Ok(manifest)
+}
+
+/// Refuses a log with a partition that is stopped, before anything is copied: what it holds could not be checked.
+async fn refuse_stopped(log: &Segments) -> Result<(), BackupError> {
+    for topic in log.list().await? {
+        for partition in 0..topic.partitions {
+            log.bounds(&topic.name, partition).await?;
+        }
+    }
+    Ok(())
 }
 
 /// About how many bytes a copy takes.

@@ -1,7 +1,7 @@
 //! The configuration in effect, as TOML with the source of each value beside it and every secret redacted.
 
 use super::secret::{REDACTED, is_secret, without_password};
-use super::tree::{Kind, Node};
+use super::tree::{Kind, Node, Step, show};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -20,6 +20,34 @@ pub(crate) fn print(tree: &Node) -> String {
         }
     }
     text
+}
+
+/// Where both trees have a secret, and not the same one.
+pub(crate) fn other_secrets(tree: &Node, other: &Node) -> Vec<String> {
+    let mut all = Vec::new();
+    secrets(tree, &mut Vec::new(), &mut all);
+    let is_other = |(path, value): &(Vec<Step>, &Value)| match other.get(path).map(|node| &node.kind) {
+        Some(Kind::Value(there)) => there != *value,
+        _ => false,
+    };
+    all.iter().filter(|secret| is_other(secret)).map(|(path, _)| show(path)).collect()
+}
+
+fn secrets<'t>(node: &'t Node, path: &mut Vec<Step>, found: &mut Vec<(Vec<Step>, &'t Value)>) {
+    let mut below = |step: Step, node: &'t Node, path: &mut Vec<Step>| {
+        path.push(step);
+        secrets(node, path, found);
+        path.pop();
+    };
+    match &node.kind {
+        Kind::Table(table) => table.iter().for_each(|(key, node)| below(Step::Key(key.clone()), node, path)),
+        Kind::List(list) => list.iter().for_each(|(at, node)| below(Step::Index(*at), node, path)),
+        Kind::Value(value) => {
+            if path.iter().any(|step| matches!(step, Step::Key(key) if is_secret(key))) {
+                found.push((path.clone(), value));
+            }
+        }
+    }
 }
 
 fn section(name: &str, table: &BTreeMap<String, Node>, text: &mut String) {

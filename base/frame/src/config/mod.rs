@@ -185,6 +185,11 @@ impl Config {
     pub fn effective(&self) -> String {
         effective::print(&self.tree)
     }
+
+    /// The paths of secrets that both have, with another value each. The values are not shown.
+    pub fn other_secrets(&self, other: &Config) -> Vec<String> {
+        effective::other_secrets(&self.tree, &other.tree)
+    }
 }
 
 fn defaults(sources: &Sources, problems: &mut Vec<Problem>) -> tree::Node {

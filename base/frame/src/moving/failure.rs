@@ -2,7 +2,7 @@
 
 use crate::StartFailure;
 use crate::config::Problem;
-use artel_bus::BusError;
+use artel_bus::{BusError, CarryError};
 use artel_flow::{Failure, StartError};
 use artel_message::Time;
 use artel_store::StoreError;
@@ -57,6 +57,23 @@ pub enum MoveError {
     )]
     Gone { topic: String, partition: u32, group: String, next: i64 },
     #[error(
+        "{}{} can't be kept in the target; nothing was copied. Make bus.max_message_bytes of --to large enough, or wait until \
+         retention has taken away what no setting helps (docs/moving.md)",
+        .messages.join("; "), further(*.more)
+    )]
+    Unfit { messages: Vec<String>, more: u64 },
+    #[error("brokers take no topics of these names: {}", .0.join("; "))]
+    Names(Vec<String>),
+    #[error(
+        "a node has shown itself on the target while it was being moved to; stop it. What was copied is begun anew with --again"
+    )]
+    NodeThere,
+    #[error(
+        "another `artel move` has taken this one's place on the target; the old folder stays as it is. Wait for the other one, or \
+         stop it and begin anew with --again"
+    )]
+    TakenOver,
+    #[error(
         "table {table} of '{service}' has other columns in the target: {reason}; is it made by another program?"
     )]
     Columns { service: String, table: String, reason: String },
@@ -75,6 +92,21 @@ pub enum MoveError {
     Flow(Failure),
     #[error(transparent)]
     Start(#[from] StartError),
+}
+
+fn further(more: u64) -> String {
+    if more == 0 { String::new() } else { format!(" and {more} more") }
+}
+
+impl From<CarryError> for MoveError {
+    fn from(error: CarryError) -> MoveError {
+        match error {
+            CarryError::Log(error) => MoveError::Log(error),
+            record @ CarryError::Record { .. } => {
+                MoveError::Unfit { messages: vec![record.to_string()], more: 0 }
+            }
+        }
+    }
 }
 
 impl MoveError {

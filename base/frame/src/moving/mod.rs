@@ -6,14 +6,17 @@
 //!
 //! The order is what makes it safe to interrupt:
 //! 1. the source is held by its locks, so that no node runs on it;
-//! 2. the target is written down as being moved to (no node starts there) and has to be empty;
-//! 3. topics, then databases are copied, each database in one transaction; then all of it is read back and compared;
-//! 4. the source is closed for nodes, with the reason; only then the target is opened for them.
+//! 2. what the target would refuse is looked for;
+//! 3. the target is written down as being moved to (no node starts there) and has to be empty: a node joins the others before it
+//!    looks for a move, and a move is written down before it looks for nodes, so that one of them sees the other;
+//! 4. tables and topics are made, then filled, each database in one transaction; then all of it is read back and compared;
+//! 5. the source is closed for nodes, with the reason; only then the target is opened for them.
 //!
 //! So there is no moment at which both could run. What was interrupted is begun anew: the target of the first attempt is emptied.
 
 mod failure;
 mod plan;
+mod records;
 mod tables;
 mod target;
 mod topics;
@@ -82,18 +85,27 @@ pub struct SameTable {
 }
 
 impl Move {
-    /// What would be moved. Nothing is changed, and the target is not asked.
-    pub async fn plan(&self) -> Result<Plan, MoveError> {
-        target::check(&self.to)?;
+    /// What would be moved, each message looked at. Nothing is changed, and the target is not asked.
+    pub async fn plan(&self, progress: &Progress) -> Result<Plan, MoveError> {
+        target::check(&self.from, &self.to)?;
         let source = Standing::open(&self.from).await.map_err(MoveError::source)?;
-        let plan = plan::of(&source, &self.services).await;
+        let plan = self.planned(&source, progress).await;
         source.close().await;
         plan
     }
 
+    /// The plan, if the target can take what is in it.
+    async fn planned(&self, source: &Standing, progress: &Progress) -> Result<Plan, MoveError> {
+        progress.begin("looking at what there is", 0);
+        let plan = plan::of(source, &self.services).await?;
+        target::check_names(&plan, &self.to)?;
+        records::refuse_unfit(source, &plan, self.to.bus.max_message_bytes.len(), progress).await?;
+        Ok(plan)
+    }
+
     /// Moves everything; what the source holds stays there as it is, closed.
     pub async fn run(&self, progress: &Progress) -> Result<Moved, MoveError> {
-        target::check(&self.to)?;
+        target::check(&self.from, &self.to)?;
         let source = Standing::open_also_moved(&self.from).await.map_err(MoveError::source)?;
         let moved = self.run_from(&source, progress).await;
         source.close().await;
@@ -102,8 +114,11 @@ impl Move {
 
     async fn run_from(&self, source: &Standing, progress: &Progress) -> Result<Moved, MoveError> {
         let id = identity_of(&self.from.node.data_dir).map_err(MoveError::source)?;
-        progress.begin("looking at what there is", 0);
-        let plan = plan::of(source, &self.services).await?;
+        let plan = match source.closed() {
+            // All of it is there already.
+            Some(Closed::Moved { .. }) => plan::of(source, &self.services).await?,
+            _ => self.planned(source, progress).await?,
+        };
         let target = Target::open(&self.to).await?;
         let moved = self.run_to(source, &target, id, plan, progress).await;
         target.close().await;
@@ -126,10 +141,9 @@ impl Move {
         };
         if let Some(Closed::Moved { id, to, .. }) = source.closed() {
             // All was there and compared; only the last step was missing.
-            return if target.opened(id).await? {
-                Ok(done(None, Vec::new()))
-            } else {
-                Err(MoveError::Moved { to })
+            return match target.opened(id).await? {
+                Some(kept) => Ok(done(None, kept)),
+                None => Err(MoveError::Moved { to }),
             };
         }
         let arrival = Arrival {
@@ -139,6 +153,7 @@ impl Move {
             topics: plan.topics.iter().map(|topic| topic.name.clone()).collect(),
             log: target.place.clone(),
             empty: false,
+            kept: Vec::new(),
             began_at: now(),
             done_at: None,
         };
@@ -147,17 +162,39 @@ impl Move {
             target.forget(&arrival).await?;
             return Err(error);
         }
-        let (mut places, kept_for_ever) = topics::copy(source, target, &plan, progress).await?;
-        let tables = self.tables(source, target, &mut places, &plan, progress).await?;
+        self.make_tables(source, target, &plan).await?;
+        let (new, kept_for_ever) = topics::make(source, target, &plan).await?;
+        target.keeps(arrival.id, &kept_for_ever).await?;
+        let mut places = topics::copy(source, target, &plan, new, progress).await?;
+        let tables = self.tables(source, target, arrival.id, &mut places, &plan, progress).await?;
         let topics = topics::compare(source, target, &places, &plan, progress).await?;
+        target.still_alone(arrival.id).await?;
         let at = now();
         let closed = Closed::Moved { to: target.shown.clone(), at, id: arrival.id };
         source.close_for_nodes(&closed).map_err(|error| MoveError::Close {
             path: source.databases.clone(),
             reason: error.to_string().to_lowercase(),
         })?;
-        target.opened(arrival.id).await?;
+        target.opened(arrival.id).await?.ok_or(MoveError::TakenOver)?;
         Ok(done(Some(Same { topics, tables }), kept_for_ever))
+    }
+
+    /// The services whose databases are moved.
+    fn moved<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = (&'a Service, &'a PlannedDatabase)> {
+        // Named by the plan, which knows no other.
+        plan.databases.iter().filter_map(|database| {
+            Some((self.services.iter().find(|service| service.name() == database.service)?, database))
+        })
+    }
+
+    /// Every table, with the columns that it has in the source: what does not fit is known before anything is copied.
+    async fn make_tables(&self, source: &Standing, target: &Target, plan: &Plan) -> Result<(), MoveError> {
+        for (service, _) in self.moved(plan) {
+            let (from, to) = (source.store.db(service.name()).await?, target.store.db(service.name()).await?);
+            to.migrate(&service.migration_sets()).await?;
+            tables::same(service, from.tables().await?, to.tables().await?)?;
+        }
+        Ok(())
     }
 
     /// Every database, with the places as they are now; compared when it is there.
@@ -165,21 +202,17 @@ impl Move {
         &self,
         source: &Standing,
         target: &Target,
+        id: Uuid,
         places: &mut NewPlaces,
         plan: &Plan,
         progress: &Progress,
     ) -> Result<Vec<SameTable>, MoveError> {
         let mut same = Vec::new();
-        for database in &plan.databases {
-            // Named by the plan, which knows no other.
-            let Some(service) = self.services.iter().find(|service| service.name() == database.service)
-            else {
-                continue;
-            };
+        for (service, database) in self.moved(plan) {
+            target.still_alone(id).await?;
             let from = source.store.db(service.name()).await?;
             let to = target.store.db(service.name()).await?;
             derived(&from, source.log.as_ref(), places).await.map_err(MoveError::Flow)?;
-            to.migrate(&service.migration_sets()).await?;
             same.extend(tables::copy(service, &from, &to, places, database.rows(), progress).await?);
         }
         Ok(same)

@@ -19,7 +19,7 @@ pub(super) async fn copy(
     rows: u64,
     progress: &Progress,
 ) -> Result<Vec<SameTable>, MoveError> {
-    let tables = same_tables(service, from.tables().await?, to.tables().await?)?;
+    let tables = same(service, from.tables().await?, to.tables().await?)?;
     progress.count(format!("copying the database of '{}'", service.name()), "rows", rows);
     let mut refill = to.refill(&tables).await?;
     let mut hashes = Vec::with_capacity(tables.len());
@@ -47,7 +47,7 @@ pub(super) async fn copy(
 }
 
 /// The target's tables, if the source has the same ones with the same columns.
-fn same_tables(service: &Service, from: Vec<Table>, to: Vec<Table>) -> Result<Vec<Table>, MoveError> {
+pub(super) fn same(service: &Service, from: Vec<Table>, to: Vec<Table>) -> Result<Vec<Table>, MoveError> {
     let wrong = |table: &str, reason: &str| MoveError::Columns {
         service: service.name().to_owned(),
         table: table.to_owned(),

@@ -1,6 +1,6 @@
 //! Kafka and PostgreSQL that a node is moved to: empty before, and closed for nodes until all is there.
 
-use super::{MoveError, now};
+use super::{MoveError, Plan, now};
 use crate::backup::Progress;
 use crate::config::{BusAdapter, Config, DbAdapter, Problem};
 use crate::node::{open_brokers, open_store};
@@ -8,6 +8,7 @@ use artel_bus::{Bus, BusError};
 use artel_flow::Service;
 use artel_flow::moving::{Arrival, Arrivals};
 use artel_store::{Store, Table};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -24,8 +25,8 @@ pub(super) struct Target {
     arrivals: Arrivals,
 }
 
-/// Refuses settings that name something else.
-pub(super) fn check(to: &Config) -> Result<(), MoveError> {
+/// Refuses settings that name something else, or that have no room for what the source let in.
+pub(super) fn check(from: &Config, to: &Config) -> Result<(), MoveError> {
     let log = match to.bus_adapter() {
         Ok(BusAdapter::Kafka(_)) => None,
         Ok(_) => Some("a move goes to Kafka; write kafka://HOST:PORT,HOST:PORT".to_owned()),
@@ -36,10 +37,39 @@ pub(super) fn check(to: &Config) -> Result<(), MoveError> {
         Ok(_) => Some("a move goes to PostgreSQL; write postgres://USER:PASSWORD@HOST/DATABASE".to_owned()),
         Err(reason) => Some(reason),
     };
-    let wrong = [("bus.url", log), ("db.url", db)];
+    let (had, has) = (from.bus.max_message_bytes, to.bus.max_message_bytes);
+    let room = (has.len() < had.len()).then(|| {
+        format!(
+            "is less than the {} bytes of the node that is moved, which may hold larger messages",
+            had.len()
+        )
+    });
+    let wrong = [("bus.url", log), ("db.url", db), ("bus.max_message_bytes", room)];
     let problems: Vec<Problem> =
         wrong.into_iter().filter_map(|(path, reason)| Some(to.problem(path, &reason?))).collect();
     if problems.is_empty() { Ok(()) } else { Err(MoveError::Settings(problems)) }
+}
+
+/// The longest name that brokers take.
+const NAME_BYTES: usize = 249;
+
+/// Refuses names of topics that the embedded log takes and brokers don't.
+pub(super) fn check_names(plan: &Plan, to: &Config) -> Result<(), MoveError> {
+    let (mut wrong, mut seen) = (Vec::new(), BTreeMap::new());
+    for topic in &plan.topics {
+        let name = &topic.name;
+        let bytes = to.kafka.topic_prefix.len() + name.len();
+        if bytes > NAME_BYTES {
+            wrong.push(format!(
+                "'{name}' has {bytes} bytes with kafka.topic_prefix, and {NAME_BYTES} are allowed"
+            ));
+        }
+        // Brokers name their metrics so.
+        if let Some(other) = seen.insert(name.replace('.', "_"), name) {
+            wrong.push(format!("'{other}' and '{name}' differ in '.' and '_' alone"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(MoveError::Names(wrong)) }
 }
 
 impl Target {
@@ -90,6 +120,7 @@ impl Target {
             return Err(MoveError::OtherLog { log: open.log, now: arrival.log.clone() });
         }
         if open.empty {
+            self.refuse_nodes().await?;
             progress.begin("emptying what was copied before", 0);
             self.empty(&open, services).await?;
         }
@@ -116,6 +147,25 @@ impl Target {
             db.refill(&tables).await?.finish().await?;
         }
         Ok(())
+    }
+
+    /// Refuses a target that another move has taken over, or that a node has shown itself on: an older program's does not look.
+    pub async fn still_alone(&self, id: Uuid) -> Result<(), MoveError> {
+        let all = self.arrivals.all().await.map_err(MoveError::Flow)?;
+        if !all.iter().any(|arrival| arrival.id == id && arrival.done_at.is_none()) {
+            return Err(MoveError::TakenOver);
+        }
+        self.refuse_nodes().await
+    }
+
+    async fn refuse_nodes(&self) -> Result<(), MoveError> {
+        let any = self.arrivals.any_node().await.map_err(MoveError::Flow)?;
+        if any { Err(MoveError::NodeThere) } else { Ok(()) }
+    }
+
+    /// Writes down which topics keep their messages for ever.
+    pub async fn keeps(&self, id: Uuid, topics: &[String]) -> Result<(), MoveError> {
+        self.arrivals.keeps(id, topics).await.map_err(MoveError::Flow)
     }
 
     pub async fn forget(&self, arrival: &Arrival) -> Result<(), MoveError> {
@@ -151,11 +201,10 @@ impl Target {
         self.arrivals.empty(arrival.id).await.map_err(MoveError::Flow)
     }
 
-    /// Lets nodes start; true when that is the end of this move, now or before.
-    pub async fn opened(&self, id: Uuid) -> Result<bool, MoveError> {
-        if self.arrivals.done(id, now()).await.map_err(MoveError::Flow)? {
-            return Ok(true);
-        }
-        Ok(self.arrivals.all().await.map_err(MoveError::Flow)?.iter().any(|arrival| arrival.id == id))
+    /// Lets nodes start, if that is the end of this move, now or before; then the topics that keep their messages for ever.
+    pub async fn opened(&self, id: Uuid) -> Result<Option<Vec<String>>, MoveError> {
+        self.arrivals.done(id, now()).await.map_err(MoveError::Flow)?;
+        let all = self.arrivals.all().await.map_err(MoveError::Flow)?;
+        Ok(all.into_iter().find(|arrival| arrival.id == id).map(|arrival| arrival.kept))
     }
 }

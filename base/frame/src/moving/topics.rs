@@ -5,7 +5,8 @@ use super::{MoveError, Plan, SameTopic, now};
 use crate::backup::Progress;
 use crate::node::Standing;
 use artel_bus::{
-    Compared, Fetch, GroupOffset, Groups, Log, Shift, TopicSpec, Topics, carry, compare as compare_both,
+    Compared, Fetch, GroupOffset, Groups, Log, Shift, Topic, TopicSpec, Topics, carry,
+    compare as compare_both,
 };
 use artel_flow::moving::{NewPlaces, NewTopic};
 use futures::{StreamExt, TryStreamExt};
@@ -14,18 +15,15 @@ use futures::{StreamExt, TryStreamExt};
 const AT_ONCE: usize = 8;
 const ONE: Fetch = Fetch { max_records: 1, max_bytes: 1 };
 
-/// Makes and fills every topic. Gives where everything went, and the topics that keep their messages for ever.
-pub(super) async fn copy(
+/// Makes every topic, and gives them with those of them that keep their messages for ever.
+pub(super) async fn make(
     source: &Standing,
     target: &Target,
     plan: &Plan,
-    progress: &Progress,
-) -> Result<(NewPlaces, Vec<String>), MoveError> {
+) -> Result<(Vec<Topic>, Vec<String>), MoveError> {
     let groups = source.log.offsets().await?;
-    let (mut places, mut kept_for_ever) = (NewPlaces::default(), Vec::new());
-    progress.count("copying topics", "messages", plan.records());
+    let (mut made, mut kept_for_ever) = (Vec::new(), Vec::new());
     for topic in &plan.topics {
-        let old = source.log.describe(&topic.name).await?;
         let of_topic = groups.iter().filter(|group| group.topic == topic.name);
         let keeps = needs_old(source, of_topic, topic.retention_ms, topic.retention_bytes).await?;
         if keeps {
@@ -37,12 +35,33 @@ pub(super) async fn copy(
             retention_ms: topic.retention_ms.filter(|_| !keeps),
             retention_bytes: topic.retention_bytes.filter(|_| !keeps),
         };
-        let made = target.log.make(spec).await?;
+        made.push(target.log.make(spec).await?);
+    }
+    Ok((made, kept_for_ever))
+}
+
+/// Fills every topic; where everything went.
+pub(super) async fn copy(
+    source: &Standing,
+    target: &Target,
+    plan: &Plan,
+    made: Vec<Topic>,
+    progress: &Progress,
+) -> Result<NewPlaces, MoveError> {
+    let mut places = NewPlaces::default();
+    progress.count("copying topics", "messages", plan.records());
+    for (topic, made) in plan.topics.iter().zip(made) {
+        let old = source.log.describe(&topic.name).await?;
         let shifts = futures::stream::iter(0..topic.partitions)
             .map(|partition| {
                 let watched = move |records| progress.add(records);
                 async move {
-                    carry(source.log.as_ref(), target.log.as_ref(), &topic.name, partition, &watched).await
+                    let (from, to) = (source.log.as_ref(), target.log.as_ref());
+                    if to.bounds(&topic.name, partition).await?.end > 0 {
+                        let there = format!("{}/{partition} has messages of somebody else", topic.name);
+                        return Err(MoveError::NotEmpty(vec![there]));
+                    }
+                    Ok(carry(from, to, &topic.name, partition, &watched).await?)
                 }
             })
             .buffered(AT_ONCE)
@@ -50,7 +69,7 @@ pub(super) async fn copy(
             .await?;
         places.add(topic.name.clone(), NewTopic { source: old.id, target: made.id, shifts });
     }
-    Ok((places, kept_for_ever))
+    Ok(places)
 }
 
 /// Whether a group still needs messages that brokers, which know nothing of groups, might remove before it gets there.

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// What a record may need beside its value: key, headers, framing.
 const AROUND_A_VALUE: usize = 64 << 10;
+/// Bytes of rows that are read before they are asked for, where whole tables are read.
+const READ_AHEAD: usize = 32 << 20;
 /// Longer than anybody waits.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -112,8 +114,20 @@ fn segments(config: &Config, clock: &Clock) -> SegmentsConfig {
 
 /// Opens the databases that `db.url` names. A folder that another process has is refused, and so is a server that is away.
 pub async fn open_store(config: &Config) -> Result<Store, StartFailure> {
+    open_store_ahead(config, StoreSettings::default().rows_ahead).await
+}
+
+/// The same for reading whole tables: what is read ahead of whoever is slower takes no more than this, where rows are as large as
+/// messages may be.
+pub(super) async fn open_store_to_read(config: &Config) -> Result<Store, StartFailure> {
+    let rows = READ_AHEAD / config.bus.max_message_bytes.len().max(1);
+    open_store_ahead(config, rows.clamp(4, StoreSettings::default().rows_ahead)).await
+}
+
+async fn open_store_ahead(config: &Config, rows_ahead: usize) -> Result<Store, StartFailure> {
     let adapter = config.db_adapter().map_err(|reason| wrong(config, "db.url", reason))?;
     let settings = StoreSettings {
+        rows_ahead,
         readers: usize::try_from(config.db.readers).unwrap_or(usize::MAX),
         slice: config.db.background_slice.get(),
         connections: usize::try_from(config.db.connections).unwrap_or(usize::MAX),

@@ -26,6 +26,14 @@ impl Closed {
         Closed::Restoring { from: from.to_owned(), at }
     }
 
+    /// The file beside the databases.
+    pub(crate) const FILE: &str = FILE;
+
+    /// Whether the folder says anything.
+    pub(crate) fn is_left(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
     /// What the folder says, if it is closed.
     pub fn of(folder: &Path) -> io::Result<Option<Closed>> {
         match std::fs::read(folder.join(FILE)) {

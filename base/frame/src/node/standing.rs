@@ -1,6 +1,6 @@
 //! An embedded node that stands: its folders, held and opened as a node would, and nothing running on them.
 
-use super::adapters::{open_segments, open_store};
+use super::adapters::{open_segments, open_store_to_read};
 use super::folder::FolderLock;
 use super::{Closed, StartFailure, closed};
 use crate::config::{BusAdapter, Config, DbAdapter};
@@ -47,7 +47,7 @@ impl Standing {
             closed::check_folder(&databases)?;
         }
         let log = open_segments(config, &Clock::system(), folder, false).await?;
-        let store = match open_store(config).await {
+        let store = match open_store_to_read(config).await {
             Ok(store) => store,
             Err(failure) => {
                 log.close().await;

@@ -95,7 +95,7 @@ impl Database {
             .statement_cache_capacity(settings.statements.max(1))
             .thread_name(move |_| thread.clone())
             // Rows cross threads one by one; room for a batch of them spares a wake-up each.
-            .row_buffer_size(2048)
+            .row_buffer_size(settings.rows_ahead.max(1))
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full)
             .pragma("cache_size", format!("-{}", cache / 1024))

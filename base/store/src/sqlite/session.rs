@@ -166,7 +166,7 @@ impl Session {
         result.map_err(|error| self.failed(error))
     }
 
-    /// The rows one by one; the connection's thread is at most 50 ahead.
+    /// The rows one by one; the connection's thread is at most `rows_ahead` of the settings ahead.
     pub fn stream(
         &mut self,
         sql: SqlStr,

@@ -1,8 +1,9 @@
 //! What a table holds as one number, whatever order its rows come in and whichever engine keeps them.
 
 use crate::{StoreError, Value};
-use serde_json::Value as Document;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// The rows of a table and a checksum of them: two tables with the same rows have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,9 +44,9 @@ fn put(hash: &mut Sha256, value: &Value) -> Result<(), StoreError> {
         Value::Uuid(v) => bytes(hash, b'u', v.map(uuid::Uuid::into_bytes)),
         Value::Json(None) => bytes(hash, b'j', None::<[u8; 0]>),
         Value::Json(Some(text)) => {
-            let document: Document = serde_json::from_str(text)
-                .map_err(|error| StoreError::decode("a document", format!("is no JSON: {error}")))?;
-            document_put(hash, &document);
+            // As a whole before its parts, which are read without their surroundings.
+            let document: &RawValue = parsed(text)?;
+            document_put(hash, document.get())?;
         }
         Value::Unfit(reason) => return Err(StoreError::decode("a value", reason.clone())),
     }
@@ -61,44 +62,57 @@ fn bytes(hash: &mut Sha256, kind: u8, value: Option<impl AsRef<[u8]>>) {
 }
 
 /// A document as what it means: engines write numbers, spaces and the order of keys in their own way.
-fn document_put(hash: &mut Sha256, document: &Document) {
-    match document {
-        Document::Null => hash.update(b"n"),
-        Document::Bool(b) => hash.update([b'b', u8::from(*b)]),
-        Document::Number(n) => match whole(n) {
-            Some(n) => bytes(hash, b'i', Some(n.to_be_bytes())),
-            None => bytes(hash, b'f', Some(n.as_f64().unwrap_or(0.0).to_bits().to_be_bytes())),
-        },
-        Document::String(text) => bytes(hash, b't', Some(text)),
-        Document::Array(list) => {
-            hash.update(b"[");
-            list.iter().for_each(|item| document_put(hash, item));
-            hash.update(b"]");
-        }
-        Document::Object(object) => {
-            let mut keys: Vec<&String> = object.keys().collect();
-            keys.sort_unstable();
+fn document_put(hash: &mut Sha256, text: &str) -> Result<(), StoreError> {
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let object: BTreeMap<String, &RawValue> = parsed(text)?;
             hash.update(b"{");
-            for key in keys {
+            for (key, item) in object {
                 bytes(hash, b'k', Some(key));
-                document_put(hash, &object[key]);
+                document_put(hash, item.get())?;
             }
             hash.update(b"}");
         }
+        Some(b'[') => {
+            let list: Vec<&RawValue> = parsed(text)?;
+            hash.update(b"[");
+            list.iter().try_for_each(|item| document_put(hash, item.get()))?;
+            hash.update(b"]");
+        }
+        Some(b'"') => bytes(hash, b't', Some(parsed::<String>(text)?)),
+        Some(b't') => hash.update([b'b', 1]),
+        Some(b'f') => hash.update([b'b', 0]),
+        Some(b'n') => hash.update(b"n"),
+        _ => {
+            bytes(hash, b'd', Some(decimal(text).ok_or_else(|| no_json("a number's exponent is too long"))?))
+        }
     }
+    Ok(())
 }
 
-/// The whole number that it is, also where it was written as `1.0` or `1e3`.
-fn whole(number: &serde_json::Number) -> Option<i128> {
-    if let Some(n) = number.as_i64() {
-        return Some(i128::from(n));
+fn parsed<'t, T: serde::Deserialize<'t>>(text: &'t str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(no_json)
+}
+
+fn no_json(error: impl std::fmt::Display) -> StoreError {
+    StoreError::decode("a document", format!("is no JSON: {error}"))
+}
+
+/// A number's digits and exponent, the same however it is written: `1.50`, `15e-1` and `0.15E+1` are all `15e-1`. Never a float, which
+/// one engine would round and the other not.
+fn decimal(text: &str) -> Option<String> {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{part}");
+    let digits = all.trim_start_matches('0').trim_end_matches('0');
+    if digits.is_empty() {
+        return Some("0".to_owned());
     }
-    if let Some(n) = number.as_u64() {
-        return Some(i128::from(n));
-    }
-    let x = number.as_f64().filter(|x| x.fract() == 0.0 && x.abs() < 1e18)?;
-    #[allow(clippy::cast_possible_truncation, reason = "a whole number that fits")]
-    Some(x as i128)
+    let zeros = all.len() - all.trim_end_matches('0').len();
+    let exponent: i64 = exponent.parse().ok()?;
+    let moved = i64::try_from(zeros).ok()?.checked_sub(i64::try_from(part.len()).ok()?)?;
+    Some(format!("{sign}{digits}e{}", exponent.checked_add(moved)?))
 }
 
 #[cfg(test)]
@@ -122,6 +136,30 @@ mod tests {
         assert_ne!(json(r#"{"a":1}"#), json(r#"{"a":"1"}"#));
         assert_ne!(json("[[1],[2]]"), json("[[1,2]]"));
         assert_ne!(json("0.5"), json("0.25"));
+        assert_eq!(json(r#"{"a":1,"a":2}"#), json(r#"{"a":2}"#));
+        assert_eq!(json("\"\\u00e9\""), json("\"é\""));
+    }
+
+    /// What SQLite keeps as it was written, PostgreSQL gives back as a decimal without an exponent.
+    #[test]
+    fn numbers_are_the_same_however_they_are_written() {
+        for (here, there) in [
+            ("1e18", "1000000000000000000"),
+            ("-9.2e18", "-9200000000000000000"),
+            ("1.234567890123456789e18", "1234567890123456789"),
+            ("1.8446744073709552e19", "18446744073709552000"),
+            ("1.50", "15E-1"),
+            ("1e-7", "0.0000001"),
+            ("-0.0", "0"),
+            ("0e5", "0.000"),
+        ] {
+            assert_eq!(json(here), json(there), "{here} and {there}");
+        }
+        for (here, there) in
+            [("1e18", "1000000000000000001"), ("1", "-1"), ("10", "1"), ("0.1", "0.10000000000000001")]
+        {
+            assert_ne!(json(here), json(there), "{here} and {there}");
+        }
     }
 
     #[test]

@@ -39,6 +39,10 @@ async fn one_bad_line_takes_no_other_with_it() {
         ),
         (json!({"topic": "t", "value": 1, "headers": headers}).to_string(), "headers: they are 30"),
         (json!({"topic": "t", "key": "a\0", "value": 1}).to_string(), "key: holds the character U+0000"),
+        (
+            json!({"topic": "t", "value": 1, "headers": {"a\0b": "x"}}).to_string(),
+            "headers: 'a\u{fffd}b' holds the character U+0000",
+        ),
         (json!({"topic": "t", "value": "x".repeat(5 << 20)}).to_string(), "is longer than "),
         (json!({"topic": "t", "value": "x".repeat(2_100_000)}).to_string(), "value: is 2100002 bytes"),
         (

@@ -81,7 +81,12 @@ fn document() -> impl Strategy<Value = serde_json::Value> {
         Just(serde_json::Value::Null),
         any::<bool>().prop_map(serde_json::Value::from),
         any::<i64>().prop_map(serde_json::Value::from),
+        any::<u64>().prop_map(serde_json::Value::from),
         (-1e9..1e9f64).prop_map(serde_json::Value::from),
+        // Also those that are whole and written with an exponent.
+        (-400..400i32, any::<i32>())
+            .prop_map(|(e, n)| serde_json::Value::from(f64::from(n) * 10f64.powi(e % 290))),
+        Just(serde_json::Value::from(1e18)),
         text().prop_map(serde_json::Value::from),
     ];
     leaf.prop_recursive(3, 20, 4, |inner| {

@@ -1,10 +1,11 @@
-//! What a record takes in Kafka's format, and which records Kafka can't hold.
+//! Which records a log holds, the same for each adapter: what one of them took and another one refuses could never be moved
+//! there. And what a record takes in the format that all of them have.
 
 use crate::codec::HEADER_BYTES;
 use crate::{BusError, Record};
 
 /// Bytes of a batch with this record alone, before compression: what a broker compares with `max.message.bytes`.
-pub(super) fn alone(record: &Record<'_>) -> usize {
+pub fn alone(record: &Record<'_>) -> usize {
     let headers: usize = record
         .headers
         .iter()
@@ -30,19 +31,23 @@ fn varint(value: usize) -> usize {
     (bits.max(1)).div_ceil(7) as usize
 }
 
-/// What librdkafka would store differently than it was given.
-pub(super) fn check(batch: &[Record<'_>]) -> Result<(), BusError> {
-    for (index, record) in batch.iter().enumerate() {
-        let reason = if record.time.millis() <= 0 {
-            "its time is not after 1970-01-01T00:00:00Z, which the Kafka client takes for \"now\""
-        } else if record.headers.iter().any(|(name, _)| name.contains('\0')) {
-            "a header's name has a zero character, where the Kafka client ends it"
-        } else {
-            continue;
-        };
-        return Err(BusError::InvalidRecord { index, reason: reason.to_owned() });
+/// Why no log takes this record, whatever its size; `None` = it is as good as any. Both are what Kafka's client would store
+/// differently than it was given.
+pub fn unstorable(record: &Record<'_>) -> Option<&'static str> {
+    if record.time.millis() <= 0 {
+        return Some("its time is not after 1970-01-01T00:00:00Z, which Kafka's client takes for \"now\"");
     }
-    Ok(())
+    let is_cut = |name: &str| name.as_bytes().contains(&0);
+    let has_cut = record.headers.iter().any(|(name, _)| is_cut(name));
+    has_cut.then_some("a header's name holds the character U+0000, where Kafka's client ends it")
+}
+
+/// Refuses a batch with such a record in it.
+pub(crate) fn check(batch: &[Record<'_>]) -> Result<(), BusError> {
+    match batch.iter().enumerate().find_map(|(index, record)| Some((index, unstorable(record)?))) {
+        None => Ok(()),
+        Some((index, reason)) => Err(BusError::InvalidRecord { index, reason: reason.to_owned() }),
+    }
 }
 
 #[cfg(test)]
