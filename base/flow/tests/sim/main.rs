@@ -3,6 +3,7 @@
 //! `cargo xtask simulate --seeds N` runs more of them, `--seed S` one, with everything that happened in it.
 
 mod chance;
+mod judge;
 mod life;
 mod log;
 mod many;
@@ -11,6 +12,7 @@ mod run;
 mod services;
 mod stage;
 mod trials;
+mod walk;
 
 use artel_flow::planted::{Bug, plant};
 use many::{number, on_all_cores, plan, run_many, show};

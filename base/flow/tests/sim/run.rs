@@ -1,11 +1,12 @@
 //! One run of one seed: nodes that come and go, callers, a stranger, faults; then peace, and the verdict.
 
+use crate::judge;
 use crate::life::{Life, PATIENCE};
 use crate::log::{NodeLog, SimLog};
 use crate::oracle::{self, Acked};
 use crate::services::{self, Make, NAMES, Noted};
 use crate::stage::{Counts, Stage, Weather, pass};
-use crate::trials;
+use crate::trials::{self, Back};
 use artel_bus::{Received, partition};
 use artel_flow::{Asked, Clock, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime};
 use artel_message::{Envelope, Event, Headers, Message, Time};
@@ -72,7 +73,10 @@ pub struct World {
     nodes: Vec<Mutex<Option<Arc<Runtime>>>>,
     pub lives: Vec<Mutex<Option<Arc<Life>>>>,
     pub acked: Mutex<Vec<Acked>>,
-    pub foreign: Mutex<Vec<Uuid>>,
+    /// What went back with a database.
+    pub back: Mutex<Option<Back>>,
+    /// Every node that ever was, by its id: the last one that had it.
+    known: Mutex<BTreeMap<Uuid, Arc<Life>>>,
 }
 
 pub fn run(plan: Plan) -> Verdict {
@@ -87,7 +91,8 @@ pub fn run(plan: Plan) -> Verdict {
             nodes: (0..plan.nodes).map(|_| Mutex::new(None)).collect(),
             lives: (0..plan.nodes).map(|_| Mutex::new(None)).collect(),
             acked: Mutex::default(),
-            foreign: Mutex::default(),
+            back: Mutex::default(),
+            known: Mutex::default(),
             stage,
         });
         world.play().await
@@ -116,19 +121,18 @@ impl World {
             let _ = caller.await;
         }
         let _ = stranger.await;
-        let patience = if self.stage.counts().lost_tails > 0 { REST / 4 } else { REST };
-        let at_rest = tokio::time::timeout(patience, async {
+        let at_rest = tokio::time::timeout(REST, async {
             while !oracle::is_done(&self) {
                 pass(Duration::from_millis(500)).await;
             }
         });
-        if at_rest.await.is_err() && !oracle::may_stand_still(&self) {
+        if at_rest.await.is_err() {
             self.stage.broke(format!("not at rest after {REST:?}: {}", oracle::what_is_open(&self)));
             self.troubles().into_iter().for_each(|trouble| self.stage.broke(trouble));
         }
         // What is still under way may come twice.
         pass(Duration::from_secs(10)).await;
-        oracle::judge(&self);
+        judge::judge(&self);
         Verdict {
             seed: self.plan.seed,
             hash: self.stage.hash(),
@@ -207,6 +211,8 @@ impl World {
         let skew = self.stage.chance(|chance| chance.millis(0..1_500));
         clock.advance(skew);
         clock.set_back(Duration::from_millis(750));
+        let id = Uuid::from_u128(number);
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, life.clone());
         Parts {
             services: services::services(),
             roles: None,
@@ -227,7 +233,7 @@ impl World {
             clock,
             ids: Ids::seeded(self.plan.seed.wrapping_mul(1_000_003) + node as u64 * 10_007 + lives),
             metrics: FlowMetrics::default(),
-            me: Me { id: Uuid::from_u128(number), name, peer: None, version: String::new() },
+            me: Me { id, name, peer: None, version: String::new() },
             pulse: Pulse { beat: Duration::from_millis(500), silence: Duration::from_secs(3) },
             peers: None,
         }
@@ -250,8 +256,12 @@ impl World {
                 };
                 let asked = Asked::by("caller").key(Some(request.clone()));
                 let make = Make { key: key.clone(), request: request.clone() };
+                let restores = self.stage.counts().restores;
                 let answer = tokio::time::timeout(PATIENCE, runtime.mediator().ask(make, asked)).await;
-                if let Ok(Ok(n)) = answer {
+                if let Ok(Ok(n)) = answer
+                    // What was answered in the moment in which the database went back is gone.
+                    && self.stage.counts().restores == restores
+                {
                     let acked = Acked { request: request.clone(), key: key.clone(), n };
                     self.acked.lock().unwrap_or_else(PoisonError::into_inner).push(acked);
                     break;
@@ -294,33 +304,35 @@ impl World {
                 value: Some(Bytes::from(value)),
                 headers: envelope.to_headers(),
             };
-            if self.log.store(Noted::TOPIC, number, &[record]).is_ok() {
-                self.foreign.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-            }
+            self.log.store(Noted::TOPIC, number, &[record]).expect("the topic is there");
         }
     }
 
-    /// Counts leases that go from one who can't work to another.
+    /// Counts leases that go from one who can't work to another. What is given back in order is no such thing.
     async fn watch_leases(self: Arc<World>) {
-        let mut before: BTreeMap<String, (Option<Uuid>, bool)> = BTreeMap::new();
+        let mut before: BTreeMap<String, Uuid> = BTreeMap::new();
         loop {
             pass(Duration::from_millis(500)).await;
             for (what, owner) in oracle::owners(&self) {
-                let was = before.get(&what).and_then(|(owner, _)| *owner);
-                if let (Some(was), Some(now)) = (was, owner)
-                    && was != now
-                {
-                    let relay = what.ends_with("relay");
+                let Some(owner) = owner else {
+                    before.remove(&what);
+                    continue;
+                };
+                let relay = what.ends_with("relay");
+                if before.insert(what, owner).is_some_and(|was| was != owner && self.could_not_work(was)) {
                     self.stage.count(|counts| {
                         counts.lease_takeovers += u64::from(!relay);
                         counts.relay_takeovers += u64::from(relay);
                     });
                 }
-                if owner.is_some() {
-                    before.insert(what, (owner, true));
-                }
             }
         }
+    }
+
+    /// Whether the node with that id has died, or was frozen until a moment ago.
+    fn could_not_work(&self, id: Uuid) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&id).is_some_and(|life| life.was_killed() || life.was_frozen(Duration::from_secs(1)))
     }
 
     /// Partitions lose their leaders now and then.

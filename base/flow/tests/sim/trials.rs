@@ -1,13 +1,35 @@
 //! What leaves something behind: a database that goes back, a log that loses what it has confirmed.
 
+use crate::oracle;
 use crate::run::World;
 use crate::services::Made;
 use crate::stage::pass;
 use artel_message::Event;
+use artel_store::Row;
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use uuid::Uuid;
 
 const RESTORED: &str = "ann";
+
+/// What went back with a database.
+pub struct Back {
+    /// What waited in the copy's outbox without a number. Only that leaves under a new one, and so comes twice.
+    pub unnumbered: BTreeSet<Uuid>,
+    /// What was made after the copy, and is gone.
+    pub gone: BTreeSet<Uuid>,
+}
+
+fn made(world: &World) -> BTreeSet<Uuid> {
+    oracle::made(world).into_iter().map(|thing| thing.id).collect()
+}
+
+fn unnumbered(world: &World) -> BTreeSet<Uuid> {
+    let rows = oracle::rows(world, RESTORED, "SELECT value FROM flow_outbox WHERE seq IS NULL");
+    let value = |row: &Row| row.get::<Vec<u8>>(0).expect("a value");
+    rows.iter().map(|row| serde_json::from_slice::<Made>(&value(row)).expect("an event").id).collect()
+}
 
 /// Takes a copy of a database, and after a while puts it in the place of what is there. No node runs at that moment.
 pub async fn restore(world: Arc<World>) {
@@ -18,6 +40,7 @@ pub async fn restore(world: Arc<World>) {
         pass(Duration::from_millis(1)).await;
     }
     let copy = world.server.copy(RESTORED).expect("a copy");
+    let (unnumbered, copied) = (unnumbered(&world), made(&world));
     pass(later).await;
     loop {
         for slot in &world.lives {
@@ -31,10 +54,14 @@ pub async fn restore(world: Arc<World>) {
         pass(Duration::from_millis(50)).await;
     }
     stage.note(96, "RESTORES", RESTORED);
+    let gone = made(&world).difference(&copied).copied().collect();
     world.server.restore(RESTORED, &copy).expect("restored");
     stage.count(|counts| counts.restores += 1);
-    // What was answered since the copy is gone, and so is what was answered before for all this list knows.
-    world.acked.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    // What was answered since the copy is gone.
+    let there = oracle::requests(&world);
+    let mut acked = world.acked.lock().unwrap_or_else(PoisonError::into_inner);
+    acked.retain(|acked| there.contains(&acked.request));
+    *world.back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Back { unnumbered, gone });
 }
 
 /// Some append of events, early enough for others to come behind it, will be lost.
