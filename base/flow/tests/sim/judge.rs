@@ -94,6 +94,8 @@ fn published(world: &World, made: &[Thing], walks: &[Walk]) {
             in_order("published", world, &walk.taken);
         }
     }
+    let twice = there.values().filter(|times| **times > 1).count();
+    world.stage.count(|counts| counts.twice = u64::try_from(twice).unwrap_or(0));
     for (id, times) in there {
         match may.get(&id) {
             None => world.stage.broke(format!("published: {id} comes from nowhere")),

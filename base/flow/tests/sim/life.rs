@@ -162,6 +162,9 @@ impl SimHook for Hook {
             (SimDeed::Rollback, _) => "rolls back",
         };
         life.stage.note(life.node, what, if step.sql.is_empty() { step.database } else { step.sql });
+        if step.after && step.sql.starts_with("UPDATE flow_outbox SET id = id") {
+            life.stage.count(|counts| counts.renumbered += 1);
+        }
         let met = life.meets();
         let fails = fails(&life.stage, &step);
         // A commit that nobody is told of may take its time in the database.

@@ -155,6 +155,16 @@ impl SimLog {
         }
     }
 
+    /// Takes the leaders of all partitions of a topic away for a while.
+    pub fn lose_leaders(&self, topic: &str) {
+        let how_long = self.stage.chance(|chance| chance.millis(2_000..12_000));
+        self.stage.note(90, "no leaders", &format!("{topic} for {how_long:?}"));
+        let mut state = self.state();
+        for partition in state.topics.get_mut(topic).into_iter().flat_map(|kept| &mut kept.partitions) {
+            partition.leaderless = Some(Instant::now() + how_long);
+        }
+    }
+
     /// Takes the leader of some partition away for a while.
     pub fn lose_a_leader(&self) {
         let (pick, how_long) = self.stage.chance(|chance| (chance.next(), chance.millis(50..6_000)));

@@ -211,6 +211,11 @@ impl World {
         let skew = self.stage.chance(|chance| chance.millis(0..1_500));
         clock.advance(skew);
         clock.set_back(Duration::from_millis(750));
+        if self.plan.trial == Trial::Restored && !self.plan.shared {
+            // The machine came back with a clock that lags, too.
+            let lag = self.stage.chance(|chance| chance.millis(0..20_000));
+            clock.set_back(if self.stage.counts().restores > 0 { lag } else { Duration::ZERO });
+        }
         let id = Uuid::from_u128(number);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, life.clone());
         Parts {
@@ -226,6 +231,7 @@ impl World {
                 partitions: 3,
                 batch_records: 12,
                 relay_rows: 20,
+                relay_run: 2,
                 // What is tried ever more seldom would not come to rest in time.
                 parked_pause_most: Duration::from_secs(3),
                 ..Limits::default()
@@ -273,9 +279,15 @@ impl World {
 
     /// Somebody who writes to a topic that no service owns, without our numbers.
     async fn stranger(self: Arc<World>) {
-        for n in 0..30 {
-            let pause = self.stage.chance(|chance| chance.millis(100..1_200));
-            pass(pause).await;
+        // Now and then many at once.
+        let mut burst = 0;
+        for n in 0..60 {
+            let (pause, begins) =
+                self.stage.chance(|chance| (chance.millis(200..2_400), chance.once_in(1_000)));
+            burst = if begins { 20 } else { u64::saturating_sub(burst, 1) };
+            if burst == 0 {
+                pass(pause).await;
+            }
             let count = self.log.partitions(Noted::TOPIC);
             if count == 0 {
                 continue;
