@@ -1,5 +1,6 @@
 //! The judge: says what is not as promised.
 
+use crate::judge_later;
 use crate::oracle::{Thing, count, effects, made, rows, told_gap};
 use crate::run::World;
 use crate::services::{Made, NAMES, Noted};
@@ -24,10 +25,12 @@ pub fn judge(world: &World) {
     for (name, what) in [("cat", "work"), ("bob", "worked")] {
         by_key(world, what, &caused, &effects(world, name, what));
     }
+    judge_later::effects_of(world, &caused, &effects(world, "cat", "counted"));
+    judge_later::schedules(world);
     as_in_the_log(world, "noted", &walk::all(&world.log, Noted::TOPIC), &effects(world, "cat", "noted"));
     let rings: Vec<Uuid> = made.iter().filter(|thing| thing.n % 4 == 0).map(|thing| thing.id).collect();
     once(world, "ring", &rings, &effects(world, "ann", "ring"));
-    for (name, what) in [("bob", "stray"), ("bob", "refused")] {
+    for (name, what) in [("bob", "stray"), ("bob", "refused"), ("cat", "refused")] {
         once(world, what, &[], &effects(world, name, what));
     }
     for name in NAMES {
@@ -123,7 +126,7 @@ fn as_in_the_log(world: &World, what: &str, walks: &[Walk], there: &[Thing]) {
 }
 
 /// What happened for each of these happened as often, and in the order of its key.
-fn by_key(world: &World, what: &str, wanted: &[Thing], there: &[Thing]) {
+pub fn by_key(world: &World, what: &str, wanted: &[Thing], there: &[Thing]) {
     let mut keys: BTreeMap<&str, (Vec<&Thing>, Vec<&Thing>)> = BTreeMap::new();
     wanted.iter().for_each(|thing| keys.entry(&thing.key).or_default().0.push(thing));
     there.iter().for_each(|thing| keys.entry(&thing.key).or_default().1.push(thing));
@@ -151,7 +154,7 @@ fn same(world: &World, what: &str, whose: &str, wanted: &[&Thing], there: &[&Thi
 }
 
 /// Each of them exactly once, and nothing else.
-fn once(world: &World, what: &str, wanted: &[Uuid], there: &[Thing]) {
+pub fn once(world: &World, what: &str, wanted: &[Uuid], there: &[Thing]) {
     let mut seen: BTreeMap<Uuid, i64> = wanted.iter().map(|id| (*id, 0)).collect();
     for thing in there {
         *seen.entry(thing.id).or_insert(1_000) += 1;

@@ -4,10 +4,13 @@
 
 mod chance;
 mod judge;
+mod judge_later;
+mod later;
 mod life;
 mod log;
 mod many;
 mod oracle;
+mod outside;
 mod run;
 mod services;
 mod stage;

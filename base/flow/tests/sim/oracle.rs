@@ -58,6 +58,13 @@ pub fn made(world: &World) -> Vec<Thing> {
     rows.into_iter().map(thing).collect()
 }
 
+/// (name, next) of schedules that have not run yet.
+pub fn fresh_schedules(world: &World) -> Vec<(String, i64)> {
+    let sql = "SELECT name, next FROM flow_schedule WHERE ran_at IS NULL AND missed = 0";
+    let rows = rows(world, "cat", sql);
+    rows.iter().map(|row| (row.get(0).expect("a name"), row.get(1).expect("a time"))).collect()
+}
+
 /// The requests that have run.
 pub fn requests(world: &World) -> BTreeSet<String> {
     let rows = rows(world, "ann", "SELECT request FROM made");
@@ -99,7 +106,7 @@ pub fn what_is_open(world: &World) -> String {
         .map(|(what, done)| format!("{what} {done} of {made}"))
         .collect();
     for name in NAMES {
-        for table in ["flow_outbox", "flow_timer", "flow_parked"] {
+        for table in ["flow_outbox", "flow_timer", "flow_parked", "flow_effect"] {
             let waiting = count(world, name, &format!("SELECT count(*) FROM {table}"));
             if waiting > 0 {
                 open.push(format!("{waiting} in {table} of {name}"));

@@ -4,11 +4,12 @@ use crate::judge;
 use crate::life::{Life, PATIENCE};
 use crate::log::{NodeLog, SimLog};
 use crate::oracle::{self, Acked};
+use crate::outside::{NodeOutside, Outside};
 use crate::services::{self, Make, NAMES, Noted};
 use crate::stage::{Counts, Stage, Weather, pass};
 use crate::trials::{self, Back};
 use artel_bus::{Received, partition};
-use artel_flow::{Asked, Clock, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime};
+use artel_flow::{Asked, Clock, FlowMetrics, Ids, Limits, Me, Parts, Pulse, Runtime};
 use artel_message::{Envelope, Event, Headers, Message, Time};
 use artel_store::{MemoryCache, SimServer, Store};
 use bytes::Bytes;
@@ -73,6 +74,9 @@ pub struct World {
     nodes: Vec<Mutex<Option<Arc<Runtime>>>>,
     pub lives: Vec<Mutex<Option<Arc<Life>>>>,
     pub acked: Mutex<Vec<Acked>>,
+    pub outside: Arc<Outside>,
+    /// When each schedule was due first, as far as it was seen.
+    pub schedules: Mutex<BTreeMap<String, i64>>,
     /// What went back with a database.
     pub back: Mutex<Option<Back>>,
     /// Every node that ever was, by its id: the last one that had it.
@@ -91,6 +95,8 @@ pub fn run(plan: Plan) -> Verdict {
             nodes: (0..plan.nodes).map(|_| Mutex::new(None)).collect(),
             lives: (0..plan.nodes).map(|_| Mutex::new(None)).collect(),
             acked: Mutex::default(),
+            outside: Arc::default(),
+            schedules: Mutex::default(),
             back: Mutex::default(),
             known: Mutex::default(),
             stage,
@@ -132,6 +138,9 @@ impl World {
         }
         // What is still under way may come twice.
         pass(Duration::from_secs(10)).await;
+        while NAMES.iter().any(|name| self.server.is_busy(name)) {
+            pass(Duration::from_millis(1)).await;
+        }
         judge::judge(&self);
         Verdict {
             seed: self.plan.seed,
@@ -226,12 +235,13 @@ impl World {
             bus: Arc::new(NodeLog { log: self.log.clone(), life: life.clone() }),
             store: Store::simulated(life.client()),
             cache: Arc::new(MemoryCache::new(1 << 16, Arc::new(|| Time::from_micros(0)))),
-            outbound: Arc::new(NoOutbound),
+            outbound: Arc::new(NodeOutside { outside: self.outside.clone(), life: life.clone() }),
             limits: Limits {
                 partitions: 3,
                 batch_records: 12,
                 relay_rows: 20,
                 relay_run: 2,
+                effect_lease: Duration::from_secs(10),
                 // What is tried ever more seldom would not come to rest in time.
                 parked_pause_most: Duration::from_secs(3),
                 ..Limits::default()
@@ -325,6 +335,10 @@ impl World {
         let mut before: BTreeMap<String, Uuid> = BTreeMap::new();
         loop {
             pass(Duration::from_millis(500)).await;
+            if !self.server.is_busy("cat") {
+                let mut known = self.schedules.lock().unwrap_or_else(PoisonError::into_inner);
+                known.extend(oracle::fresh_schedules(&self));
+            }
             for (what, owner) in oracle::owners(&self) {
                 let Some(owner) = owner else {
                     before.remove(&what);
