@@ -80,10 +80,12 @@ pub enum Bug {
     ScheduleMovedApart,
     /// Every node runs the schedules, and doesn't look whether another has moved them on.
     ScheduleOnAll,
+    /// A relay publishes what another one has numbered that has taken its lease.
+    ReadsOthersNumbers,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 37] = [
+    pub const ALL: [Bug; 38] = [
         Bug::OffsetBeforeState,
         Bug::NoFence,
         Bug::ForgetsHighWater,
@@ -121,6 +123,7 @@ impl Bug {
         Bug::ClaimEndsAtOnce,
         Bug::ScheduleMovedApart,
         Bug::ScheduleOnAll,
+        Bug::ReadsOthersNumbers,
     ];
 }
 

@@ -11,7 +11,7 @@ use crate::stages::Stage;
 use crate::storage::leases;
 use crate::storage::outbox::{self, Load, Numbering, Waiting};
 use artel_bus::BusError;
-use artel_store::{Lane, Write};
+use artel_store::{Lane, Read, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -108,6 +108,7 @@ impl Relay {
             let mut read = self.shared.db.read().await?;
             let rows = outbox::after(&mut read, numbering, self.state.read_to, load).await?;
             if let Some(last) = rows.last() {
+                self.still_holds(&mut read).await?;
                 self.state.read_to = last.turn;
                 return Ok(rows);
             }
@@ -118,6 +119,17 @@ impl Relay {
             return Ok(Vec::new());
         }
         self.number(load).await
+    }
+
+    /// Whether what was read was numbered by this relay, or before its time. Another one that has the lease by now may have marked
+    /// partitions as unsure: what it numbers for them may get other numbers, and would be published under both.
+    async fn still_holds(&self, read: &mut Read) -> Result<(), Failure> {
+        let shared = &self.shared;
+        let alone = !shared.members.shared() || planted!(ReadsOthersNumbers);
+        if alone || leases::is_held(read, RELAY, shared.node, self.state.epoch).await? {
+            return Ok(());
+        }
+        Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 })
     }
 
     /// A transaction of the relay's own, which others that hold its lease wait for.

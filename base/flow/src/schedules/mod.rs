@@ -75,7 +75,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     if shared.service.schedules.is_empty() {
         return;
     }
-    let mut keeper = shared.held.keeper.subscribe();
+    let mut keeper = shared.held.schedules.subscribe();
     let mut failing = Failing::new();
     while !stop.is_cancelled() {
         if keeper.borrow_and_update().is_none() && !planted!(ScheduleOnAll) {

@@ -58,8 +58,15 @@ pub struct SimLog {
 pub struct Lost {
     pub topic: String,
     pub partition: u32,
-    /// The number of its first message.
-    pub first: i64,
+    /// What came before it, if anything, and its last message.
+    pub prev: Option<i64>,
+    pub last: i64,
+}
+
+/// The number of a message, and the one before it.
+fn numbers(record: &Received) -> Option<(i64, Option<i64>)> {
+    let envelope = Envelope::from_headers(&record.headers).ok()?;
+    Some((envelope.seq?, envelope.prev))
 }
 
 impl SimLog {
@@ -109,9 +116,9 @@ impl SimLog {
         let end = self.with(topic, partition, |p| Ok(p.end()))?;
         let mut loses = self.loses.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = loses.take_if(|(of, after)| of == topic && end > 0 && *after <= Instant::now());
-        let first = records.first().and_then(|record| Envelope::from_headers(&record.headers).ok()?.seq);
-        if let (Some(_), Some(first)) = (&lost, first) {
-            let lost = Lost { topic: topic.to_owned(), partition, first };
+        let ends = records.first().and_then(numbers).zip(records.last().and_then(numbers));
+        if let (Some(_), Some(((_, prev), (last, _)))) = (&lost, ends) {
+            let lost = Lost { topic: topic.to_owned(), partition, prev, last };
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost);
         }
         Ok(lost.map(|_| end))
@@ -241,9 +248,10 @@ impl Log for NodeLog {
     }
 
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
-        self.life.pass("appends", &format!("{topic}/{partition} {}", batch.len())).await;
-        self.led(topic, partition).await?;
         let records: Vec<Received> = batch.iter().map(received).collect();
+        let ends = [records.first(), records.last()].map(|record| record.and_then(numbers));
+        self.life.pass("appends", &format!("{topic}/{partition} {} {ends:?}", batch.len())).await;
+        self.led(topic, partition).await?;
         let (stage, count) = (&self.life.stage, u32::try_from(records.len()).unwrap_or(u32::MAX));
         match self.outcome(records.len()) {
             Outcome::Done => {

@@ -89,7 +89,8 @@ pub fn told_gap(world: &World) -> Option<(u32, Gap)> {
     let lost = world.log.lost()?;
     let walk =
         walk::all(&world.log, Made::TOPIC).into_iter().find(|walk| walk.partition == lost.partition)?;
-    let gap = walk.gap.filter(|gap| gap.high < lost.first && lost.first <= gap.prev)?;
+    let gap =
+        walk.gap.filter(|gap| lost.prev.is_none_or(|prev| prev <= gap.high) && gap.prev == lost.last)?;
     let place = format!("{}/{} at offset {}: messages between", lost.topic, lost.partition, gap.offset);
     let told = world.troubles().into_iter().filter(|trouble| trouble.contains(&place)).count();
     (told >= 2).then_some((lost.partition, gap))

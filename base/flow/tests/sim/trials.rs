@@ -15,7 +15,8 @@ const RESTORED: &str = "ann";
 
 /// What went back with a database.
 pub struct Back {
-    /// What waited in the copy's outbox without a number. Only that leaves under a new one, and so comes twice.
+    /// What waited in the copy's outbox without a number, or with one that the copy was not sure of. Only that leaves under a new
+    /// one, and so comes twice.
     pub unnumbered: BTreeSet<Uuid>,
     /// What was made after the copy, and is gone.
     pub gone: BTreeSet<Uuid>,
@@ -26,7 +27,10 @@ fn made(world: &World) -> BTreeSet<Uuid> {
 }
 
 fn unnumbered(world: &World) -> BTreeSet<Uuid> {
-    let rows = oracle::rows(world, RESTORED, "SELECT value FROM flow_outbox WHERE seq IS NULL");
+    let sql = "SELECT o.value FROM flow_outbox AS o LEFT JOIN flow_sent AS s
+                   ON s.topic = o.topic AND s.partition = o.partition
+               WHERE o.seq IS NULL OR o.seq >= s.unsure_from";
+    let rows = oracle::rows(world, RESTORED, sql);
     let value = |row: &Row| row.get::<Vec<u8>>(0).expect("a value");
     rows.iter().map(|row| serde_json::from_slice::<Made>(&value(row)).expect("an event").id).collect()
 }
