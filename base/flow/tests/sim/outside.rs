@@ -40,6 +40,9 @@ struct Book {
 #[derive(Default)]
 pub struct Outside(Mutex<Book>);
 
+/// What is done for one thing of a key at a time.
+const ONE_OF_A_KEY: &str = "dial";
+
 /// How long after it froze a node may not know yet that it has lost a claim.
 const STALE: Duration = Duration::from_secs(2);
 
@@ -64,6 +67,14 @@ impl Outside {
             let beside: Vec<&Open> = book.open.iter().filter(beside).collect();
             for deed in deeds.iter().filter(|deed| beside.iter().any(|open| open.deeds.contains(deed))) {
                 life.stage.broke(format!("{what}: {} of key {} is called twice at once", deed.n, deed.key));
+            }
+            let of_a_key = |deed: &&Deed| {
+                what == ONE_OF_A_KEY
+                    && beside.iter().flat_map(|open| &open.deeds).any(|of| of.key == deed.key)
+            };
+            for deed in deeds.iter().filter(of_a_key) {
+                life.stage
+                    .broke(format!("{what}: {} of key {} is called beside another one", deed.n, deed.key));
             }
             let own = beside.iter().filter(|open| Arc::ptr_eq(&open.life, life)).count();
             if own >= width {
