@@ -23,6 +23,7 @@ mod foreign;
 mod java;
 #[cfg(feature = "grown")]
 mod keyed;
+#[cfg(feature = "grown")]
 mod losses;
 #[cfg(feature = "grown")]
 mod moves;

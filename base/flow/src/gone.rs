@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// What another's transaction takes along: few statements of many rows.
+/// What another's transaction takes along at most: few statements of many rows.
 const RUNS: usize = 4;
-/// Rows of a run that are deleted by its ends, in a statement of their own.
-pub(crate) const LEAST: i64 = 32;
 
 /// Rows that follow each other: the first one's id and the last one's.
 pub(crate) type Run = (i64, i64);
@@ -39,15 +37,17 @@ fn rows_of((first, last): Run) -> usize {
 
 impl Runs {
     fn add(&mut self, (mut first, mut last): Run) {
+        // Rows between two runs may be on their way still.
+        let reach = if planted!(DeletesOverHoles) { 6 } else { 1 };
         let before = self.runs.range(..=first).next_back().map(|(first, last)| (*first, *last));
         let mut known = 0;
-        if let Some(run) = before.filter(|(_, end)| *end + 1 >= first) {
+        if let Some(run) = before.filter(|(_, end)| *end + reach >= first) {
             self.runs.remove(&run.0);
             known += rows_of(run);
             (first, last) = (run.0, last.max(run.1));
         }
         while let Some((next, end)) = self.runs.range(first..).next().map(|(next, end)| (*next, *end))
-            && next <= last + 1
+            && next <= last + reach
         {
             self.runs.remove(&next);
             known += rows_of((next, end));
@@ -76,7 +76,7 @@ pub(crate) struct Lent {
 
 impl Lent {
     pub fn of(shared: &Arc<Shared>) -> Lent {
-        let runs = shared.gone.lend(shared.limits.relay_rows);
+        let runs = shared.gone.lend(shared.limits.relay_rows, shared.limits.relay_run);
         Lent { from: (!runs.is_empty()).then(|| shared.clone()), runs }
     }
 
@@ -123,10 +123,11 @@ impl Gone {
         runs.rows == 0 && runs.lent == 0
     }
 
-    /// Long runs, for a transaction that takes them along.
-    pub fn lend(&self, most: usize) -> Vec<Run> {
+    /// Runs of at least so many rows, for a transaction that takes them along.
+    pub fn lend(&self, most: usize, least: usize) -> Vec<Run> {
         let mut runs = self.runs();
-        let long = runs.runs.iter().map(|(first, last)| (*first, *last)).filter(|(a, b)| b - a >= LEAST - 1);
+        let all = runs.runs.iter().map(|(first, last)| (*first, *last));
+        let long = all.filter(|run| rows_of(*run) >= least);
         let mut rows = 0;
         let taken: Vec<Run> = long
             .take(RUNS)
@@ -194,7 +195,7 @@ mod tests {
         let gone = Gone::default();
         gone.add(0..100);
         gone.add(200..210);
-        let lent = gone.lend(1_000);
+        let lent = gone.lend(1_000, 32);
         assert_eq!(lent, [(0, 99)], "ten rows are not worth a statement of their own");
         assert_eq!((gone.waiting().0, gone.is_idle()), (10, false));
         gone.settled(&lent, false);
@@ -211,7 +212,7 @@ mod tests {
         for first in [0, 1_000, 2_000] {
             gone.add(first..first + 100);
         }
-        assert_eq!(gone.lend(250).len(), 2);
-        assert_eq!(gone.lend(50), [(2_000, 2_099)], "one run goes in any case");
+        assert_eq!(gone.lend(250, 32).len(), 2);
+        assert_eq!(gone.lend(50, 32), [(2_000, 2_099)], "one run goes in any case");
     }
 }

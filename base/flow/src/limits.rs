@@ -41,6 +41,8 @@ pub struct Limits {
     pub outbox_rows: u64,
     /// Rows that the relay takes at once.
     pub relay_rows: usize,
+    /// So many rows that follow each other, and that the log has, are worth a statement in another's transaction that deletes them.
+    pub relay_run: usize,
     /// The largest value of a message, in bytes.
     pub message_bytes: usize,
     /// The longest a command, query or message handler may take.
@@ -87,6 +89,7 @@ impl Default for Limits {
             outage_pause: Duration::from_millis(250),
             outbox_rows: 200_000,
             relay_rows: 2_000,
+            relay_run: 32,
             message_bytes: 1_000_000,
             handler_time: Duration::from_secs(30),
             effect_time: Duration::from_secs(60),

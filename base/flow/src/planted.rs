@@ -60,10 +60,32 @@ pub enum Bug {
     ParkedTakenApart,
     /// Whether a partition has parked keys is not read when it is taken up.
     ForgetsParked,
+    /// Rows are handed to the relay before their commit has returned.
+    HandedBeforeCommit,
+    /// Rows that were handed over are taken though others come before them.
+    TakesOverHoles,
+    /// Rows that were handed over keep their numbers when those in the table get others.
+    KeepsHandedOverSettle,
+    /// Rows between those that the log has are deleted with them.
+    DeletesOverHoles,
+    /// What was asked of the log before places were read again is taken into memory.
+    KeepsReadAhead,
+    /// The row of an effect is deleted in a transaction before the one that tells of it.
+    ToldApart,
+    /// Effects of a key don't wait for each other.
+    IgnoresKeys,
+    /// A claim of an effect keeps nobody out.
+    ClaimEndsAtOnce,
+    /// A schedule is moved on in a transaction before the one that runs it.
+    ScheduleMovedApart,
+    /// Every node runs the schedules, and doesn't look whether another has moved them on.
+    ScheduleOnAll,
+    /// A relay publishes what another one has numbered that has taken its lease.
+    ReadsOthersNumbers,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 27] = [
+    pub const ALL: [Bug; 38] = [
         Bug::OffsetBeforeState,
         Bug::NoFence,
         Bug::ForgetsHighWater,
@@ -91,6 +113,17 @@ impl Bug {
         Bug::OvertakesParked,
         Bug::ParkedTakenApart,
         Bug::ForgetsParked,
+        Bug::HandedBeforeCommit,
+        Bug::TakesOverHoles,
+        Bug::KeepsHandedOverSettle,
+        Bug::DeletesOverHoles,
+        Bug::KeepsReadAhead,
+        Bug::ToldApart,
+        Bug::IgnoresKeys,
+        Bug::ClaimEndsAtOnce,
+        Bug::ScheduleMovedApart,
+        Bug::ScheduleOnAll,
+        Bug::ReadsOthersNumbers,
     ];
 }
 

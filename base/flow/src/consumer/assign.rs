@@ -53,7 +53,9 @@ impl GroupTask {
             self.partitions.iter().for_each(|before| partition.doubts(before));
             partitions.push(partition);
         }
-        self.fetches = JoinSet::new();
+        if !planted!(KeepsReadAhead) {
+            self.fetches = JoinSet::new();
+        }
         self.partitions = partitions;
         self.forget_others();
         self.report();

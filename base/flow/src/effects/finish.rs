@@ -140,6 +140,10 @@ async fn tell_once(
         tx.rollback().await;
         return Ok(Told::Done);
     }
+    if planted!(ToldApart) {
+        tx.commit().await?;
+        tx = Tx::begin(shared, Lane::Background).await?;
+    }
     let given_up = ending.as_ref().err().map(|fault| Own {
         kept: letters::of_effect(name, &effect.body, None),
         ..own(effect, fault.code, fault.reason.clone())

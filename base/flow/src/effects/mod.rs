@@ -184,17 +184,18 @@ async fn claim(
     entry: &EffectEntry,
     limit: usize,
 ) -> Result<Vec<Effect>, Failure> {
-    let (now, engine) = (shared.now(), shared.db.engine());
-    if !effects::ready(&mut shared.db.read().await?, engine, name, entry.options.per_key, now).await? {
+    let (now, engine) = (shared.now(), effects::engine(&shared.db));
+    let per_key = entry.options.per_key && !planted!(IgnoresKeys);
+    if !effects::ready(&mut shared.db.read().await?, engine, name, per_key, now).await? {
         return Ok(Vec::new());
     }
     let mut write = shared.begin_own(Lane::Background).await?;
     let claim = Claim {
         name,
-        per_key: entry.options.per_key,
+        per_key,
         owner: shared.node,
         now,
-        lease: shared.limits.effect_lease,
+        lease: if planted!(ClaimEndsAtOnce) { Duration::ZERO } else { shared.limits.effect_lease },
         limit,
     };
     let claimed = effects::claim(&mut write, engine, claim).await?;

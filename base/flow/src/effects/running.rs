@@ -77,7 +77,8 @@ pub(super) async fn renew(shared: &Shared, name: &str, running: &Running) -> Inf
         let renewed = async {
             let mut write = shared.begin_own(Lane::Interactive).await?;
             let renewed =
-                effects::renew(&mut write, shared.db.engine(), ids.clone(), shared.node, lease).await?;
+                effects::renew(&mut write, effects::engine(&shared.db), ids.clone(), shared.node, lease)
+                    .await?;
             write.commit().await?;
             Ok::<_, StoreError>(renewed)
         };

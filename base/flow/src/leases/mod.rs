@@ -39,6 +39,9 @@ pub(crate) struct Held {
     /// The epoch under which it relays; `None` = another node does.
     pub relay: watch::Sender<Option<i64>>,
     pub keeper: watch::Sender<Option<i64>>,
+    /// The same for schedules: a watch channel wakes several who wait in an order by chance, and a simulated run would not be the
+    /// same twice.
+    pub schedules: watch::Sender<Option<i64>>,
     /// Changes whenever partitions were gained or lost.
     pub partitions: Changes,
     /// Asks for a look: there are new partitions.
@@ -50,6 +53,7 @@ impl Held {
         Held {
             relay: watch::Sender::new(None),
             keeper: watch::Sender::new(None),
+            schedules: watch::Sender::new(None),
             partitions: Changes::default(),
             look: Notify::new(),
         }
@@ -60,6 +64,7 @@ impl Held {
         let held = Held::new();
         held.relay.send_replace(Some(0));
         held.keeper.send_replace(Some(0));
+        held.schedules.send_replace(Some(0));
         held
     }
 }
@@ -213,7 +218,8 @@ async fn learn(shared: &Shared, mine: &mut BTreeSet<(Subject, i64)>) -> Result<(
     let epoch_of = |name: &str| {
         now.iter().find(|(s, _)| matches!(s, Subject::Work(work) if work == name)).map(|(_, epoch)| *epoch)
     };
-    for (work, name) in [(&shared.held.relay, RELAY), (&shared.held.keeper, KEEPER)] {
+    let held = &shared.held;
+    for (work, name) in [(&held.relay, RELAY), (&held.keeper, KEEPER), (&held.schedules, KEEPER)] {
         let epoch = epoch_of(name);
         work.send_if_modified(|known| std::mem::replace(known, epoch) != epoch);
     }

@@ -12,7 +12,7 @@ use crate::stages::Stage;
 use crate::storage::leases;
 use crate::storage::outbox::{self, Backlog, Behind, Load, Numbering, Waiting};
 use artel_bus::BusError;
-use artel_store::{Lane, Write};
+use artel_store::{Lane, Read, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -105,8 +105,6 @@ impl Relay {
                 Taken::Nothing if at_end && !self.stop.is_cancelled() => return Ok(Vec::new()),
                 Taken::Nothing | Taken::Elsewhere => {}
             }
-        }
-        if numbering == Numbering::AtInsert {
             let rows = outbox::after(&mut self.shared.db.read().await?, self.state.read_to, load).await?;
             self.state.read_to = rows.last().map_or(self.state.read_to, |last| last.turn);
             self.state.is_empty = rows.is_empty();
@@ -124,7 +122,9 @@ impl Relay {
         if !self.state.backlog || Numbering::of(&self.shared.db) == Numbering::AtInsert {
             return Ok(());
         }
-        let Backlog { places, until } = outbox::backlog(&mut self.shared.db.read().await?).await?;
+        let mut read = self.shared.db.read().await?;
+        let Backlog { places, until } = outbox::backlog(&mut read).await?;
+        self.still_holds(&mut read).await?;
         let after = self.state.read_to;
         if until > after {
             places.iter().for_each(|place| self.state.lines.left(place, Behind { after, until }));
@@ -132,6 +132,17 @@ impl Relay {
         }
         self.state.backlog = false;
         Ok(())
+    }
+
+    /// Whether what was read was numbered by this relay, or before its time. Another one that has the lease by now may have marked
+    /// partitions as unsure: what it numbers for them may get other numbers, and would be published under both.
+    async fn still_holds(&self, read: &mut Read) -> Result<(), Failure> {
+        let shared = &self.shared;
+        let alone = !shared.members.shared() || planted!(ReadsOthersNumbers);
+        if alone || leases::is_held(read, RELAY, shared.node, self.state.epoch).await? {
+            return Ok(());
+        }
+        Err(Failure::Fenced { topic: RELAY.to_owned(), partition: 0 })
     }
 
     /// A transaction of the relay's own, which others that hold its lease wait for.

@@ -65,7 +65,7 @@ async fn idle(shared: &Arc<Shared>) -> bool {
         let mut read = shared.db.read().await?;
         let timer = storage::timers::next(&mut read).await?;
         let due = timer.is_some_and(|due: Time| due <= shared.now());
-        let (engine, now) = (shared.db.engine(), shared.now());
+        let (engine, now) = (effects::engine(&shared.db), shared.now());
         let mut effect = false;
         for (name, entry) in &shared.service.effects {
             effect |= effects::ready(&mut read, engine, name, entry.options.per_key, now).await?;

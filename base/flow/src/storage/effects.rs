@@ -4,7 +4,7 @@
 //! which frees its claims when it opens the file: there they never end by themselves.
 
 use artel_message::Time;
-use artel_store::{Args, Engine, FromRow, Read, Row, Sql, StoreError, Write};
+use artel_store::{Args, Db, Engine, FromRow, Read, Row, Sql, StoreError, Write};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,6 +45,11 @@ impl FromRow for Effect {
             result: ok.zip(result),
         })
     }
+}
+
+/// Whose text a claim is: where several nodes share a database claims end by its clock.
+pub(crate) fn engine(db: &Db) -> Engine {
+    if db.is_shared() { Engine::Postgres } else { db.engine() }
 }
 
 /// Queues effects, which are due at once. Of those with equal keys a later one is never older than an earlier one, whatever the

@@ -85,6 +85,22 @@ pub(crate) async fn hold(write: &mut Write, name: &str, owner: Uuid, epoch: i64)
     Ok(rows == 1)
 }
 
+/// Whether a lease of work is still this owner's, without locking it.
+pub(crate) async fn is_held(
+    read: &mut Read,
+    name: &str,
+    owner: Uuid,
+    epoch: i64,
+) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = read
+        .opt(
+            "SELECT epoch FROM flow_lease WHERE name = $1 AND owner = $2 AND epoch = $3",
+            (name, owner, epoch),
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
 /// Takes everything, when it is known that nobody else can have it: on SQLite, where the folder's lock proves it.
 pub(crate) async fn take_all(write: &mut Write, owner: Uuid) -> Result<(), StoreError> {
     write.exec("UPDATE flow_offset SET owner = $1, epoch = epoch + 1", (owner,)).await?;

@@ -2,13 +2,16 @@
 
 use crate::Failure;
 use crate::ctx::Shared;
-use crate::gone::{LEAST, Run};
+use crate::gone::Run;
 use artel_message::{Fault, Time};
 use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Write};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
+
+/// Rows of a run that are deleted by its ends, in a statement of their own.
+const LONG: i64 = 32;
 
 /// Who gives a message its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -394,8 +397,7 @@ pub(crate) async fn confirm(
 
 /// Deletes rows that follow each other by runs, single ones by their ids; says how many were still there.
 pub(crate) async fn clear_away(write: &mut Write, runs: &[Run]) -> Result<u64, StoreError> {
-    let (long, short): (Vec<Run>, Vec<Run>) =
-        runs.iter().partition(|(first, last)| last - first >= LEAST - 1);
+    let (long, short): (Vec<Run>, Vec<Run>) = runs.iter().partition(|(first, last)| last - first >= LONG - 1);
     let mut deleted = 0;
     for run in long {
         deleted += write.exec("DELETE FROM flow_outbox WHERE id >= $1 AND id <= $2", run).await?;

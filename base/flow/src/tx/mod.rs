@@ -326,6 +326,10 @@ impl Tx {
         let mut sent = Sent { timers, effects, groups: out.groups, ..Sent::default() };
         sent.adopted = out.adopted;
         storage::outbox::insert(&mut write, Numbering::of(&shared.db), messages, &mut sent).await?;
+        if planted!(HandedBeforeCommit) {
+            shared.handed.put(std::mem::take(&mut sent.rows));
+            shared.wake.relay.notify_one();
+        }
         write.commit().await?;
         shared.committed(sent);
         if out.gone.are_deleted() {

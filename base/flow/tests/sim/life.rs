@@ -15,6 +15,7 @@ pub struct Life {
     /// The node's number.
     pub node: usize,
     dead: AtomicBool,
+    killed: AtomicBool,
     /// Steps that are left.
     left: AtomicI64,
     frozen_until: Mutex<Option<Instant>>,
@@ -30,6 +31,7 @@ impl Life {
             stage: stage.clone(),
             node,
             dead: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
             left: AtomicI64::new(i64::try_from(left).unwrap_or(i64::MAX)),
             frozen_until: Mutex::new(None),
             death: Notify::new(),
@@ -51,6 +53,7 @@ impl Life {
     /// As by SIGKILL: nothing of it goes on, no destructor of it does anything.
     pub fn die(&self) {
         if !self.dead.swap(true, Ordering::Relaxed) {
+            self.killed.store(true, Ordering::Relaxed);
             self.stage.count(|counts| counts.crashes += 1);
             self.stage.note(self.node, "DIES", "");
             if let Some(client) = self.client.get() {
@@ -74,6 +77,17 @@ impl Life {
         self.stage.count(|counts| counts.freezes += 1);
         self.stage.note(self.node, "FREEZES", &format!("{how_long:?}"));
         *self.frozen_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + how_long);
+    }
+
+    /// Whether it ended by dying.
+    pub fn was_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is frozen, or was so long ago.
+    pub fn was_frozen(&self, ago: Duration) -> bool {
+        let until = *self.frozen_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| until + ago > Instant::now())
     }
 
     fn frozen(&self) -> Option<Instant> {
@@ -148,6 +162,9 @@ impl SimHook for Hook {
             (SimDeed::Rollback, _) => "rolls back",
         };
         life.stage.note(life.node, what, if step.sql.is_empty() { step.database } else { step.sql });
+        if step.after && step.sql.starts_with("UPDATE flow_outbox SET id = id") {
+            life.stage.count(|counts| counts.renumbered += 1);
+        }
         let met = life.meets();
         let fails = fails(&life.stage, &step);
         // A commit that nobody is told of may take its time in the database.

@@ -6,7 +6,7 @@ use artel_bus::{
     Appended, Bounds, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
     TopicSpec, Topics,
 };
-use artel_message::{Headers, Time};
+use artel_message::{Envelope, Headers, Time};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ use uuid::Uuid;
 struct Partition {
     begin: i64,
     records: Vec<Received>,
+    /// All that ever was there, for the judge.
+    history: Vec<Received>,
     grown: Arc<Notify>,
     /// Without a leader until then.
     leaderless: Option<Instant>,
@@ -48,11 +50,29 @@ pub struct SimLog {
     state: Mutex<State>,
     /// (topic, when): the next append there is confirmed and lost, as by brokers that lose power before they have written.
     loses: Mutex<Option<(String, Instant)>>,
+    lost: Mutex<Option<Lost>>,
+}
+
+/// The append that was lost.
+#[derive(Debug, Clone)]
+pub struct Lost {
+    pub topic: String,
+    pub partition: u32,
+    /// What came before it, if anything, and its last message.
+    pub prev: Option<i64>,
+    pub last: i64,
+}
+
+/// The number of a message, and the one before it.
+fn numbers(record: &Received) -> Option<(i64, Option<i64>)> {
+    let envelope = Envelope::from_headers(&record.headers).ok()?;
+    Some((envelope.seq?, envelope.prev))
 }
 
 impl SimLog {
     pub fn new(stage: &Arc<Stage>) -> Arc<SimLog> {
-        Arc::new(SimLog { stage: stage.clone(), state: Mutex::default(), loses: Mutex::default() })
+        let (state, loses, lost) = Default::default();
+        Arc::new(SimLog { stage: stage.clone(), state, loses, lost })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -78,6 +98,7 @@ impl SimLog {
             let base = partition.end();
             for (offset, record) in (base..).zip(records) {
                 partition.records.push(Received { offset, ..record.clone() });
+                partition.history.push(Received { offset, ..record.clone() });
             }
             partition.grown.notify_waiters();
             Ok(base)
@@ -91,11 +112,26 @@ impl SimLog {
     }
 
     /// Whether this append is the one. Where nothing was before, nobody could notice.
-    fn is_lost(&self, topic: &str, partition: u32) -> Result<Option<i64>, BusError> {
+    fn is_lost(&self, topic: &str, partition: u32, records: &[Received]) -> Result<Option<i64>, BusError> {
         let end = self.with(topic, partition, |p| Ok(p.end()))?;
         let mut loses = self.loses.lock().unwrap_or_else(PoisonError::into_inner);
         let lost = loses.take_if(|(of, after)| of == topic && end > 0 && *after <= Instant::now());
+        let ends = records.first().and_then(numbers).zip(records.last().and_then(numbers));
+        if let (Some(_), Some(((_, prev), (last, _)))) = (&lost, ends) {
+            let lost = Lost { topic: topic.to_owned(), partition, prev, last };
+            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(lost);
+        }
         Ok(lost.map(|_| end))
+    }
+
+    /// What was confirmed and lost, if anything.
+    pub fn lost(&self) -> Option<Lost> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All that ever was in a partition, in order.
+    pub fn history(&self, topic: &str, partition: u32) -> Vec<Received> {
+        self.with(topic, partition, |p| Ok(p.history.clone())).unwrap_or_default()
     }
 
     pub fn partitions(&self, topic: &str) -> u32 {
@@ -123,6 +159,16 @@ impl SimLog {
             let gone = usize::try_from((least - p.begin).max(0)).unwrap_or(0).min(p.records.len());
             p.records.drain(..gone);
             p.begin += i64::try_from(gone).unwrap_or(0);
+        }
+    }
+
+    /// Takes the leaders of all partitions of a topic away for a while.
+    pub fn lose_leaders(&self, topic: &str) {
+        let how_long = self.stage.chance(|chance| chance.millis(2_000..12_000));
+        self.stage.note(90, "no leaders", &format!("{topic} for {how_long:?}"));
+        let mut state = self.state();
+        for partition in state.topics.get_mut(topic).into_iter().flat_map(|kept| &mut kept.partitions) {
+            partition.leaderless = Some(Instant::now() + how_long);
         }
     }
 
@@ -202,13 +248,14 @@ impl Log for NodeLog {
     }
 
     async fn append(&self, topic: &str, partition: u32, batch: &[Record<'_>]) -> Result<Appended, BusError> {
-        self.life.pass("appends", &format!("{topic}/{partition} {}", batch.len())).await;
-        self.led(topic, partition).await?;
         let records: Vec<Received> = batch.iter().map(received).collect();
+        let ends = [records.first(), records.last()].map(|record| record.and_then(numbers));
+        self.life.pass("appends", &format!("{topic}/{partition} {} {ends:?}", batch.len())).await;
+        self.led(topic, partition).await?;
         let (stage, count) = (&self.life.stage, u32::try_from(records.len()).unwrap_or(u32::MAX));
         match self.outcome(records.len()) {
             Outcome::Done => {
-                if let Some(end) = self.log.is_lost(topic, partition)? {
+                if let Some(end) = self.log.is_lost(topic, partition, &records)? {
                     stage.note(self.life.node, "LOSES", &format!("{topic}/{partition} {count}"));
                     stage.count(|counts| counts.lost_tails += 1);
                     return Ok(Appended::whole(end, count));
@@ -295,8 +342,13 @@ impl Topics for NodeLog {
     async fn make(&self, spec: TopicSpec) -> Result<Topic, BusError> {
         self.life.pass("makes", &spec.name).await;
         let id = Uuid::from_u128(self.life.stage.chance(|chance| u128::from(chance.next()) << 64 | 1));
-        let partition =
-            || Partition { begin: 0, records: Vec::new(), grown: Arc::default(), leaderless: None };
+        let partition = || Partition {
+            begin: 0,
+            records: Vec::new(),
+            history: Vec::new(),
+            grown: Arc::default(),
+            leaderless: None,
+        };
         {
             let mut state = self.log.state();
             state.topics.entry(spec.name.clone()).or_insert_with(|| Kept {

@@ -3,14 +3,19 @@
 //! `cargo xtask simulate --seeds N` runs more of them, `--seed S` one, with everything that happened in it.
 
 mod chance;
+mod judge;
+mod judge_later;
+mod later;
 mod life;
 mod log;
 mod many;
 mod oracle;
+mod outside;
 mod run;
 mod services;
 mod stage;
 mod trials;
+mod walk;
 
 use artel_flow::planted::{Bug, plant};
 use many::{number, on_all_cores, plan, run_many, show};
@@ -21,6 +26,8 @@ use stage::Stage;
 const SEEDS: u64 = 1_000;
 /// A planted bug has to be found among so many.
 const SEARCH: u64 = 150;
+/// Rules that only a rare coincidence shows broken: looked for where they are named, not with the others.
+const RARE: [Bug; 2] = [Bug::KeepsHandedOverSettle, Bug::ReadsOthersNumbers];
 
 #[test]
 fn the_same_seed_is_the_same_run() {
@@ -64,7 +71,10 @@ fn every_seed_keeps_every_promise() {
 #[test]
 fn every_planted_bug_is_found() {
     let only = std::env::var("ARTEL_TEST_SIM_BUG").ok();
-    let wanted = |bug: &Bug| only.as_ref().is_none_or(|only| *only == format!("{bug:?}"));
+    let wanted = |bug: &Bug| match &only {
+        Some(only) => *only == format!("{bug:?}"),
+        None => !RARE.contains(bug),
+    };
     let bugs: Vec<Bug> = Bug::ALL.into_iter().filter(wanted).collect();
     assert!(!bugs.is_empty(), "{only:?} is no planted bug; there are {:?}", Bug::ALL);
     // Searches from different seeds, of which the middle one counts.

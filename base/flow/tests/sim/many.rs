@@ -40,20 +40,23 @@ pub struct Done {
     pub counted: u64,
     pub failed: Vec<Verdict>,
     pub took: Duration,
-    /// Of all seeds: messages, crashes, take-overs of leases and of relays, unknown commits, unknown appends.
-    pub sums: [u64; 6],
+    /// Of all seeds: messages, crashes, take-overs of leases and of relays, unknown commits, unknown appends; what left twice,
+    /// outboxes that got other numbers, and losses of the log.
+    pub sums: [u64; 9],
 }
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = self.seeds as f64 / self.took.as_secs_f64();
-        let [messages, crashes, leases, relays, commits, appends] =
+        let [.., twice, renumbered, lost] = self.sums;
+        let [messages, crashes, leases, relays, commits, appends, ..] =
             self.sums.map(|sum| sum / self.seeds.max(1));
         write!(
             f,
             "{} seeds in {:.1} s ({rate:.1} per second), {} failed, {} too tame to count; a run has about {messages} \
              messages, {crashes} crashes, {leases} take-overs of partitions, {relays} of relays, {commits} unknown commits, \
-             {appends} unknown appends",
+             {appends} unknown appends; in all {twice} things left twice, {renumbered} outboxes got other numbers, {lost} appends \
+             were lost",
             self.seeds,
             self.took.as_secs_f64(),
             self.failed.len(),
@@ -96,7 +99,7 @@ fn cores() -> usize {
 /// Runs them all, and keeps those that failed.
 pub fn run_many(seeds: Range<u64>) -> Done {
     let (next, all, begun) = (AtomicU64::new(seeds.start), seeds.end - seeds.start, Instant::now());
-    let empty = Done { seeds: all, counted: 0, failed: Vec::new(), took: Duration::ZERO, sums: [0; 6] };
+    let empty = Done { seeds: all, counted: 0, failed: Vec::new(), took: Duration::ZERO, sums: [0; 9] };
     let done = Mutex::new(empty);
     let watched = number("ARTEL_TEST_SIM_PROGRESS").is_some();
     std::thread::scope(|scope| {
@@ -128,8 +131,17 @@ pub fn run_many(seeds: Range<u64>) -> Done {
 
 fn take(done: &mut Done, verdict: Verdict) {
     let c = verdict.counts;
-    let more =
-        [c.messages, c.crashes, c.lease_takeovers, c.relay_takeovers, c.unknown_commits, c.unknown_appends];
+    let more = [
+        c.messages,
+        c.crashes,
+        c.lease_takeovers,
+        c.relay_takeovers,
+        c.unknown_commits,
+        c.unknown_appends,
+        c.twice,
+        c.renumbered,
+        c.lost_tails,
+    ];
     done.sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     done.counted += u64::from(verdict.too_tame(plan(verdict.seed).shared).is_none());
     if !verdict.broken.is_empty() {

@@ -3,8 +3,9 @@
 //! `ann` makes things of keys and tells of them; `bob` takes note and has `cat` work on them; `cat` works, takes note of the same
 //! things in batches, and of notes that a stranger writes. Each effect is a row that nothing keeps from being there twice.
 
+use crate::later::{self, DIALS, Dial, EVERY, File, MADE_UP, MAILS, Mail};
 use crate::stage::Stage;
-use artel_flow::{Answer, HandlerExt, Msg, Service, Tx};
+use artel_flow::{Answer, HandlerExt, Missed, Msg, Schedule, Service, Tx};
 use artel_message::{Command, Described, Event, Fault};
 use artel_store::Migrations;
 use schemars::JsonSchema;
@@ -60,18 +61,33 @@ pub fn catalogue() -> Vec<Described> {
         Described::event::<Made>(),
         Described::command::<Work>(),
         Described::event::<Noted>(),
+        Described::effect::<Dial>(),
+        Described::effect::<Mail>(),
+        Described::command::<File>(),
     ]
 }
 
 pub fn services() -> Vec<Service> {
+    let [once, skip, all] = EVERY.map(|(_, distance)| Schedule::every(distance));
     vec![
         Service::new("ann").migrations(tables("ann")).command(make).command(ring),
-        Service::new("bob").migrations(tables("bob")).on(made).reply(worked),
+        Service::new("bob")
+            .migrations(tables("bob"))
+            .on(made)
+            .reply(worked)
+            .effect(later::dial.width(DIALS).per_key())
+            .done(later::dialed),
         Service::new("cat")
             .migrations(tables("cat"))
             .command(work)
             .on_batch(made_all.group("count"))
-            .on(noted),
+            .on(noted)
+            .command(later::file)
+            .effect_batch(later::mail.batch(4).width(MAILS))
+            .done(later::mailed)
+            .every("once", once, later::once)
+            .every("skip", skip.missed(Missed::Skip), later::skip)
+            .every("all", all.missed(Missed::All(MADE_UP)), later::all),
     ]
 }
 
@@ -86,12 +102,13 @@ fn tables(component: &'static str) -> Migrations {
              INSERT INTO place (id, pos) VALUES (1, 0);
              CREATE TABLE made (id UUID PRIMARY KEY, key TEXT NOT NULL, n BIGINT NOT NULL, request TEXT NOT NULL);
              CREATE TABLE made_key (key TEXT PRIMARY KEY, n BIGINT NOT NULL);
+             CREATE TABLE ran (pos BIGINT PRIMARY KEY, name TEXT NOT NULL, due BIGINT NOT NULL, missed BIGINT NOT NULL);
              CREATE TABLE asked (command UUID PRIMARY KEY, id UUID NOT NULL, key TEXT NOT NULL, n BIGINT NOT NULL);",
         )],
     }
 }
 
-async fn leave(tx: &mut Tx, what: &str, id: Uuid, key: &str, n: i64) -> Result<(), Fault> {
+pub async fn leave(tx: &mut Tx, what: &str, id: Uuid, key: &str, n: i64) -> Result<(), Fault> {
     let (pos,): (i64,) = tx.one("UPDATE place SET pos = pos + 1 WHERE id = 1 RETURNING pos", ()).await?;
     tx.exec(
         "INSERT INTO effect (pos, what, cause, key, n) VALUES ($1, $2, $3, $4, $5)",
@@ -102,7 +119,7 @@ async fn leave(tx: &mut Tx, what: &str, id: Uuid, key: &str, n: i64) -> Result<(
 }
 
 /// Some things don't work at first, and some of them not before their key is parked.
-fn shy(id: Uuid) -> Result<(), Fault> {
+pub fn shy(id: Uuid) -> Result<(), Fault> {
     let fails = match id.as_u128() {
         n if n.is_multiple_of(27) => 6,
         n if n.is_multiple_of(9) => 2,
@@ -139,6 +156,10 @@ async fn ring(tx: &mut Tx, ring: Ring) -> Result<(), Fault> {
 
 async fn made(tx: &mut Tx, made: Made) -> Result<(), Fault> {
     leave(tx, "made", made.id, &made.key, made.n).await?;
+    if later::is_dialed(made.n) {
+        let dial = Dial { key: made.key.clone(), n: made.n, id: made.id };
+        tx.after(made.id.to_string(), Duration::ZERO, dial);
+    }
     let command = tx.send(Work { key: made.key.clone(), n: made.n, id: made.id });
     let row = (command, made.id, made.key, made.n);
     // A restored database sends what it had sent already once more, under the same ids.
@@ -170,6 +191,10 @@ async fn work(tx: &mut Tx, work: Work) -> Result<i64, Fault> {
 async fn made_all(tx: &mut Tx, all: Vec<Msg<Made>>) -> Result<(), Fault> {
     for made in all {
         leave(tx, "counted", made.id, &made.key, made.n).await?;
+        if later::is_mailed(made.n) {
+            let mail = Mail { key: made.key.clone(), n: made.n, id: made.id };
+            tx.after(made.id.to_string(), Duration::ZERO, mail);
+        }
     }
     Ok(())
 }

@@ -54,6 +54,10 @@ pub struct Counts {
     pub restores: u64,
     /// Appends that were confirmed, and of which nothing is there.
     pub lost_tails: u64,
+    /// Things that left twice, since a database went back.
+    pub twice: u64,
+    /// Rows of an outbox that got other numbers.
+    pub renumbered: u64,
 }
 
 struct Inner {
