@@ -47,7 +47,7 @@ macro_rules! on_kafka {
     ($config:expr) => {
         on_kafka!($config;
             order, batches_stay_whole, resume_anywhere, fetch_limits, out_of_range, waiting_readers, two_readers, by_time,
-            a_batch_beyond_the_buffers, a_megabyte, too_large, nulls_and_repeats, unknown_topics, counts_and_names,
+            a_batch_beyond_the_buffers, a_megabyte, too_large, unstorable, nulls_and_repeats, unknown_topics, counts_and_names,
             deleted_and_made_again, groups, closed, close_races, restarts, groups_over_a_restart);
     };
 }
