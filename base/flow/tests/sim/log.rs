@@ -10,6 +10,7 @@ use artel_message::{Envelope, Headers, Time};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -51,6 +52,7 @@ pub struct SimLog {
     /// (topic, when): the next append there is confirmed and lost, as by brokers that lose power before they have written.
     loses: Mutex<Option<(String, Instant)>>,
     lost: Mutex<Option<Lost>>,
+    keeps_last: AtomicBool,
 }
 
 /// The append that was lost.
@@ -71,8 +73,8 @@ fn numbers(record: &Received) -> Option<(i64, Option<i64>)> {
 
 impl SimLog {
     pub fn new(stage: &Arc<Stage>) -> Arc<SimLog> {
-        let (state, loses, lost) = Default::default();
-        Arc::new(SimLog { stage: stage.clone(), state, loses, lost })
+        let (state, loses, lost, keeps_last) = Default::default();
+        Arc::new(SimLog { stage: stage.clone(), state, loses, lost, keeps_last })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,15 +150,23 @@ impl SimLog {
         all.collect()
     }
 
+    /// From then on the last message of each partition is never deleted.
+    pub fn keep_last(&self) {
+        self.keeps_last.store(true, Ordering::Relaxed);
+    }
+
     /// Deletes what all registered groups have taken in, as far as they have said.
     fn retain(&self, topic: &str, partition: u32) {
+        let keep = usize::from(self.keeps_last.load(Ordering::Relaxed));
         let mut state = self.state();
         let known = state.groups.iter().filter(|((_, of), _)| of == topic);
         let Some(least) = known.filter_map(|(_, next)| next.get(partition as usize).copied()).min() else {
             return;
         };
         if let Some(p) = state.topics.get_mut(topic).and_then(|k| k.partitions.get_mut(partition as usize)) {
-            let gone = usize::try_from((least - p.begin).max(0)).unwrap_or(0).min(p.records.len());
+            let gone = usize::try_from((least - p.begin).max(0))
+                .unwrap_or(0)
+                .min(p.records.len().saturating_sub(keep));
             p.records.drain(..gone);
             p.begin += i64::try_from(gone).unwrap_or(0);
         }

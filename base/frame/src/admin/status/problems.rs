@@ -123,6 +123,7 @@ mod tests {
             projection: None,
             version: None,
             phase: None,
+            waits_for: None,
             state: if stopped.is_some() { Doing::Failed } else { Doing::Running },
             lag: Some(0),
             error: stopped.clone(),
