@@ -66,8 +66,17 @@ impl Lost {
     async fn go_on(&self, partitions: Range<u64>) {
         for partition in partitions {
             let partition = partition.to_string();
-            let skip =
-                ["groups", "skip", "bridge", "orders", &partition, "--to", "beginning", "--reason", "lost"];
+            let skip = [
+                "groups",
+                "skip",
+                "bridge.orders",
+                "orders",
+                &partition,
+                "--to",
+                "beginning",
+                "--reason",
+                "lost",
+            ];
             let skipped = artel(&self.nodes, &skip).output().unwrap();
             assert!(skipped.status.success(), "{}", stderr(&skipped));
         }

@@ -14,6 +14,7 @@ const LISTED: usize = 4_096;
 pub(crate) struct Part {
     pub sql: SqlStr,
     /// The values of each column, on PostgreSQL.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite takes values one by one"))]
     pub lists: Vec<Vec<Value>>,
     pub values: Vec<Value>,
 }

@@ -67,13 +67,16 @@ async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &Can
     let mut held = HELD_UP;
     let of = Whose::Effect(name.to_owned());
     let mut outage = Outage::new(of, "effects wait for the infrastructure", "effects go on");
+    // A claim ended in an error: nobody knows whether it holds, and where a node is alone no claim ends by itself.
+    let mut doubtful = false;
     while !stop.is_cancelled() {
         woken.borrow_and_update();
         let calls = free(shared, entry, running, &gcra);
         let claimed = match calls {
             0 => Ok(Vec::new()),
-            _ => claim(shared, name, entry, calls * entry.batch()).await,
+            _ => claim(shared, name, entry, calls * entry.batch(), (running, doubtful)).await,
         };
+        doubtful = claimed.is_err() || (doubtful && calls == 0);
         if claimed.is_ok() && calls > 0 {
             outage.over();
         }
@@ -183,7 +186,13 @@ async fn claim(
     name: &str,
     entry: &EffectEntry,
     limit: usize,
+    (running, doubtful): (&Running, bool),
 ) -> Result<Vec<Effect>, Failure> {
+    if doubtful {
+        let mut write = shared.begin_own(Lane::Background).await?;
+        effects::give_back(&mut write, name, shared.node, &running.ids()).await?;
+        write.commit().await?;
+    }
     let (now, engine) = (shared.now(), effects::engine(&shared.db));
     let per_key = entry.options.per_key && !planted!(IgnoresKeys);
     if !effects::ready(&mut shared.db.read().await?, engine, name, per_key, now).await? {

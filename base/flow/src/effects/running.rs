@@ -35,7 +35,8 @@ impl Running {
         let _ = self.calls.subscribe().wait_for(|n| *n == 0).await;
     }
 
-    fn ids(&self) -> Vec<Uuid> {
+    /// What they are for.
+    pub fn ids(&self) -> Vec<Uuid> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 }

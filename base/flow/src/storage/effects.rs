@@ -306,6 +306,29 @@ pub(crate) struct Next {
     pub later: Option<Time>,
 }
 
+/// Gives back what this node has claimed of a name and is not calling: the claim's commit ended in an error, and took effect.
+pub(crate) async fn give_back(
+    write: &mut Write,
+    name: &str,
+    owner: Uuid,
+    calling: &[Uuid],
+) -> Result<u64, StoreError> {
+    let claimed: Vec<(Uuid,)> = write
+        .all(
+            "SELECT id FROM flow_effect WHERE name = $1 AND owner = $2 AND claimed_until IS NOT NULL",
+            (name, owner),
+        )
+        .await?;
+    let idle = claimed.into_iter().filter(|(id,)| !calling.contains(id));
+    write
+        .exec_rows(
+            "UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner = $1 AND id IN (VALUES {rows})",
+            (owner,),
+            idle.map(|id| id.values()).collect(),
+        )
+        .await
+}
+
 /// When unclaimed ones of a name are due.
 pub(crate) async fn next(read: &mut Read, name: &str, now: Time) -> Result<Next, StoreError> {
     let due: Option<(Time,)> = read

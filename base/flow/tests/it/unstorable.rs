@@ -8,6 +8,7 @@ use artel_message::Code;
 async fn a_name_with_a_zero_character_fails_the_commit_and_holds_up_nothing() {
     let place = Place::new();
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
+    node.ctx("shop").topics().ensure("far").await.expect("topic");
     let bad = node.ctx("shop").ask(Sell { item: "zero:far".into(), count: 1 }).await.expect_err("refused");
     assert_eq!(bad.code, Code::Invalid, "{bad:?}");
     assert!(format!("{bad:?}").contains("U+0000"), "{bad:?}");

@@ -113,6 +113,23 @@ pub fn what_is_open(world: &World) -> String {
                 open.push(format!("{waiting} in {table} of {name}"));
             }
         }
+        for row in rows(
+            world,
+            name,
+            "SELECT name, key, due, attempts, claimed_until, made_at FROM flow_effect LIMIT 3",
+        ) {
+            let (of, key): (String, Option<String>) = (row.get(0).expect("text"), row.get(1).expect("text"));
+            let (due, attempts): (i64, i64) = (row.get(2).expect("a time"), row.get(3).expect("a number"));
+            let claimed: Option<i64> = row.get(4).expect("a time");
+            let made: i64 = row.get(5).expect("a time");
+            let now = world.stage.clock.now().micros();
+            open.push(format!(
+                "{of} of {key:?}, made {} s, due in {} s, after {attempts} attempts, claimed for {:?} s",
+                (made - now) / 1_000_000,
+                (due - now) / 1_000_000,
+                claimed.map(|until| (until - now) / 1_000_000)
+            ));
+        }
     }
     let mut ends: BTreeMap<(String, u32), i64> =
         world.log.ends().into_iter().map(|(topic, number, _, end)| ((topic, number), end)).collect();
