@@ -1,11 +1,11 @@
 //! The flow's side: a service that listens to another's events.
 
+use super::pace::{Pace, Taken};
 use super::{How, PARTITIONS, TOPIC};
-use crate::cpu::Used;
 use crate::node::Node;
 use anyhow::{Context, Result};
 use artel_bus::Bus;
-use artel_flow::{Limits, Msg, Read, Runtime, Service, Tx};
+use artel_flow::{Limits, Msg, Read, Service, Tx};
 use artel_message::{Command, Described, Event, Fault, Query};
 use artel_store::{Args, Migrations};
 use schemars::JsonSchema;
@@ -89,6 +89,13 @@ async fn waiting(read: &Read, _: Waiting) -> Result<i64, Fault> {
     Ok(n)
 }
 
+/// How many the group has taken in, by its places as they are committed.
+async fn taken(read: &Read, _: TakenIn) -> Result<i64, Fault> {
+    const TAKEN: &str = "SELECT CAST(COALESCE(SUM(next), 0) AS BIGINT) FROM flow_offset WHERE topic = $1";
+    let (n,): (i64,) = read.one(TAKEN, (TOPIC,)).await?;
+    Ok(n)
+}
+
 async fn ring(tx: &mut Tx, ring: Ring) -> Result<(), Fault> {
     tx.exec("INSERT INTO rung (n) VALUES ($1)", (ring.n,)).await?;
     Ok(())
@@ -97,6 +104,10 @@ async fn ring(tx: &mut Tx, ring: Ring) -> Result<(), Fault> {
 async fn sell(_: &mut Tx, _: Sell) -> Result<(), Fault> {
     Ok(())
 }
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema, Query)]
+#[query(name = "sink.taken", reply = i64)]
+struct TakenIn {}
 
 /// The two services, of which the first is only known.
 pub(crate) fn services(how: How) -> [Service; 2] {
@@ -111,11 +122,12 @@ pub(crate) fn catalogue() -> Vec<Described> {
         Described::command::<Ring>(),
         Described::query::<Rows>(),
         Described::query::<Waiting>(),
+        Described::query::<TakenIn>(),
     ]
 }
 
 fn sink(how: How) -> Service {
-    let sink = Service::new("sink").migrations(TABLES).query(rows).query(waiting).command(ring);
+    let sink = Service::new("sink").migrations(TABLES).query(rows).query(waiting).query(taken).command(ring);
     match how {
         How::One => sink.on(one),
         How::Batch => sink.on_batch(many),
@@ -123,14 +135,14 @@ fn sink(how: How) -> Service {
     }
 }
 
-/// From the start of the node to the commit of the last message.
+/// From the start of the node, and from its first tenth on, to the commit of the last message.
 pub(super) async fn measure(
     bus: Arc<dyn Bus>,
     store: &str,
     how: How,
     messages: u32,
     batch: usize,
-) -> Result<Duration> {
+) -> Result<Taken> {
     let node = Node {
         services: services(how).into(),
         roles: vec!["sink"],
@@ -145,32 +157,23 @@ pub(super) async fn measure(
             ..Limits::default()
         },
     };
-    let (started, used) = (Instant::now(), Used::now());
+    let mut pace = Pace::begin(messages);
     let runtime = node.start().await?;
     let ctx = runtime.ctx("sink").context("the service runs")?;
-    while !is_done(&runtime, messages).await {
-        // Each look asks the log for the ends of all partitions: on Kafka two hundred of them a second were half of the broker's work.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    while !pace.saw(u32::try_from(ctx.query(TakenIn {}).await?)?) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let took = started.elapsed();
-    println!("<!-- {how:?}: {:.2} s; processors: {} -->", took.as_secs_f64(), Used::now().since(used));
-    let behind = ctx.query(Waiting {}).await?;
+    let taken = pace.end(&format!("{how:?}"));
+    let (behind, all) = (ctx.query(Waiting {}).await?, Instant::now());
     while ctx.query(Waiting {}).await? > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     if how != How::Decode {
         println!(
             "<!-- {how:?}: {behind} rows of the outbox left when all was taken in; all published {:.2} s later -->",
-            (started.elapsed() - took).as_secs_f64()
+            all.elapsed().as_secs_f64()
         );
     }
     runtime.stop(Duration::from_secs(10)).await;
-    Ok(took)
-}
-
-/// Whether the group's places, as committed, stand behind the last message.
-async fn is_done(runtime: &Runtime, messages: u32) -> bool {
-    let lags = runtime.lags().await;
-    let next: i64 = lags.iter().filter(|lag| lag.topic == TOPIC).map(|lag| lag.next).sum();
-    next >= i64::from(messages)
+    Ok(taken)
 }

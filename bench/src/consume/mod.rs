@@ -12,6 +12,7 @@
 //! to 2,000 rows at once (the twin: to a plain file; on Kafka with one producer, acks=all); the time ends when all is taken in.
 
 pub(crate) mod flow;
+mod pace;
 pub(crate) mod twin;
 #[cfg(feature = "kafka")]
 pub(crate) mod twin_kafka;
@@ -22,9 +23,9 @@ use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_bus::{Bus, Record, TopicSpec, partition};
 use artel_flow::Clock;
 use artel_message::{Envelope, Headers};
+use pace::Taken;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -118,21 +119,28 @@ pub fn run(args: &[String]) -> Result<()> {
     println!(
         "{messages} messages of about 256 bytes, {PARTITIONS} partitions; messages/s, medians of {runs} runs\n"
     );
-    println!("| | flow | by hand | ratio |\n|---|---|---|---|");
+    println!(
+        "| | flow | by hand | ratio | with the start: flow | by hand | ratio |\n|---|---|---|---|---|---|---|"
+    );
     for how in hows {
-        let (mut ours, mut hands) = (Vec::new(), Vec::new());
+        let mut taken = Vec::new();
         for _ in 0..runs {
-            let (flow, hand) = runtime.block_on(measure(&place, how, messages, batch))?;
-            ours.push(f64::from(messages) / flow.as_secs_f64());
-            hands.push(f64::from(messages) / hand.as_secs_f64());
+            taken.push(runtime.block_on(measure(&place, how, messages, batch))?);
         }
-        let (ours, hands) = (median(ours), median(hands));
-        println!("| {} | {ours:.0} | {hands:.0} | {:.0} % |", how.name(), 100.0 * ours / hands);
+        let middle = |of: &dyn Fn(&(Taken, Taken)) -> f64| median(taken.iter().map(of).collect());
+        let (flow, hand) = (middle(&|it| it.0.rate), middle(&|it| it.1.rate));
+        let (whole, hand_whole) = (middle(&|it| it.0.whole), middle(&|it| it.1.whole));
+        println!(
+            "| {} | {flow:.0} | {hand:.0} | {:.0} % | {whole:.0} | {hand_whole:.0} | {:.0} % |",
+            how.name(),
+            100.0 * flow / hand,
+            100.0 * whole / hand_whole
+        );
     }
     Ok(())
 }
 
-async fn measure(place: &Place, how: How, messages: u32, batch: usize) -> Result<(Duration, Duration)> {
+async fn measure(place: &Place, how: How, messages: u32, batch: usize) -> Result<(Taken, Taken)> {
     let dir = TempDir::new()?;
     match place {
         Place::Embedded => {
@@ -157,7 +165,7 @@ async fn on_servers(
     how: How,
     messages: u32,
     batch: usize,
-) -> Result<(Duration, Duration)> {
+) -> Result<(Taken, Taken)> {
     use crate::postgres::Fresh;
     use artel_bus::kafka::{Kafka, KafkaConfig, Security};
     use artel_bus::{Log, Prefixed};

@@ -1,7 +1,7 @@
 //! By hand, embedded: a plain file of messages, serde_json, sqlx on one SQLite connection.
 
+use super::pace::{Pace, Taken};
 use super::{Body, How, PARTITIONS, RELAY, TOPIC, body, headers_by_hand, value_by_hand};
-use crate::cpu::Used;
 use anyhow::{Context, Result, ensure};
 use artel_bus::partition;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -48,18 +48,12 @@ impl Messages {
     }
 }
 
-pub(super) async fn measure(
-    dir: &Path,
-    file: &Path,
-    how: How,
-    messages: u32,
-    size: usize,
-) -> Result<Duration> {
+pub(super) async fn measure(dir: &Path, file: &Path, how: How, messages: u32, size: usize) -> Result<Taken> {
     let mut on = options(dir).connect().await?;
     sqlx::raw_sql(TABLES).execute(&mut on).await?;
     let relay =
         tokio::spawn(publish(dir.to_owned(), if how == How::Decode { 0 } else { i64::from(messages) }));
-    let (started, used) = (Instant::now(), Used::now());
+    let mut pace = Pace::begin(messages);
     let mut source = Messages(BufReader::with_capacity(1 << 20, File::open(file)?));
     let mut next = [0i64; PARTITIONS as usize];
     for first in (0..messages).step_by(size) {
@@ -72,6 +66,7 @@ pub(super) async fn measure(
         }
         if how == How::Decode {
             std::hint::black_box(&batch);
+            pace.saw(first + u32::try_from(count)?);
             continue;
         }
         let mut tx = on.begin_with("BEGIN IMMEDIATE").await?;
@@ -79,20 +74,16 @@ pub(super) async fn measure(
         rows(&mut tx, how, &batch).await?;
         outbox(&mut tx, &batch, false).await?;
         tx.commit().await?;
+        pace.saw(first + u32::try_from(count)?);
     }
-    let took = started.elapsed();
-    println!(
-        "<!-- {how:?} by hand: {:.2} s; processors: {} -->",
-        took.as_secs_f64(),
-        Used::now().since(used)
-    );
+    let taken = pace.end(&format!("{how:?} by hand"));
     if how != How::Decode {
         let (n,): (i64,) = sqlx::query_as("SELECT count(*) FROM sale").fetch_one(&mut on).await?;
         ensure!(n == i64::from(messages), "{n} rows");
     }
     relay.await??;
     on.close().await?;
-    Ok(took)
+    Ok(taken)
 }
 
 fn options(dir: &Path) -> SqliteConnectOptions {

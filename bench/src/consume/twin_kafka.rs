@@ -1,7 +1,7 @@
 //! By hand, on servers: one consumer of rdkafka, serde_json, sqlx on one connection to PostgreSQL.
 
+use super::pace::{Pace, Taken};
 use super::{Body, How, PARTITIONS, RELAY, body, headers_by_hand, value_by_hand};
-use crate::cpu::Used;
 use crate::kafka::{Batch, Reports, producer};
 use anyhow::{Context, Result, ensure};
 use artel_bus::kafka::Kafka;
@@ -49,12 +49,12 @@ pub(super) async fn measure(
     how: How,
     messages: u32,
     size: usize,
-) -> Result<Duration> {
+) -> Result<Taken> {
     let mut on = PgConnection::connect(postgres).await?;
     sqlx::raw_sql(TABLES).execute(&mut on).await?;
     let last = if how == How::Decode { 0 } else { i64::from(messages) };
     let relay = tokio::spawn(publish(brokers.to_owned(), format!("{topic}.out"), postgres.to_owned(), last));
-    let (started, used) = (Instant::now(), Used::now());
+    let mut pace = Pace::begin(messages);
     let consumer = consumer(brokers, topic)?;
     let mut next = [0i64; PARTITIONS as usize];
     for first in (0..messages).step_by(size) {
@@ -71,6 +71,7 @@ pub(super) async fn measure(
         })?;
         if how == How::Decode {
             std::hint::black_box(&batch);
+            pace.saw(first + u32::try_from(count)?);
             continue;
         }
         let mut tx = on.begin().await?;
@@ -78,20 +79,16 @@ pub(super) async fn measure(
         rows(&mut tx, how, &batch).await?;
         outbox(&mut tx, &batch, false).await?;
         tx.commit().await?;
+        pace.saw(first + u32::try_from(count)?);
     }
-    let took = started.elapsed();
-    println!(
-        "<!-- {how:?} by hand: {:.2} s; processors: {} -->",
-        took.as_secs_f64(),
-        Used::now().since(used)
-    );
+    let taken = pace.end(&format!("{how:?} by hand"));
     if how != How::Decode {
         let (n,): (i64,) = sqlx::query_as("SELECT count(*) FROM sale").fetch_one(&mut on).await?;
         ensure!(n == i64::from(messages), "{n} rows");
     }
     relay.await??;
     on.close().await?;
-    Ok(took)
+    Ok(taken)
 }
 
 /// id, partition, key, headers, value

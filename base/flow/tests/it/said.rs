@@ -33,7 +33,14 @@ impl<'a> MakeWriter<'a> for Said {
 
 impl Said {
     /// Listens from here on, until the guard goes.
+    ///
+    /// `tracing` keeps for each line of the program whether anybody wants it. As long as there is one subscriber it asks the thread
+    /// that comes there first, which may be another test's, where nobody wants it; and the line is lost for all. So there is
+    /// one more, of all threads, which wants the same and throws it away.
     pub fn listen() -> (Said, impl Drop) {
+        let nobody = tracing_subscriber::fmt().json().with_writer(io::sink).finish();
+        // It is there already, from the second test on.
+        let _ = tracing::subscriber::set_global_default(nobody);
         let said = Said::default();
         let subscriber = tracing_subscriber::fmt().json().with_writer(said.clone()).finish();
         (said, tracing::subscriber::set_default(subscriber))

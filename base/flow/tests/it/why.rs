@@ -96,6 +96,8 @@ async fn a_message_without_a_handler_and_a_group_that_began_later_are_told() {
     let account = message(why(&node, far).await);
     assert_eq!(of(&account, "desk.reader").fate, Fate::Before, "{account:?}");
     node.ctx("desk").ask(follow("stop reading")).await.expect("noted");
+    // Until then it takes in what comes.
+    node.settle().await;
     sell(&node, "raw:far", 8).await;
     node.settle().await;
     let later = ids(&node, "far").await.into_iter().find(|id| *id != far).expect("another");
