@@ -27,6 +27,7 @@ mod keyed;
 mod losses;
 #[cfg(feature = "grown")]
 mod moves;
+mod newer;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
@@ -46,6 +47,8 @@ mod tally;
 #[cfg(feature = "otlp")]
 mod traces;
 mod until;
+#[cfg(feature = "grown")]
+mod upgrade;
 #[cfg(feature = "grown")]
 mod waits;
 mod why;
