@@ -43,6 +43,8 @@ mod size;
 mod stops;
 mod system;
 #[cfg(feature = "grown")]
+mod tails;
+#[cfg(feature = "grown")]
 mod tally;
 #[cfg(feature = "otlp")]
 mod traces;
