@@ -1,7 +1,8 @@
 //! `crash`: the program killed again and again while it works, for as long as somebody wants.
 
 use anyhow::{Context as _, Result};
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is killed, and for how long.
@@ -9,7 +10,8 @@ use std::process::Command;
 #[command(after_help = "Examples:
   cargo xtask crash --minutes 30              both forms, fifteen minutes each
   cargo xtask crash --minutes 5 --embedded    one process on embedded storage
-  cargo xtask crash --minutes 60 --seed 7     other moments")]
+  cargo xtask crash --minutes 60 --seed 7     other moments
+  cargo xtask crash --old ../before/artel     a rolling upgrade from that program, once; ARTEL_TEST_… name the servers")]
 pub struct Args {
     /// How long, in minutes; a round that has begun is finished
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -23,10 +25,18 @@ pub struct Args {
     /// Only two nodes on three brokers, PostgreSQL and Redis, which are killed too
     #[arg(long)]
     servers: bool,
+    /// Only a rolling upgrade, from this program of an older release to what is built here, on the servers of ARTEL_TEST_…
+    #[arg(long, value_name = "PROGRAM", conflicts_with_all = ["embedded", "servers", "minutes", "seed"])]
+    old: Option<PathBuf>,
 }
 
 /// True when everything was accounted for.
 pub fn run(root: &Path, args: &Args) -> Result<bool> {
+    if let Some(old) = &args.old {
+        let old = old.canonicalize().with_context(|| format!("find {}", old.display()))?;
+        let test = "upgrade::nodes_are_replaced_one_by_one_and_an_old_one_comes_back_in_the_middle";
+        return run_test(root, test, &[("ARTEL_TEST_OLD_PROGRAM", old.as_os_str())]);
+    }
     let (tests, minutes): (&[&str], u64) = match (args.embedded, args.servers) {
         (true, _) => (&["crashes_of_one_process"], args.minutes),
         (_, true) => (&["crashes_of_nodes_and_servers"], args.minutes),
@@ -35,17 +45,25 @@ pub fn run(root: &Path, args: &Args) -> Result<bool> {
     let mut passed = true;
     for test in tests {
         println!("{test}: {minutes} minutes");
-        let status = Command::new("cargo")
-            .args(["test", "--release", "--locked", "--all-features", "-p", "artel", "--test", "it", "--"])
-            .args(["--nocapture", "--exact", &format!("driver::{test}")])
-            .env("ARTEL_CRASH_MINUTES", minutes.to_string())
-            .env("ARTEL_TEST_SEED", args.seed.to_string())
-            // The servers are its own; the variable says that they are wanted.
-            .env("ARTEL_TEST_KAFKA", "of its own")
-            .current_dir(root)
-            .status()
-            .context("start cargo")?;
-        passed &= status.success();
+        let (minutes, seed) = (minutes.to_string(), args.seed.to_string());
+        // The servers are its own; the third variable says that they are wanted.
+        let environment = [
+            ("ARTEL_CRASH_MINUTES", OsStr::new(&minutes)),
+            ("ARTEL_TEST_SEED", OsStr::new(&seed)),
+            ("ARTEL_TEST_KAFKA", OsStr::new("of its own")),
+        ];
+        passed &= run_test(root, &format!("driver::{test}"), &environment)?;
     }
     Ok(passed)
+}
+
+fn run_test(root: &Path, test: &str, environment: &[(&str, &OsStr)]) -> Result<bool> {
+    let status = Command::new("cargo")
+        .args(["test", "--release", "--locked", "--all-features", "-p", "artel", "--test", "it", "--"])
+        .args(["--nocapture", "--exact", test])
+        .envs(environment.iter().copied())
+        .current_dir(root)
+        .status()
+        .context("start cargo")?;
+    Ok(status.success())
 }

@@ -51,13 +51,34 @@ async fn ask(target: &Target, step: Step) -> Result<ExitCode> {
     let list = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
     let field =
         |row: &Value, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let number = |row: &Value, name: &str| row.get(name).and_then(Value::as_u64);
     let rows = list
         .iter()
         .filter(|row| step == Step::Status || field(row, "state") == "pending")
-        .map(|row| ["service", "component", "file", "state", "at"].map(|name| field(row, name)).to_vec())
+        .map(|row| {
+            let [service, component, file, state, at] =
+                ["service", "component", "file", "state", "at"].map(|name| field(row, name));
+            let first = number(row, "version") == Some(1);
+            let state = says(&state, first, number(row, "works_from"));
+            vec![service, component, file, state, at]
+        })
         .collect();
     show(rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// How a migration stands, in words, by its name in the administration's API.
+fn says(state: &str, first: bool, works_from: Option<u64>) -> String {
+    match (state, works_from) {
+        // There is nobody yet.
+        ("pending", _) if first => "pending".to_owned(),
+        ("pending", Some(from)) => format!("pending; programs that know {from:04} go on beside it"),
+        ("pending", None) => "pending; stop older programs first".to_owned(),
+        ("changed", _) => "changed after it was applied".to_owned(),
+        ("newer", _) => "of a newer program, works with this one".to_owned(),
+        ("unknown", _) => "of a newer program, does not work with this one".to_owned(),
+        (other, _) => other.to_owned(),
+    }
 }
 
 fn show(rows: Vec<Vec<String>>) -> std::io::Result<()> {
@@ -100,9 +121,11 @@ fn row(service: &str, line: &MigrationStatus) -> Vec<String> {
     let (state, at) = match line.state {
         MigrationState::Applied { at } => ("applied", Some(at)),
         MigrationState::Pending => ("pending", None),
-        MigrationState::Changed { at } => ("changed after it was applied", Some(at)),
-        MigrationState::Unknown { at } => ("not known to this program", Some(at)),
+        MigrationState::Changed { at } => ("changed", Some(at)),
+        MigrationState::Newer { at } => ("newer", Some(at)),
+        MigrationState::Unknown { at } => ("unknown", Some(at)),
     };
+    let state = says(state, line.version == 1, line.works_from.map(u64::from));
     let at = at.map(|at| at.to_string()).unwrap_or_default();
-    vec![service.to_owned(), line.component.clone(), line.file.clone(), state.to_owned(), at]
+    vec![service.to_owned(), line.component.clone(), line.file.clone(), state, at]
 }

@@ -4,7 +4,7 @@ use crate::nodes::Servers;
 use crate::system::{given, stderr};
 use crate::until::until;
 use artel_store::conformance::database_on;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A set of servers; it ends with the test.
@@ -33,6 +33,11 @@ impl Backends {
     pub async fn up(&self) {
         let again = || self.call(&self.again()).status.success().then_some(());
         until("the servers to be up again", async || again()).await;
+    }
+
+    /// Where a server keeps what it knows.
+    pub fn folder(&self, server: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/backends").join(&self.instance).join(server)
     }
 
     /// The value of a variable that `up` prints.

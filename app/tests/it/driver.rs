@@ -6,7 +6,7 @@
 use crate::backends::Backends;
 use crate::keyed::Counted;
 use crate::nodes::Nodes;
-use crate::process::Process;
+use crate::process::{Process, Program};
 use crate::scenarios::crashes::{agree_of, in_order, numbered_from, random, sending};
 use crate::system::{System, consumed, messages, post, stats, stderr};
 use crate::until::until;
@@ -75,7 +75,7 @@ struct Kills {
 }
 
 /// Waits until so many lines are consumed; says how many are under way then.
-async fn under_way(system: &impl System, consumed: u64) -> u64 {
+pub async fn under_way(system: &impl System, consumed: u64) -> u64 {
     until(&format!("{consumed} lines consumed"), async || {
         let now = system.client().get("/api/bridge/stats").await.ok()?.json::<Value>().ok()?;
         let (accepted, done) = (now["accepted"].as_u64()?, now["consumed"].as_u64()?);
@@ -133,7 +133,7 @@ async fn rounds<S: System>(
 
 /// The second service has numbered every line of each key once, in order, and has heard of every number once, in order. Says what
 /// it counted, and how many repeats were recognised on the way there.
-async fn once_each(system: &impl System, lines: u64) -> String {
+pub async fn once_each(system: &impl System, lines: u64) -> String {
     let lines = i64::try_from(lines).unwrap();
     let counted = until(&format!("{lines} numbers heard"), async || {
         let answer = system.client().get("/api/keyed/count").await.ok()?;
@@ -149,7 +149,7 @@ async fn once_each(system: &impl System, lines: u64) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crashes_of_one_process() {
-    let mut process = Process::keyed(None).await;
+    let mut process = Process::of(Program::Keyed, None).await;
     rounds(&mut process, &["the process"], async |process: &mut Process, _| process.crash().await).await;
 }
 

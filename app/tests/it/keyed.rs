@@ -15,6 +15,7 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where a node of this program listens, where its data is, and its file of settings.
 pub const LISTEN: &str = "ARTEL_TEST_NODE_LISTEN";
@@ -174,7 +175,7 @@ async fn http_count(State(ctx): State<Ctx>, _: Needs<MayRead>) -> Result<Json<Co
     Ok(Json(ctx.query(Count {}).await?))
 }
 
-/// The program of the driver's nodes: this test, started by the driver in a process of its own, until it is killed. Among the other
+/// The program of the driver's nodes: this test, started by the driver in a process of its own, until it is killed or asked to end. Among the other
 /// tests it has nothing to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_of_the_driver() {
@@ -189,6 +190,8 @@ async fn a_node_of_the_driver() {
         node = node.file(config);
     }
     let node = node.start().await.unwrap();
+    let mut asked_to_end = signal(SignalKind::terminate()).unwrap();
     writeln!(std::io::stdout(), "the node is ready at {}", node.url()).unwrap();
-    std::future::pending::<()>().await;
+    asked_to_end.recv().await;
+    node.stop().await;
 }

@@ -49,17 +49,8 @@ impl Lost {
         })
         .await;
         consumed(&self.nodes, 4).await;
-        assert_eq!(self.seen("consumed").await, [0, 1, 2]);
+        assert_eq!(seen(&self.nodes, "consumed").await, [0, 1, 2]);
         self.nodes.report(503, &["orders/", says]).await;
-    }
-
-    /// The numbers of the messages of `orders` that are this far.
-    async fn seen(&self, status: &str) -> Vec<u64> {
-        let all = messages(&self.nodes, "orders").await;
-        let of_it = all.iter().filter(|message| message["status"] == status);
-        let mut seen: Vec<u64> = of_it.map(|message| message["value"].as_u64().unwrap()).collect();
-        seen.sort_unstable();
-        seen
     }
 
     /// An operator moves every partition on that stopped.
@@ -81,7 +72,7 @@ impl Lost {
             assert!(skipped.status.success(), "{}", stderr(&skipped));
         }
         consumed(&self.nodes, 5).await;
-        assert_eq!(self.seen("consumed").await, [0, 1, 2, 3], "each of them once, and nothing else");
+        assert_eq!(seen(&self.nodes, "consumed").await, [0, 1, 2, 3], "each of them once, and nothing else");
         self.nodes.report(200, &[]).await;
         let totals = stats(&self.nodes).await;
         assert_eq!((&totals["consumed"], &totals["failed"]), (&json!(5), &json!(0)), "{totals}");
@@ -89,7 +80,16 @@ impl Lost {
     }
 }
 
-async fn send(nodes: &Nodes, n: u64) {
+/// The numbers of the messages of `orders` that are this far.
+pub async fn seen(nodes: &Nodes, status: &str) -> Vec<u64> {
+    let all = messages(nodes, "orders").await;
+    let of_it = all.iter().filter(|message| message["status"] == status);
+    let mut seen: Vec<u64> = of_it.filter_map(|message| message["value"].as_u64()).collect();
+    seen.sort_unstable();
+    seen
+}
+
+pub async fn send(nodes: &Nodes, n: u64) {
     let message = json!({ "topic": "orders", "key": "ann", "value": n });
     let answer = post(nodes, "/api/bridge/messages", &message).await;
     assert_eq!(answer.status, 202, "{}", answer.text());

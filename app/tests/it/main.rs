@@ -27,6 +27,7 @@ mod keyed;
 mod losses;
 #[cfg(feature = "grown")]
 mod moves;
+mod newer;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
@@ -42,10 +43,14 @@ mod size;
 mod stops;
 mod system;
 #[cfg(feature = "grown")]
+mod tails;
+#[cfg(feature = "grown")]
 mod tally;
 #[cfg(feature = "otlp")]
 mod traces;
 mod until;
+#[cfg(feature = "grown")]
+mod upgrade;
 #[cfg(feature = "grown")]
 mod waits;
 mod why;

@@ -1,13 +1,13 @@
 //! Three processes of the real binary on real Kafka, PostgreSQL and Redis.
 
-use crate::process::Process;
+use crate::process::{Process, Program};
 use crate::system::{System, given};
 use crate::until::until;
 use artel_frame::client::Client;
 use artel_frame::config::Secret;
 use artel_store::conformance::{TestDatabase, database};
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 pub const TOKEN: &str = "the operator of these tests";
@@ -62,25 +62,22 @@ impl Nodes {
     }
 
     pub async fn on(servers: Servers, count: usize) -> Nodes {
-        Nodes::with(servers, count, async |config| {
-            Process::with(None, &["--config", config.to_str().unwrap()]).await
-        })
-        .await
+        Nodes::running(servers, count, &Program::Artel).await
     }
 
     /// Nodes of the driver of crashes.
     pub async fn keyed(servers: Servers, count: usize) -> Nodes {
-        Nodes::with(servers, count, async |config| Process::keyed(Some(config)).await).await
+        Nodes::running(servers, count, &Program::Keyed).await
     }
 
-    async fn with(servers: Servers, count: usize, start: impl AsyncFn(&Path) -> Process) -> Nodes {
+    pub async fn running(servers: Servers, count: usize, program: &Program) -> Nodes {
         let place = TempDir::new().unwrap();
         std::fs::write(place.path().join("operator-token"), TOKEN).unwrap();
         let mut processes = Vec::new();
         for number in 1..=count {
             let config = place.path().join(format!("node-{number}.toml"));
             std::fs::write(&config, servers.settings(&format!("node-{number}"), "")).unwrap();
-            processes.push(start(&config).await);
+            processes.push(Process::of(program.clone(), Some(&config)).await);
         }
         Nodes { processes, place, next: 0, _database: servers.database }
     }

@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What runs in a process.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Program {
     /// The real binary.
     Artel,
+    /// One that was built elsewhere, of another release.
+    #[cfg(feature = "grown")]
+    Built(PathBuf),
     /// The same node with one service more: see `keyed`.
     #[cfg(feature = "grown")]
     Keyed,
@@ -50,14 +53,21 @@ impl Process {
         process
     }
 
-    /// The program of the driver of crashes, with this file of settings.
+    /// A program, on a new folder, with this file of settings.
     #[cfg(feature = "grown")]
-    pub async fn keyed(config: Option<&Path>) -> Process {
+    pub async fn of(program: Program, config: Option<&Path>) -> Process {
         let config = config.map(|config| config.to_str().unwrap());
-        let mut process = Process::prepared(None, config.as_slice());
-        process.program = Program::Keyed;
+        let arguments = config.map(|config| ["--config", config]);
+        let mut process = Process::prepared(None, arguments.as_ref().map_or(&[], |both| both));
+        process.set_program(program);
         process.begin();
         process
+    }
+
+    /// Another program from its next start on, with the same settings and folder.
+    #[cfg(feature = "grown")]
+    pub fn set_program(&mut self, program: Program) {
+        self.program = program;
     }
 
     /// The same, not started.
@@ -90,7 +100,6 @@ impl Process {
     }
 
     /// Starts the process, which may wait for its servers, or end.
-    #[cfg(feature = "grown")]
     pub fn begin_unready(&mut self) {
         let lines = self.spawn();
         std::thread::spawn(move || lines.for_each(drop));
@@ -106,24 +115,27 @@ impl Process {
     }
 
     fn command(&self) -> Command {
-        match self.program {
-            Program::Artel => {
-                let mut command = program();
-                command.args(["run", "--listen", &self.listen, "--data-dir"]).arg(&self.data);
-                command.args(&self.arguments);
-                command
-            }
+        match &self.program {
+            Program::Artel => self.run(program()),
+            #[cfg(feature = "grown")]
+            Program::Built(path) => self.run(without_steering(Command::new(path))),
             #[cfg(feature = "grown")]
             Program::Keyed => {
                 let mut command = without_steering(Command::new(std::env::current_exe().unwrap()));
                 command.args(["--exact", keyed::NODE, "--nocapture"]);
                 command.env(keyed::LISTEN, &self.listen).env(keyed::DATA, &self.data);
-                command.envs(self.arguments.first().map(|config| (keyed::CONFIG, config)));
+                // Behind `--config`.
+                command.envs(self.arguments.get(1).map(|config| (keyed::CONFIG, config)));
                 // What the test lays out for itself goes away with the process that started it.
                 command.env("TMPDIR", self.place.path());
                 command
             }
         }
+    }
+
+    fn run(&self, mut program: Command) -> Command {
+        program.args(["run", "--listen", &self.listen, "--data-dir"]).arg(&self.data).args(&self.arguments);
+        program
     }
 
     fn log_path(&self) -> PathBuf {
@@ -141,6 +153,12 @@ impl Process {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.id().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    /// Whether it has ended by itself.
+    #[cfg(feature = "grown")]
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Waits for its end after a signal.

@@ -189,6 +189,10 @@ async fn a_database_that_is_newer_than_the_program_ends_the_start() {
     let code = nodes.processes[0].ended().await.code();
     let log = nodes.processes[0].log();
     assert_eq!(code, Some(2), "{log}");
-    let parts = ["the database is newer than this program: migration bridge/", "run the newer program"];
+    let parts = [
+        "the database 'bridge' is newer than this program: migration bridge/9999_later.sql is applied",
+        "works with programs that know bridge/9999 or later, and this one knows bridge up to 0003",
+        "run the newer program, or restore the backup made before it",
+    ];
     check(last(&log), &parts);
 }

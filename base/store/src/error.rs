@@ -63,10 +63,11 @@ pub enum StoreError {
     #[error("migration {component}/{file}: {reason}")]
     Migration { component: String, file: String, reason: String },
     #[error(
-        "the database is newer than this program: migration {component}/{file} is applied and not known here; run the \
+        "the database '{database}' is newer than this program: migration {component}/{file} is applied, which works with \
+         programs that know {component}/{works_from:04} or later, and this one knows {component} up to {knows:04}; run the \
          newer program, or restore the backup made before it"
     )]
-    Newer { component: String, file: String },
+    Newer { database: String, component: String, file: String, works_from: u32, knows: u32 },
     #[error("database URL '{url}': {reason}")]
     Url { url: String, reason: String },
     #[error("service name '{name}': use 1 to 48 of a-z, 0-9, '-' and '_', starting with a letter")]

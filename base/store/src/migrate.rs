@@ -14,8 +14,22 @@ use std::collections::BTreeMap;
 pub struct Migrations {
     pub component: &'static str,
     /// (`0001_init.sql`, its text). Numbers begin at 1 and leave no gap. A line that begins with `-- postgres:` is run on
-    /// PostgreSQL without that beginning; to SQLite it is a comment.
+    /// PostgreSQL without that beginning; to SQLite it is a comment. A line `-- works from 0003` says that a program which
+    /// knows the files up to that one still works once this one is applied; without it only programs work that know it.
     pub files: &'static [(&'static str, &'static str)],
+}
+
+impl Migrations {
+    /// Whether a program with these files works on a database where this migration of the component is applied. `works_from`
+    /// is what the migration says of itself.
+    pub fn works_with(&self, version: u32, works_from: Option<u32>) -> bool {
+        works_from.unwrap_or(version) <= self.last()
+    }
+
+    /// The number of the last file.
+    fn last(&self) -> u32 {
+        u32::try_from(self.files.len()).unwrap_or(u32::MAX)
+    }
 }
 
 /// The [`Migrations`] of a crate: `migrations!("notify", "0001_init.sql", "0002_index.sql")` takes the files from the
@@ -49,7 +63,11 @@ pub enum MigrationState {
     Changed {
         at: Time,
     },
-    /// Applied and not known to the program.
+    /// Applied by a newer program and not known to this one, which works with it all the same.
+    Newer {
+        at: Time,
+    },
+    /// Applied and not known to the program, which must not run on it.
     Unknown {
         at: Time,
     },
@@ -62,18 +80,29 @@ pub struct MigrationStatus {
     pub version: u32,
     pub file: String,
     pub state: MigrationState,
+    /// The last migration that a program has to know to work once this one is applied. None: this one.
+    pub works_from: Option<u32>,
 }
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS artel_migration (component TEXT NOT NULL, version BIGINT NOT NULL, \
-     name TEXT NOT NULL, checksum BYTEA NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (component, version))";
+     name TEXT NOT NULL, checksum BYTEA NOT NULL, applied_at BIGINT NOT NULL, works_from BIGINT, PRIMARY KEY (component, version))";
+/// Databases that a program made before migrations said this.
+const ADD_WORKS_FROM: &str = "ALTER TABLE artel_migration ADD COLUMN works_from BIGINT";
 const EXISTS: Sql = Sql {
     sqlite: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'artel_migration'",
     postgres: "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'artel_migration'",
 };
-const LIST: &str =
-    "SELECT component, version, name, checksum, applied_at FROM artel_migration ORDER BY component, version";
-const RECORD: &str = "INSERT INTO artel_migration (component, version, name, checksum, applied_at) \
-     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+const HAS_WORKS_FROM: Sql = Sql {
+    sqlite: "SELECT count(*) FROM pragma_table_info('artel_migration') WHERE name = 'works_from'",
+    postgres: "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() \
+         AND table_name = 'artel_migration' AND column_name = 'works_from'",
+};
+const LIST: &str = "SELECT component, version, name, checksum, applied_at, works_from FROM artel_migration \
+     ORDER BY component, version";
+const LIST_WITHOUT: &str = "SELECT component, version, name, checksum, applied_at, CAST(NULL AS BIGINT) AS works_from \
+     FROM artel_migration ORDER BY component, version";
+const RECORD: &str = "INSERT INTO artel_migration (component, version, name, checksum, applied_at, works_from) \
+     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
 
 /// A row of `artel_migration`.
 struct Recorded {
@@ -82,6 +111,7 @@ struct Recorded {
     name: String,
     checksum: Vec<u8>,
     at: Time,
+    works_from: Option<u32>,
 }
 
 impl FromRow for Recorded {
@@ -92,7 +122,15 @@ impl FromRow for Recorded {
             name: row.get("name")?,
             checksum: row.get("checksum")?,
             at: row.get("applied_at")?,
+            works_from: row.get("works_from")?,
         })
+    }
+}
+
+impl Recorded {
+    /// The program's files of its component.
+    fn set<'s>(&self, sets: &'s [Migrations]) -> Option<&'s Migrations> {
+        sets.iter().find(|set| set.component == self.component)
     }
 }
 
@@ -102,10 +140,13 @@ struct Known {
     version: u32,
     file: &'static str,
     text: &'static str,
+    works_from: Option<u32>,
 }
 
 /// What stands behind this at the beginning of a line runs on PostgreSQL alone; to SQLite it is a comment.
 const POSTGRES_ONLY: &str = "-- postgres:";
+/// What stands behind this is the number of the last file that a program has to know.
+const WORKS_FROM: &str = "-- works from ";
 
 impl Known {
     fn text_for(&self, engine: Engine) -> String {
@@ -116,6 +157,22 @@ impl Known {
                 self.text.lines().map(line).collect::<Vec<_>>().join("\n")
             }
         }
+    }
+
+    /// Reads the line that says from which programs on it works.
+    fn with_works_from(mut self) -> Result<Known, StoreError> {
+        let mut lines = self.text.lines().filter_map(|line| line.strip_prefix(WORKS_FROM));
+        let Some(said) = lines.next() else { return Ok(self) };
+        let from = said.trim_end().parse().ok().filter(|from| (1..=self.version).contains(from));
+        if from.is_none() || lines.next().is_some() {
+            let reason = format!(
+                "expected is one line such as '{WORKS_FROM}{:04}', with an earlier file's number",
+                self.version - 1
+            );
+            return Err(self.refused(reason));
+        }
+        self.works_from = from;
+        Ok(self)
     }
 
     fn checksum(&self) -> Vec<u8> {
@@ -134,16 +191,14 @@ impl Known {
 impl Db {
     /// Applies what is pending, each file in a transaction of its own, and gives what it applied. Several callers at
     /// once apply each file once. Refuses, before it changes anything: gaps and doubles in the numbers, a text that was
-    /// changed after it had been applied, a database that is newer than the program.
+    /// changed after it had been applied, a database that is newer than the program and doesn't say that it works with it.
     pub async fn migrate(&self, sets: &[Migrations]) -> Result<Vec<Applied>, StoreError> {
         let known = known(sets)?;
         let pending = self.pending(sets, &known).await?;
         if pending.is_empty() {
             return Ok(Vec::new());
         }
-        let mut write = self.begin_change().await?;
-        write.exec(CREATE, ()).await?;
-        write.commit().await?;
+        self.make_record().await?;
         let now = self.now().await?;
         let mut applied = Vec::new();
         for file in known.iter().filter(|file| pending.contains(&(file.component, file.version))) {
@@ -169,34 +224,56 @@ impl Db {
 
     /// Every migration of the program and of the database, by component and version. Changes nothing.
     pub async fn migration_status(&self, sets: &[Migrations]) -> Result<Vec<MigrationStatus>, StoreError> {
-        let mut lines = BTreeMap::new();
-        for file in known(sets)? {
-            let key = (file.component.to_owned(), file.version);
-            lines.insert(key, (file.file.to_owned(), Some(file.checksum()), MigrationState::Pending));
-        }
+        let mut files: BTreeMap<_, _> =
+            known(sets)?.into_iter().map(|file| ((file.component.to_owned(), file.version), file)).collect();
+        let mut lines = Vec::new();
         for row in self.recorded().await? {
-            let line = lines.entry((row.component, row.version)).or_insert((
-                row.name,
-                None,
-                MigrationState::Unknown { at: row.at },
-            ));
-            line.2 = match &line.1 {
-                None => MigrationState::Unknown { at: row.at },
-                Some(checksum) if *checksum == row.checksum => MigrationState::Applied { at: row.at },
-                Some(_) => MigrationState::Changed { at: row.at },
+            let Recorded { component, version, name, at, works_from, .. } = &row;
+            let state = match files.remove(&(component.clone(), *version)) {
+                Some(file) if file.checksum() == row.checksum => MigrationState::Applied { at: *at },
+                Some(_) => MigrationState::Changed { at: *at },
+                None if row.set(sets).is_some_and(|set| set.works_with(*version, *works_from)) => {
+                    MigrationState::Newer { at: *at }
+                }
+                None => MigrationState::Unknown { at: *at },
             };
+            let (component, file) = (component.clone(), name.clone());
+            lines.push(MigrationStatus {
+                component,
+                version: *version,
+                file,
+                state,
+                works_from: *works_from,
+            });
         }
-        let line =
-            |((component, version), (file, _, state))| MigrationStatus { component, version, file, state };
-        Ok(lines.into_iter().map(line).collect())
+        lines.extend(files.into_values().map(|file| MigrationStatus {
+            component: file.component.to_owned(),
+            version: file.version,
+            file: file.file.to_owned(),
+            state: MigrationState::Pending,
+            works_from: file.works_from,
+        }));
+        lines.sort_by(|a, b| (&a.component, a.version).cmp(&(&b.component, b.version)));
+        Ok(lines)
     }
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         let mut read = self.read().await?;
-        match read.one::<(i64,)>(EXISTS.pick(self.engine()), ()).await? {
-            (0,) => Ok(Vec::new()),
-            _ => read.all(LIST, ()).await,
+        if read.one::<(i64,)>(EXISTS.pick(self.engine()), ()).await? == (0,) {
+            return Ok(Vec::new());
         }
+        let says = read.one::<(i64,)>(HAS_WORKS_FROM.pick(self.engine()), ()).await? != (0,);
+        read.all(if says { LIST } else { LIST_WITHOUT }, ()).await
+    }
+
+    /// The table of what is applied, with all of its columns.
+    async fn make_record(&self) -> Result<(), StoreError> {
+        let mut write = self.begin_change().await?;
+        write.exec(CREATE, ()).await?;
+        if write.one::<(i64,)>(HAS_WORKS_FROM.pick(self.engine()), ()).await? == (0,) {
+            write.exec(ADD_WORKS_FROM, ()).await?;
+        }
+        write.commit().await
     }
 
     /// What is to be applied, as (component, version).
@@ -218,11 +295,31 @@ impl Db {
                 Some(row) => check(file, &row)?,
             }
         }
-        let ours = |row: &&Recorded| sets.iter().any(|set| set.component == row.component);
-        if let Some(row) = recorded.values().find(ours) {
-            return Err(StoreError::Newer { component: row.component.clone(), file: row.name.clone() });
+        for row in recorded.values() {
+            let Some(set) = row.set(sets) else { continue };
+            if !set.works_with(row.version, row.works_from) {
+                return Err(self.newer(row, set));
+            }
+            let (component, file) = (&row.component, &row.name);
+            tracing::info!(
+                database = self.name(),
+                component,
+                file,
+                "a newer program's migration, which works with this one"
+            );
         }
         Ok(pending)
+    }
+
+    /// What can't be run on as it stands.
+    fn newer(&self, row: &Recorded, set: &Migrations) -> StoreError {
+        StoreError::Newer {
+            database: self.name().to_owned(),
+            component: row.component.clone(),
+            file: row.name.clone(),
+            works_from: row.works_from.unwrap_or(row.version),
+            knows: set.last(),
+        }
     }
 
     /// A transaction that may change tables. On PostgreSQL other processes may be at it, so it waits for them, and sees
@@ -239,7 +336,7 @@ impl Db {
     /// False where another caller was quicker.
     async fn apply(&self, file: &Known, now: Time) -> Result<bool, StoreError> {
         let mut write = self.begin_change().await?;
-        let args = (file.component, file.version, file.file, file.checksum(), now);
+        let args = (file.component, file.version, file.file, file.checksum(), now, file.works_from);
         if write.exec(RECORD, args).await? == 0 {
             write.rollback().await?;
             self.recheck(file).await?;
@@ -289,7 +386,7 @@ fn known(sets: &[Migrations]) -> Result<Vec<Known>, StoreError> {
             });
         }
         for (&(file, text), expected) in set.files.iter().zip(1u32..) {
-            let known = Known { component: set.component, version: expected, file, text };
+            let known = Known { component: set.component, version: expected, file, text, works_from: None };
             let number = file.split_once('_').and_then(|(number, _)| number.parse::<u32>().ok());
             if number != Some(expected) || !file.ends_with(".sql") {
                 return Err(
@@ -303,7 +400,7 @@ fn known(sets: &[Migrations]) -> Result<Vec<Known>, StoreError> {
                     known.refused(format!("{word} can't stand in a migration: it runs in one transaction"))
                 );
             }
-            out.push(known);
+            out.push(known.with_works_from()?);
         }
     }
     Ok(out)

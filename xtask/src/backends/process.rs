@@ -74,8 +74,11 @@ fn from_proc(pid: u32) -> Option<String> {
     let name = head.split_once('(')?.1;
     let mut fields = tail.split(' ');
     let state = fields.next()?;
-    let start = fields.nth(18)?;
-    (!matches!(state, "Z" | "X")).then(|| format!("{name} {start}"))
+    let threads = fields.nth(16)?;
+    let start = fields.nth(1)?;
+    // Its first thread may have ended before others, which still hold its port.
+    let ended = state == "X" || (state == "Z" && matches!(threads, "0" | "1"));
+    (!ended).then(|| format!("{name} {start}"))
 }
 
 fn from_ps(pid: u32) -> Option<String> {

@@ -53,12 +53,19 @@ fn test_binary(file: &File, report: &mut Report) {
     }
 }
 
-/// `NNNN_what.sql` in a folder `migrations`, from 0001 without a gap. Those below `tests` are broken on purpose.
+/// What stands before the number of the oldest program that a migration works with.
+const WORKS_FROM: &str = "-- works from ";
+/// Migrations that were applied somewhere before that was asked for: their folder, and the number of the last one.
+const BEFORE: [(&str, usize); 3] =
+    [("base/flow/migrations", 8), ("base/flow/migrations/nodes", 3), ("products/bridge/migrations", 3)];
+
+/// `NNNN_what.sql` below a folder `migrations`, from 0001 without a gap, each but the first with a line that says which programs go
+/// on beside it. Those below `tests` are broken on purpose.
 fn migrations(tree: &Tree, report: &mut Report) {
     let mut folders: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in tree.files.iter().filter(|f| f.extension() == "sql" && !f.is_below("tests")) {
         if let Some((folder, _)) = file.path.rsplit_once('/')
-            && folder.ends_with("migrations")
+            && file.is_below("migrations")
         {
             folders.entry(folder).or_default().push(file);
         }
@@ -75,6 +82,23 @@ fn migrations(tree: &Tree, report: &mut Report) {
                 );
                 break;
             }
+            works_from(file, wanted, report);
         }
+    }
+}
+
+fn works_from(file: &File, number: usize, report: &mut Report) {
+    let before = BEFORE.iter().any(|(folder, last)| {
+        number <= *last && file.path.rsplit_once('/').is_some_and(|(own, _)| own == *folder)
+    });
+    let says =
+        |line: &str| line.strip_prefix(WORKS_FROM).and_then(|from| from.trim_end().parse::<usize>().ok());
+    if number > 1 && !before && !file.text.lines().any(|line| says(line).is_some_and(|from| from <= number)) {
+        let reason = format!(
+            "say which programs go on once it is applied: '{WORKS_FROM}{:04}' those that know the file before it, \
+             '{WORKS_FROM}{number:04}' none but its own",
+            number - 1
+        );
+        report.problem(&file.path, 1, reason);
     }
 }

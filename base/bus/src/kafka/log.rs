@@ -77,8 +77,11 @@ impl Log for Kafka {
                 let _waiting = fed.stream.wait();
                 let mut signal = fed.stream.signal();
                 let seen = signal.wait_for(|signal| signal.dead.is_some() || signal.last >= from).await;
-                let dead = seen.ok().and_then(|signal| signal.dead.clone());
-                dead.map_or(Ok(()), |error| self.outlive(topic, error))?;
+                match seen.ok().and_then(|signal| signal.dead.clone()) {
+                    // The place is none any more: what comes there later is another record than the one that is waited for.
+                    Some(error @ BusError::OutOfRange { .. }) => return Err(error),
+                    dead => dead.map_or(Ok(()), |error| self.outlive(topic, error))?,
+                }
             }
             Ok(())
         })

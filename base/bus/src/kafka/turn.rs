@@ -301,7 +301,9 @@ impl<'a> Turn<'a> {
         self.fetcher.end(no_longer());
     }
 
-    /// A position is outside of what its partition holds; which one was not said.
+    /// A position is outside of what its partition holds, or behind what its brokers have lost; which one was not said. One that fits
+    /// by now may lie behind records that took the places of lost ones: whoever reads there has to look whether its place is still
+    /// what it was.
     fn find_lost(&mut self) {
         self.flush_all();
         let streams = self.all_streams();
@@ -312,8 +314,15 @@ impl<'a> Turn<'a> {
                     let topic = topic.clone();
                     self.kill(&stream, BusError::OutOfRange { topic, partition, offset, begin, end });
                 }
-                // It fits by now, or nobody knows: fetch again from there.
-                _ => self.assign(stream),
+                Ok(_) => {
+                    let context = format!("reading {topic}/{partition}");
+                    let reason = format!(
+                        "the brokers did not know offset {offset} for a moment: they may have lost what was there"
+                    );
+                    self.kill(&stream, BusError::Io { context, reason });
+                }
+                // Nobody knows: fetch again from there.
+                Err(_) => self.assign(stream),
             }
         }
     }

@@ -98,7 +98,14 @@ async fn ask(
     {
         return Ok(Asked::Mismatch(mismatch));
     }
-    let Fetched { records, next } = topics.bus().read(&place.topic, place.partition, from, fetch).await?;
+    let read = topics.bus().read(&place.topic, place.partition, from, fetch).await;
+    if let Err(BusError::OutOfRange { .. }) = &read {
+        let log = topics.describe(&place.topic).await?.id;
+        if let Some(mismatch) = partition::mismatch(topics.bus().as_ref(), &place, log).await? {
+            return Ok(Asked::Mismatch(mismatch));
+        }
+    }
+    let Fetched { records, next } = read?;
     let records = records.into_iter().map(Opened::from).collect();
     Ok(Asked::Records(Brought { records, next }))
 }

@@ -20,8 +20,10 @@ use crate::ctx::Shared;
 use crate::failure::{Class, RERUNS};
 use crate::outage::{Outage, Whose};
 use crate::stages::Stage;
+use artel_bus::BusError;
 use artel_bus::From as StartAt;
 use attempt::{Broken, Done, Overlay, Plan};
+use fetching::Check;
 use futures::FutureExt;
 use futures::future::select_all;
 use partition::Partition;
@@ -312,6 +314,8 @@ impl GroupTask {
                     let partition = &mut self.partitions[index];
                     match woken {
                         Ok(()) => partition.failures = 0,
+                        // What the log has lost is said by whoever compares the place with it.
+                        Err(BusError::OutOfRange { .. }) => partition.check = Check::Again,
                         Err(error) => partition.failed(&self.grp, &self.shared.limits, &error),
                     }
                     return Ok(true);

@@ -59,8 +59,12 @@ struct MigrationRow {
     component: String,
     version: u32,
     file: String,
-    /// `applied`, `pending`, `changed` (applied with another text), or `unknown` (applied by a newer program)
+    /// `applied`, `pending`, `changed` (applied with another text), `newer` (applied by a newer program, and works with this one), or
+    /// `unknown` (applied by a newer program, and does not)
     state: &'static str,
+    /// The last migration of the component that a program has to know to work with it; none where that is this one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    works_from: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<Time>,
 }
@@ -83,10 +87,13 @@ async fn migrations(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Jso
                 MigrationState::Applied { at } => ("applied", Some(at)),
                 MigrationState::Pending => ("pending", None),
                 MigrationState::Changed { at } => ("changed", Some(at)),
+                MigrationState::Newer { at } => ("newer", Some(at)),
                 MigrationState::Unknown { at } => ("unknown", Some(at)),
             };
-            let (component, version, file) = (line.component, line.version, line.file);
-            items.push(MigrationRow { service: service.clone(), component, version, file, state, at });
+            let (component, version, file, works_from) =
+                (line.component, line.version, line.file, line.works_from);
+            let service = service.clone();
+            items.push(MigrationRow { service, component, version, file, state, works_from, at });
         }
     }
     Ok(Json(MigrationRows { items }))

@@ -36,6 +36,9 @@ pub struct CopiedDatabase {
     pub service: String,
     /// What is applied: component, version, file.
     pub migrations: Vec<(String, u32, String)>,
+    /// What those that say so work from: component, version, the last migration that a program has to know.
+    #[serde(default)]
+    pub works_from: Vec<(String, u32, u32)>,
 }
 
 /// A topic of the log.
@@ -54,6 +57,13 @@ pub struct CopiedFile {
     pub path: PathBuf,
     pub bytes: u64,
     pub sha256: String,
+}
+
+impl CopiedDatabase {
+    pub(super) fn works_from(&self, component: &str, version: u32) -> Option<u32> {
+        let of = |said: &&(String, u32, u32)| said.0 == component && said.1 == version;
+        self.works_from.iter().find(of).map(|said| said.2)
+    }
 }
 
 impl CopiedLog {

@@ -43,10 +43,11 @@ pub enum BackupError {
     #[error("the backup is damaged: '{}' {reason}; take another one", path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error(
-        "the backup is of a newer program: {component}/{file} is applied in the database of '{service}' and not known here; \
-         use that program"
+        "the backup is of a newer program: migration {component}/{file} is applied in the database of '{service}', which works \
+         with programs that know {component}/{works_from:04} or later, and this one knows {component} up to {knows:04}; use that \
+         program"
     )]
-    Newer { service: String, component: String, file: String },
+    Newer { service: String, component: String, file: String, works_from: u32, knows: usize },
     /// What a failed restore had brought back is still there, in part.
     #[error(
         "{error}; and what was brought back can't be removed again ({left}). No node starts on it: remove '{}' by hand when \

@@ -94,17 +94,16 @@ fn refuse_newer(manifest: &Manifest, services: &[Service]) -> Result<(), BackupE
             continue;
         };
         let sets = service.migration_sets();
-        let known: BTreeSet<(&str, usize)> = sets
-            .iter()
-            .flat_map(|set| (1..=set.files.len()).map(|version| (set.component, version)))
-            .collect();
         for (component, version, file) in &database.migrations {
-            let ours = sets.iter().any(|set| set.component == component);
-            if ours && !known.contains(&(component.as_str(), *version as usize)) {
+            let Some(set) = sets.iter().find(|set| set.component == component) else { continue };
+            let works_from = database.works_from(component, *version);
+            if !set.works_with(*version, works_from) {
                 return Err(BackupError::Newer {
                     service: database.service.clone(),
                     component: component.clone(),
                     file: file.clone(),
+                    works_from: works_from.unwrap_or(*version),
+                    knows: set.files.len(),
                 });
             }
         }

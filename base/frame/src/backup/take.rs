@@ -6,7 +6,7 @@ use super::{BackupError, Progress, place};
 use artel_bus::segments::check_copy;
 use artel_bus::{BusError, Log, Segments, Topics};
 use artel_flow::Clock;
-use artel_store::{Db, Store};
+use artel_store::{Db, MigrationStatus, Store};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -127,8 +127,10 @@ async fn need(source: &Source, dbs: &[Db]) -> Result<u64, BackupError> {
 
 async fn describe(db: &Db) -> Result<CopiedDatabase, BackupError> {
     let lines = db.migration_status(&[]).await?;
+    let says = |line: &MigrationStatus| Some((line.component.clone(), line.version, line.works_from?));
+    let works_from = lines.iter().filter_map(says).collect();
     let migrations = lines.into_iter().map(|line| (line.component, line.version, line.file)).collect();
-    Ok(CopiedDatabase { service: db.name().to_owned(), migrations })
+    Ok(CopiedDatabase { service: db.name().to_owned(), migrations, works_from })
 }
 
 /// Runs what blocks on a thread that may.

@@ -32,6 +32,11 @@ pub enum MoveError {
     )]
     Migrations { service: String, file: String },
     #[error(
+        "the database of '{service}' has a migration of a newer program ({file}), whose tables this one would not make in the \
+         target; move with that program"
+    )]
+    Newer { service: String, file: String },
+    #[error(
         "a move of the node '{name}' to this target began at {began_at} and is not done; where that is this node, and no other \
          `artel move` is under way, --again empties what it has copied and begins anew"
     )]

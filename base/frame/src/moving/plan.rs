@@ -87,8 +87,14 @@ async fn database(service: &Service, db: &Db) -> Result<PlannedDatabase, MoveErr
     let lines = db.migration_status(&service.migration_sets()).await?;
     let other = lines.into_iter().find(|line| !matches!(line.state, MigrationState::Applied { .. }));
     if let Some(line) = other {
-        let file = format!("{}/{}", line.component, line.file);
-        return Err(MoveError::Migrations { service: service.name().to_owned(), file });
+        let (service, file) = (service.name().to_owned(), format!("{}/{}", line.component, line.file));
+        return Err(match line.state {
+            // This program may run on it, and would not make the tables that it has in the target.
+            MigrationState::Newer { .. } | MigrationState::Unknown { .. } => {
+                MoveError::Newer { service, file }
+            }
+            _ => MoveError::Migrations { service, file },
+        });
     }
     moving::check(service.name(), db).await?;
     let mut tables = Vec::new();

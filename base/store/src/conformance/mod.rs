@@ -93,7 +93,7 @@ macro_rules! db_conformance_tests {
             interactive_lane, pressed_background, snapshots, closing, clock,
             every_type, wrong_types, any_values, repeated_parameters, big_values, many_rows, rows_with_nulls,
             rows_refused, streams, prepared_texts,
-            migrations_in_order, migrations_refused, migrations_fail_whole, migrations_at_once);
+            migrations_in_order, migrations_refused, migrations_of_a_newer_program, migrations_fail_whole, migrations_at_once);
     };
     (@ $harness:expr, $($case:ident),*) => {
         $(

@@ -55,15 +55,20 @@ pub async fn migrations_refused(harness: DbHarness) {
     let older = [set(&[FIRST])];
     let error = db.migrate(&older).await.expect_err("the database is newer");
     assert!(matches!(&error, StoreError::Newer { file, .. } if file == "0002_more.sql"), "{error:?}");
+    let sentence = error.to_string();
+    assert!(sentence.contains("know shop/0002 or later") && sentence.contains("up to 0001"), "{sentence}");
     let status = db.migration_status(&older).await.expect("tells");
     assert!(matches!(status[1].state, MigrationState::Unknown { .. }));
-    let misnumbered: [Files; 6] = [
+    let misnumbered: [Files; 9] = [
         &[FIRST, ("0003_gap.sql", "SELECT 1")],
         &[FIRST, ("0001_double.sql", "SELECT 1")],
         &[SECOND, FIRST],
         &[("init.sql", "SELECT 1")],
         &[FIRST, SECOND, ("0003_ends.sql", "CREATE TABLE z (n BIGINT); COMMIT; DROP TABLE z")],
         &[("0001_init.txt", "SELECT 1")],
+        &[FIRST, SECOND, ("0003_later.sql", "-- works from 0004\nSELECT 1")],
+        &[FIRST, SECOND, ("0003_words.sql", "-- works from the beginning\nSELECT 1")],
+        &[FIRST, SECOND, ("0003_twice.sql", "-- works from 0001\n-- works from 0002\nSELECT 1")],
     ];
     for files in misnumbered {
         let error = db.migrate(&[set(files)]).await.expect_err("is refused");
@@ -71,6 +76,40 @@ pub async fn migrations_refused(harness: DbHarness) {
     }
     assert!(db.migrate(&[set(&[FIRST, SECOND]), set(&[FIRST, SECOND])]).await.is_err(), "given twice");
     assert_eq!(number(&db, "SELECT n FROM a").await, 10);
+}
+
+const THIRD: (&str, &str) = (
+    "0003_wider.sql",
+    "-- works from 0002\nALTER TABLE a ADD COLUMN wide BIGINT; CREATE TABLE d (n BIGINT);",
+);
+const FOURTH: (&str, &str) = ("0004_wide.sql", "-- works from 0003\nUPDATE a SET wide = n;");
+
+const RELEASES: [Files; 3] = [&[FIRST, SECOND], &[FIRST, SECOND, THIRD], &[FIRST, SECOND, THIRD, FOURTH]];
+
+/// A program starts on what newer ones applied as long as that works with it, and no further back.
+pub async fn migrations_of_a_newer_program(harness: DbHarness) {
+    let db = harness.db().await;
+    let of = |count: usize| set(RELEASES[count - 2]);
+    assert_eq!(versions(&db, &[of(2)]).await, [1, 2]);
+    // As a program left it that did not write down what works with what.
+    change(&db, "ALTER TABLE artel_migration DROP COLUMN works_from", ()).await;
+    assert!(db.migration_status(&[of(2)]).await.expect("tells").iter().all(|line| line.works_from.is_none()));
+    assert_eq!(versions(&db, &[of(3)]).await, [3]);
+    assert_eq!(versions(&db, &[of(2)]).await, [0u32; 0], "it works with the next one");
+    assert!(db.migration_plan(&[of(2)]).await.expect("plans").is_empty());
+    let third = db.migration_status(&[of(2)]).await.expect("tells").remove(2);
+    assert!(matches!(third.state, MigrationState::Newer { .. }), "{third:?}");
+    assert_eq!(third.works_from, Some(2));
+    assert!(matches!(db.migrate(&[set(&[FIRST])]).await, Err(StoreError::Newer { .. })));
+    // What it knows must still be what was applied.
+    let changed = [set(&[FIRST, ("0002_more.sql", "UPDATE a SET n = n * 11")])];
+    assert!(matches!(db.migrate(&changed).await, Err(StoreError::Checksum { .. })));
+    assert_eq!(versions(&db, &[of(4)]).await, [4]);
+    assert_eq!(versions(&db, &[of(3)]).await, [0u32; 0]);
+    let error = db.migrate(&[of(2)]).await.expect_err("two behind");
+    assert!(matches!(&error, StoreError::Newer { works_from: 3, knows: 2, .. }), "{error:?}");
+    let state = db.migration_status(&[of(2)]).await.expect("tells").remove(3).state;
+    assert!(matches!(state, MigrationState::Unknown { .. }), "{state:?}");
 }
 
 /// A file that fails leaves nothing of itself; those before it stay.

@@ -17,7 +17,10 @@ pub use errors::{
 pub use histories::{anomalies, serial_histories};
 pub use isolation::{lost_update, snapshots, transfers, write_skew};
 pub use lanes::{clock, closing, interactive_lane, pressed_background};
-pub use migrations::{migrations_at_once, migrations_fail_whole, migrations_in_order, migrations_refused};
+pub use migrations::{
+    migrations_at_once, migrations_fail_whole, migrations_in_order, migrations_of_a_newer_program,
+    migrations_refused,
+};
 pub use rows::{many_rows, prepared_texts, rows_refused, rows_with_nulls, streams};
 pub use values::{any_values, big_values, every_type, repeated_parameters, wrong_types};
 
