@@ -82,10 +82,12 @@ pub enum Bug {
     ScheduleOnAll,
     /// A relay publishes what another one has numbered that has taken its lease.
     ReadsOthersNumbers,
+    /// The first number of a partition is given out without a look at its end.
+    TrustsFirst,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 38] = [
+    pub const ALL: [Bug; 39] = [
         Bug::OffsetBeforeState,
         Bug::NoFence,
         Bug::ForgetsHighWater,
@@ -124,6 +126,7 @@ impl Bug {
         Bug::ScheduleMovedApart,
         Bug::ScheduleOnAll,
         Bug::ReadsOthersNumbers,
+        Bug::TrustsFirst,
     ];
 }
 

@@ -188,6 +188,11 @@ impl Topics {
         })
     }
 
+    /// Whether nobody else may, by the table.
+    pub(crate) fn is_only_writer(&self, topic: &str, service: &str) -> bool {
+        matches!(self.0.writers.get(topic), Some(Writers::One(of)) if of == service)
+    }
+
     pub fn bus(&self) -> &Arc<dyn Bus> {
         &self.0.bus
     }

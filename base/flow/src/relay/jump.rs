@@ -1,10 +1,11 @@
 //! Numbers that no earlier life of this service has given.
 
+use super::lines::Place;
 use crate::Failure;
 use crate::clock::Clock;
 use crate::leases::RELAY;
 use crate::storage::{leases, numbers};
-use artel_bus::{Bounds, Bus, BusError, Fetch};
+use artel_bus::{Bounds, Bus, BusError, Fetch, Received};
 use artel_message::{Envelope, Time};
 use artel_store::{Db, Lane, StoreError};
 use futures::StreamExt;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// How far the end of a partition is searched for the service's own last seq.
+/// How many messages at the end of a partition are searched for the service's own last seq.
 const LOOK_BACK: i64 = 1_000;
 const DAY_MICROS: i64 = 86_400_000_000;
 /// How many ends are read at a time, and how long the others wait for one.
@@ -48,7 +49,7 @@ pub(crate) async fn jump(
 ) -> Result<(), NoNumber> {
     let now = now_of(db, clock).await?;
     let given = numbers::partitions(&mut db.read().await?).await?;
-    let Ends { highest, unsure } = ends(bus, service, given).await?;
+    let Ends { highest, unsure } = ends(bus, service, given, now).await?;
     let mut write = db.begin_plain(Lane::Interactive).await?;
     if let Some((owner, epoch)) = lease
         && !leases::hold(&mut write, RELAY, owner, epoch).await?
@@ -97,43 +98,55 @@ async fn ends(
     bus: &Arc<dyn Bus>,
     service: &'static str,
     given: Vec<(String, u32, i64)>,
+    now: Time,
 ) -> Result<Ends, BusError> {
     let looks = given.into_iter().map(async |(topic, partition, seq)| {
-        let look = tokio::time::timeout(PATIENCE, highest_own_seq(bus, service, &topic, partition));
-        (look.await, topic, partition, seq)
+        let place = (topic, partition);
+        let look = tokio::time::timeout(PATIENCE, look_at_end(bus, service, &place, now)).await;
+        (look, place, seq)
     });
     let mut looks = futures::stream::iter(looks).buffer_unordered(WIDTH);
     let mut all = Ends { highest: 0, unsure: Vec::new() };
-    while let Some((seen, topic, partition, seq)) = looks.next().await {
+    while let Some((seen, place, seq)) = looks.next().await {
         all.highest = all.highest.max(seq.saturating_add(1));
         match seen {
-            Ok(Ok(own)) => all.highest = all.highest.max(own.saturating_add(1)),
+            Ok(Ok(seen)) => all.highest = all.highest.max(seen.highest.saturating_add(1)),
             Ok(Err(BusError::Closed)) => return Err(BusError::Closed),
-            Ok(Err(_)) | Err(_) => all.unsure.push((topic, partition)),
+            Ok(Err(_)) | Err(_) => all.unsure.push(place),
         }
     }
     Ok(all)
 }
 
-/// The highest of the service's own numbers at the end of a partition.
-pub(super) async fn highest_own_seq(
+/// What the end of a partition says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Seen {
+    /// No number of the service's own there is higher. Where none of its messages is among those looked at, though some may have
+    /// been before them, that is the time of the last message with a number: numbers are not ahead of the clock that they begin at.
+    pub highest: i64,
+    /// It has had messages, and has none any more.
+    pub is_emptied: bool,
+}
+
+/// Looks at the end of a partition.
+pub(super) async fn look_at_end(
     bus: &Arc<dyn Bus>,
     service: &str,
-    topic: &str,
-    partition: u32,
-) -> Result<i64, BusError> {
-    let Bounds { begin, end } = match bus.bounds(topic, partition).await {
+    (topic, partition): &Place,
+    now: Time,
+) -> Result<Seen, BusError> {
+    let Bounds { begin, end } = match bus.bounds(topic, *partition).await {
         Ok(bounds) => bounds,
         Err(BusError::UnknownTopic(_) | BusError::UnknownPartition { .. } | BusError::Stopped { .. }) => {
-            return Ok(0);
+            return Ok(Seen::default());
         }
         Err(e) => return Err(e),
     };
-    let own = Envelope::source_of(service);
-    let (mut from, mut highest) = ((end - LOOK_BACK).max(begin), 0);
+    let first = (end - LOOK_BACK).max(begin);
+    let (mut from, mut end_of) = (first, End::new(service, now));
     while from < end {
         let fetch = Fetch { max_records: 500, max_bytes: 4 << 20 };
-        let fetched = match bus.read(topic, partition, from, fetch).await {
+        let fetched = match bus.read(topic, *partition, from, fetch).await {
             Ok(fetched) => fetched,
             // Damage that nobody had seen: the partition takes nothing either, and others are to run.
             Err(BusError::Stopped { .. }) => break,
@@ -143,13 +156,100 @@ pub(super) async fn highest_own_seq(
             break;
         }
         from = fetched.next;
-        for record in &fetched.records {
-            if let Ok(Envelope { source, seq: Some(seq), .. }) = Envelope::from_headers(&record.headers)
-                && source == own
-            {
-                highest = highest.max(seq);
-            }
+        fetched.records.iter().for_each(|record| end_of.add(record));
+    }
+    Ok(end_of.seen(first > 0))
+}
+
+/// The last messages of a partition.
+struct End {
+    own: String,
+    /// Times after that are somebody's mistake.
+    latest: i64,
+    records: u64,
+    highest: i64,
+    last: i64,
+}
+
+impl End {
+    fn new(service: &str, now: Time) -> End {
+        let latest = now.micros().saturating_add(DAY_MICROS / 2);
+        End { own: Envelope::source_of(service), latest, records: 0, highest: 0, last: 0 }
+    }
+
+    fn add(&mut self, record: &Received) {
+        self.records += 1;
+        let Ok(Envelope { source, seq: Some(seq), .. }) = Envelope::from_headers(&record.headers) else {
+            return;
+        };
+        if source == self.own {
+            self.highest = self.highest.max(seq);
+        }
+        // The log cuts times to milliseconds.
+        let time = record.time.micros().saturating_add(1_000);
+        if time <= self.latest {
+            self.last = self.last.max(time);
         }
     }
-    Ok(highest)
+
+    /// `more` = there were others before them.
+    fn seen(&self, more: bool) -> Seen {
+        let highest = if self.highest == 0 && more { self.last } else { self.highest };
+        Seen { highest, is_emptied: more && self.records == 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use artel_message::Headers;
+
+    fn record(source: &str, seq: Option<i64>, micros: i64) -> Received {
+        let time = Time::from_micros(micros);
+        let envelope = Envelope {
+            id: Uuid::nil(),
+            name: "t.made".to_owned(),
+            source: Envelope::source_of(source),
+            time,
+            trace: None,
+            seq,
+            prev: None,
+            cause: None,
+            reply: false,
+            extra: Headers::new(),
+        };
+        Received { offset: 0, time, key: None, value: None, headers: envelope.to_headers() }
+    }
+
+    fn seen(records: &[Received], more: bool) -> Seen {
+        let mut end = End::new("ann", Time::from_micros(5_000_000));
+        records.iter().for_each(|record| end.add(record));
+        end.seen(more)
+    }
+
+    #[test]
+    fn own_numbers_go_over_the_times_of_others() {
+        let end = [record("ann", Some(7), 1_000_000), record("bob", Some(9), 2_000_000)];
+        assert_eq!(seen(&end, true), Seen { highest: 7, is_emptied: false });
+        assert_eq!(seen(&end, false), Seen { highest: 7, is_emptied: false });
+    }
+
+    #[test]
+    fn where_own_ones_may_lie_before_what_is_seen_the_last_time_tells_what_they_were_at_most() {
+        let far = 5_000_000 + DAY_MICROS;
+        let end = [
+            record("bob", Some(9), 3_000_000),
+            record("cat", Some(9), 2_000_000),
+            record("bob", Some(10), far),
+            record("elsewhere", None, 4_000_000),
+        ];
+        assert_eq!(seen(&end, true), Seen { highest: 3_001_000, is_emptied: false });
+        assert_eq!(seen(&end, false), Seen { highest: 0, is_emptied: false }, "all of it was seen");
+    }
+
+    #[test]
+    fn a_partition_without_messages_was_emptied_or_never_had_any() {
+        assert_eq!(seen(&[], true), Seen { highest: 0, is_emptied: true });
+        assert_eq!(seen(&[], false), Seen { highest: 0, is_emptied: false });
+    }
 }

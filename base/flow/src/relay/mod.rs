@@ -255,8 +255,14 @@ impl Relay {
         Ok(())
     }
 
-    /// Waits for an append, when the node stops, but not for one that is refused anyway: false = for none.
+    /// Waits for an append, when the node stops, but not for one that is refused anyway, or for the first look at the end of a
+    /// partition: false = for none.
     async fn linger(&mut self) -> bool {
+        if let Some(looks) = self.state.unsure.hopeful() {
+            let looked = tokio::time::timeout(LINGER, looks.join_next()).await;
+            let Ok(Some(looked)) = looked else { return false };
+            return self.looked(looked).await.is_ok();
+        }
         if !self.state.lines.hopes() {
             return false;
         }

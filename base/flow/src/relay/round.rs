@@ -86,7 +86,13 @@ impl Relay {
     async fn load_fresh(&mut self) -> Result<bool, Failure> {
         let rows = self.fresh().await?;
         let any = !rows.is_empty();
-        rows.into_iter().for_each(|row| self.state.lines.arrive(row));
+        for row in rows {
+            let is_first = row.message.numbered && row.prev.is_none();
+            if is_first {
+                self.doubt((row.message.topic.clone(), row.message.partition));
+            }
+            self.state.lines.arrive(row);
+        }
         Ok(any)
     }
 
@@ -163,8 +169,9 @@ impl Relay {
     async fn await_outcome(&mut self) -> Result<(), Failure> {
         if self.state.doubtful {
             self.begin_held().await?.rollback().await?;
-            // What has its number by now lies behind what was read.
+            // What has its number by now lies behind what was read, and may be the first one of its partition.
             (self.state.doubtful, self.state.backlog) = (false, true);
+            self.state.unsure.read_again();
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ pub(crate) mod counts;
 pub(crate) mod dead;
 pub(crate) mod effects;
 pub(crate) mod forgotten;
+mod given;
 pub(crate) mod groups;
 pub(crate) mod held;
 pub(crate) mod leases;

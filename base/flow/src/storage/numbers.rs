@@ -44,6 +44,12 @@ pub(crate) async fn unsure(read: &mut Read) -> Result<Vec<(String, u32)>, StoreE
     .await
 }
 
+/// What became of a partition's mark.
+pub(crate) struct Settled {
+    pub was_marked: bool,
+    pub moved: Option<Moved>,
+}
+
 /// Rows of a partition that were given higher numbers.
 pub(crate) struct Moved {
     /// Those with a number at or above this one.
@@ -59,7 +65,7 @@ pub(crate) async fn settle(
     numbering: Numbering,
     (topic, partition): &(String, u32),
     highest: i64,
-) -> Result<Option<Moved>, StoreError> {
+) -> Result<Settled, StoreError> {
     let text = numbering.pick(
         "UPDATE flow_outbox SET id = id + $1, seq = seq + $1, prev = CASE WHEN prev >= $2 THEN prev + $1 ELSE prev END
          WHERE topic = $3 AND partition = $4 AND id >= $2",
@@ -74,14 +80,16 @@ pub(crate) async fn settle(
             place,
         )
         .await?;
-    let Some((Some(from),)) = marked else { return Ok(None) };
+    let Some((Some(from),)) = marked else { return Ok(Settled { was_marked: false, moved: None }) };
     let mut moved = None;
     let mut by = 0;
     if highest >= from {
+        // All that was given since the mark lies between it and this one.
+        let given = jump(write, 0).await?;
         let next = jump(write, highest.saturating_add(1)).await?;
         by = next - from;
         write.exec(text, (by, from, place.0, place.1)).await?;
-        moved = Some(Moved { from, next: jump(write, next.saturating_add(by)).await? });
+        moved = Some(Moved { from, next: jump(write, next.saturating_add(given - from)).await? });
     }
     write
         .exec(
@@ -90,5 +98,5 @@ pub(crate) async fn settle(
             (from, by, place.0, place.1),
         )
         .await?;
-    Ok(moved)
+    Ok(Settled { was_marked: true, moved })
 }

@@ -3,10 +3,10 @@
 use crate::Failure;
 use crate::ctx::Shared;
 use crate::gone::Run;
+use crate::storage::given::Given;
 use artel_message::{Fault, Time};
 use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Write};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
@@ -140,14 +140,13 @@ async fn insert_numbered(write: &mut Write, messages: Vec<Outgoing>) -> Result<V
         write.one("UPDATE flow_seq SET next = next + $1 WHERE id = 1 RETURNING next", (count,)).await?;
     let numbered = messages.iter().filter(|m| m.numbered);
     let places = numbered.map(|m| (m.topic.clone(), m.partition)).collect();
-    let mut last = last_sent(write, &places).await?;
+    let mut given = Given::before(write, &places).await?;
     let rows: Vec<Waiting> = messages
         .into_iter()
         .zip(next - count..)
         .map(|(message, id)| {
             let place = (message.topic.clone(), message.partition);
-            let (seq, prev) =
-                if message.numbered { (Some(id), last.insert(place, id)) } else { (None, None) };
+            let (seq, prev) = if message.numbered { (Some(id), given.give(place, id)) } else { (None, None) };
             Waiting { id, turn: id, seq, prev, message }
         })
         .collect();
@@ -169,23 +168,8 @@ async fn insert_numbered(write: &mut Write, messages: Vec<Outgoing>) -> Result<V
             rows.iter().map(values).collect(),
         )
         .await?;
-    remember_sent(write, &last).await?;
+    given.remember(write).await?;
     Ok(rows)
-}
-
-/// Keeps the last number given per partition.
-async fn remember_sent(write: &mut Write, last: &BTreeMap<(String, u32), i64>) -> Result<(), Failure> {
-    let marks =
-        last.iter().map(|((topic, partition), seq)| (topic.clone(), *partition, *seq).values()).collect();
-    write
-        .exec_rows(
-            "INSERT INTO flow_sent (topic, partition, seq) VALUES {rows}
-             ON CONFLICT (topic, partition) DO UPDATE SET seq = excluded.seq",
-            (),
-            marks,
-        )
-        .await?;
-    Ok(())
 }
 
 /// Gives the oldest rows that have none their numbers, in a transaction that holds the relay's lease. `given` is the last
@@ -210,12 +194,12 @@ pub(crate) async fn number(
     }
     let numbered = rows.iter().filter(|row| row.message.numbered);
     let places = numbered.map(|row| (row.message.topic.clone(), row.message.partition)).collect();
-    let mut last = last_sent(write, &places).await?;
+    let mut now = Given::before(write, &places).await?;
     for (row, seq) in rows.iter_mut().zip(next - count..) {
         row.turn = seq;
         row.seq = Some(seq);
         if row.message.numbered {
-            row.prev = last.insert((row.message.topic.clone(), row.message.partition), seq);
+            row.prev = now.give((row.message.topic.clone(), row.message.partition), seq);
         }
     }
     let numbers = rows.iter().map(|row| (row.id, row.seq, row.prev).values()).collect();
@@ -231,7 +215,7 @@ pub(crate) async fn number(
             numbers,
         )
         .await?;
-    remember_sent(write, &last).await?;
+    now.remember(write).await?;
     Ok(Some(rows))
 }
 
@@ -243,22 +227,6 @@ async fn open_rows(write: &mut Write, load: Load) -> Result<Vec<Waiting>, Failur
         (i64::try_from(load.rows).unwrap_or(i64::MAX),),
     )?;
     Ok(bounded(&mut rows, load).await?.0)
-}
-
-/// The last numbers given in the partitions that this transaction writes to.
-async fn last_sent(
-    write: &mut Write,
-    places: &BTreeSet<(String, u32)>,
-) -> Result<BTreeMap<(String, u32), i64>, Failure> {
-    let keys = places.iter().map(|(topic, partition)| (topic.as_str(), *partition).values()).collect();
-    let rows: Vec<(String, u32, i64)> = write
-        .all_rows(
-            "SELECT topic, partition, seq FROM flow_sent WHERE (topic, partition) IN (VALUES {rows})",
-            (),
-            keys,
-        )
-        .await?;
-    Ok(rows.into_iter().map(|(topic, partition, seq)| ((topic, partition), seq)).collect())
 }
 
 impl FromRow for Waiting {

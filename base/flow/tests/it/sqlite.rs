@@ -52,6 +52,8 @@ mod take_in;
 mod timers;
 #[path = "told.rs"]
 mod told;
+#[path = "unknown.rs"]
+mod unknown;
 #[path = "why.rs"]
 mod why;
 

@@ -7,7 +7,7 @@ use artel_store::{SimClient, SimDeed, SimHook, SimPlan, SimServer, SimStep};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 pub struct Life {
@@ -21,7 +21,27 @@ pub struct Life {
     frozen_until: Mutex<Option<Instant>>,
     /// Told when it dies.
     pub death: Notify,
+    stops: Mutex<Vec<Arc<Stop>>>,
     client: OnceLock<SimClient>,
+}
+
+/// Steps that wait until they are let go, for a test that forces what comes before what.
+pub struct Stop {
+    what: &'static str,
+    with: String,
+    is_reached: AtomicBool,
+    goes: watch::Sender<bool>,
+}
+
+impl Stop {
+    /// Whether a step waits, or has waited.
+    pub fn is_reached(&self) -> bool {
+        self.is_reached.load(Ordering::Relaxed)
+    }
+
+    pub fn let_go(&self) {
+        self.goes.send_replace(true);
+    }
 }
 
 impl Life {
@@ -35,6 +55,7 @@ impl Life {
             left: AtomicI64::new(i64::try_from(left).unwrap_or(i64::MAX)),
             frozen_until: Mutex::new(None),
             death: Notify::new(),
+            stops: Mutex::default(),
             client: OnceLock::new(),
         });
         let hook = Hook { life: Arc::downgrade(&life), stage: stage.clone() };
@@ -95,6 +116,22 @@ impl Life {
         until.filter(|until| *until > Instant::now())
     }
 
+    /// From then on steps of that kind wait: `with` is how that begins what they are done with.
+    pub fn stop_at(&self, what: &'static str, with: impl Into<String>) -> Arc<Stop> {
+        let (goes, is_reached) = (watch::Sender::new(false), AtomicBool::new(false));
+        let stop = Arc::new(Stop { what, with: with.into(), is_reached, goes });
+        self.stops.lock().unwrap_or_else(PoisonError::into_inner).push(stop.clone());
+        stop
+    }
+
+    /// What a step has to wait for before it is done.
+    fn stopped(&self, what: &str, with: &str) -> Option<watch::Receiver<bool>> {
+        let stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        let stop = stops.iter().find(|stop| stop.what == what && with.starts_with(&stop.with))?;
+        stop.is_reached.store(true, Ordering::Relaxed);
+        Some(stop.goes.subscribe())
+    }
+
     /// What every step may meet: `None` = it goes on at once.
     fn meets(&self) -> Option<Met> {
         if self.is_dead() {
@@ -125,6 +162,9 @@ impl Life {
     /// For what is no step of a database: returns when it goes on, never when the node is dead.
     pub async fn pass(&self, what: &str, with: &str) {
         self.stage.note(self.node, what, with);
+        if let Some(mut goes) = self.stopped(what, with) {
+            let _ = goes.wait_for(|goes| *goes).await;
+        }
         match self.meets() {
             None => {}
             Some(Met::Death) => std::future::pending().await,
@@ -161,9 +201,16 @@ impl SimHook for Hook {
             (SimDeed::Commit, true) => "committed",
             (SimDeed::Rollback, _) => "rolls back",
         };
-        life.stage.note(life.node, what, if step.sql.is_empty() { step.database } else { step.sql });
+        let with = if step.sql.is_empty() { step.database } else { step.sql };
+        life.stage.note(life.node, what, with);
         if step.after && step.sql.starts_with("UPDATE flow_outbox SET id = id") {
             life.stage.count(|counts| counts.renumbered += 1);
+        }
+        if let Some(mut goes) = life.stopped(what, with) {
+            return SimPlan::Later(Box::pin(async move {
+                let _ = goes.wait_for(|goes| *goes).await;
+                SimPlan::Go
+            }));
         }
         let met = life.meets();
         let fails = fails(&life.stage, &step);

@@ -1,7 +1,7 @@
 //! A log in memory that outlives the nodes, with what a cluster of brokers may do to whoever uses it.
 
 use crate::life::Life;
-use crate::stage::{Stage, pass};
+use crate::stage::{START, Stage, pass};
 use artel_bus::{
     Appended, Bounds, BusError, Fetch, Fetched, From, GroupOffset, Groups, Log, Received, Record, Topic,
     TopicSpec, Topics,
@@ -10,7 +10,6 @@ use artel_message::{Envelope, Headers, Time};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -52,7 +51,7 @@ pub struct SimLog {
     /// (topic, when): the next append there is confirmed and lost, as by brokers that lose power before they have written.
     loses: Mutex<Option<(String, Instant)>>,
     lost: Mutex<Option<Lost>>,
-    keeps_last: AtomicBool,
+    keeps_for: Mutex<Option<Duration>>,
 }
 
 /// The append that was lost.
@@ -73,8 +72,8 @@ fn numbers(record: &Received) -> Option<(i64, Option<i64>)> {
 
 impl SimLog {
     pub fn new(stage: &Arc<Stage>) -> Arc<SimLog> {
-        let (state, loses, lost, keeps_last) = Default::default();
-        Arc::new(SimLog { stage: stage.clone(), state, loses, lost, keeps_last })
+        let (state, loses, lost, keeps_for) = Default::default();
+        Arc::new(SimLog { stage: stage.clone(), state, loses, lost, keeps_for })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -150,23 +149,27 @@ impl SimLog {
         all.collect()
     }
 
-    /// From then on the last message of each partition is never deleted.
-    pub fn keep_last(&self) {
-        self.keeps_last.store(true, Ordering::Relaxed);
+    /// From then on nothing is deleted that is not as old as that.
+    pub fn keep_for(&self, age: Duration) {
+        *self.keeps_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(age);
+    }
+
+    /// Whether a message is old enough to be deleted, by the log's own clock.
+    fn is_old(&self, record: &Received) -> bool {
+        let age = *self.keeps_for.lock().unwrap_or_else(PoisonError::into_inner);
+        age.is_none_or(|age| record.time + age < START + self.stage.elapsed())
     }
 
     /// Deletes what all registered groups have taken in, as far as they have said.
     fn retain(&self, topic: &str, partition: u32) {
-        let keep = usize::from(self.keeps_last.load(Ordering::Relaxed));
         let mut state = self.state();
         let known = state.groups.iter().filter(|((_, of), _)| of == topic);
         let Some(least) = known.filter_map(|(_, next)| next.get(partition as usize).copied()).min() else {
             return;
         };
         if let Some(p) = state.topics.get_mut(topic).and_then(|k| k.partitions.get_mut(partition as usize)) {
-            let gone = usize::try_from((least - p.begin).max(0))
-                .unwrap_or(0)
-                .min(p.records.len().saturating_sub(keep));
+            let taken_in = usize::try_from((least - p.begin).max(0)).unwrap_or(0);
+            let gone = p.records.iter().take(taken_in).take_while(|record| self.is_old(record)).count();
             p.records.drain(..gone);
             p.begin += i64::try_from(gone).unwrap_or(0);
         }

@@ -79,6 +79,8 @@ pub struct World {
     pub schedules: Mutex<BTreeMap<String, i64>>,
     /// What went back with a database.
     pub back: Mutex<Option<Back>>,
+    /// By how much all clocks lag from then on.
+    pub lag: Duration,
     /// Every node that ever was, by its id: the last one that had it.
     known: Mutex<BTreeMap<Uuid, Arc<Life>>>,
 }
@@ -86,9 +88,13 @@ pub struct World {
 pub fn run(plan: Plan) -> Verdict {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async move {
+    runtime.block_on(async move { World::new(plan).play().await })
+}
+
+impl World {
+    pub fn new(plan: Plan) -> Arc<World> {
         let stage = Stage::new(plan.seed, plan.weather);
-        let world = Arc::new(World {
+        Arc::new(World {
             plan,
             server: SimServer::new(),
             log: SimLog::new(&stage),
@@ -98,14 +104,12 @@ pub fn run(plan: Plan) -> Verdict {
             outside: Arc::default(),
             schedules: Mutex::default(),
             back: Mutex::default(),
+            lag: stage.chance(|chance| chance.millis(0..30_000)),
             known: Mutex::default(),
             stage,
-        });
-        world.play().await
-    })
-}
+        })
+    }
 
-impl World {
     async fn play(self: Arc<World>) -> Verdict {
         prepare(&self.server).await;
         for node in 0..self.plan.nodes {
@@ -192,7 +196,7 @@ impl World {
                     tokio::select! {
                         biased;
                         () = life.death.notified() => {}
-                        () = pass(stays), if leaves => {
+                        () = self.stage.pass_in_faults(stays), if leaves => {
                             self.stage.note(node, "STOPS", "");
                             tokio::select! {
                                 biased;
@@ -212,7 +216,7 @@ impl World {
         }
     }
 
-    fn parts(&self, node: usize, lives: u64, life: &Arc<Life>) -> Parts {
+    pub fn parts(&self, node: usize, lives: u64, life: &Arc<Life>) -> Parts {
         let same = self.stage.chance(|chance| chance.once_in(7_000));
         let number = (node as u128 + 1) * 1_000_000 + if same { 0 } else { u128::from(lives) };
         let name = format!("n{node}");
@@ -220,11 +224,6 @@ impl World {
         let skew = self.stage.chance(|chance| chance.millis(0..1_500));
         clock.advance(skew);
         clock.set_back(Duration::from_millis(750));
-        if self.plan.trial == Trial::Restored && !self.plan.shared {
-            // The machine came back with a clock that lags, too.
-            let lag = self.stage.chance(|chance| chance.millis(0..20_000));
-            clock.set_back(if self.stage.counts().restores > 0 { lag } else { Duration::ZERO });
-        }
         let id = Uuid::from_u128(number);
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(id, life.clone());
         Parts {
@@ -374,7 +373,7 @@ impl World {
 }
 
 /// Every service's tables, and ids where the engine of many nodes would give them.
-async fn prepare(server: &SimServer) {
+pub async fn prepare(server: &SimServer) {
     struct Calm;
     impl artel_store::SimHook for Calm {
         fn step(&self, _: artel_store::SimStep<'_>) -> artel_store::SimPlan {

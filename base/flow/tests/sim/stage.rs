@@ -132,6 +132,14 @@ impl Stage {
         self.faults.store(false, Ordering::Relaxed);
     }
 
+    /// Time goes by; where it ends in peace, nothing comes of it.
+    pub async fn pass_in_faults(&self, by: Duration) {
+        pass(by).await;
+        if !self.has_faults() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     pub fn count(&self, count: impl FnOnce(&mut Counts)) {
         count(&mut self.inner().counts);
     }
@@ -140,13 +148,13 @@ impl Stage {
         self.inner().counts
     }
 
-    pub fn elapsed_micros(&self) -> u128 {
-        self.begun.elapsed().as_micros()
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
     }
 
     /// Takes note of a thing that happened: who, what, and with what.
     pub fn note(&self, who: usize, what: &str, with: &str) {
-        let at = self.elapsed_micros();
+        let at = self.elapsed().as_micros();
         let mut inner = self.inner();
         let mut hash = inner.hash;
         let bytes = at.to_le_bytes().into_iter().chain([who as u8]);

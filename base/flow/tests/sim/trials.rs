@@ -12,6 +12,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const RESTORED: &str = "ann";
+/// How far the clocks of nodes are apart, twice, and a message from its number.
+const MARGIN: Duration = Duration::from_secs(4);
 
 /// What went back with a database.
 pub struct Back {
@@ -38,16 +40,15 @@ fn unnumbered(world: &World) -> BTreeSet<Uuid> {
 /// Takes a copy of a database, and after a while puts it in the place of what is there. No node runs at that moment.
 pub async fn restore(world: Arc<World>) {
     let stage = &world.stage;
+    // Most of the copies are from before the database has written to any partition, or to more than one.
+    let (early, known) = stage.chance(|chance| (chance.once_in(6_000), i64::from(chance.once_in(3_000))));
     let (copied, later) = stage.chance(|chance| (chance.millis(3_000..9_000), chance.millis(1_000..9_000)));
-    // Where nothing is left that tells the last number, only the clock does, and that may lag.
-    if !world.plan.shared {
-        world.log.keep_last();
-    }
-    pass(copied).await;
-    // Of a partition that is first written to behind the copy nothing but the clock tells, and that may lag.
-    let all_known = || oracle::count(&world, RESTORED, "SELECT count(*) FROM flow_sent") >= 3;
-    while !(world.plan.shared || all_known()) {
-        pass(Duration::from_millis(50)).await;
+    // Of a partition that retention has emptied only the clock tells how high its numbers were. It goes by age.
+    world.log.keep_for(world.lag + MARGIN);
+    pass(if early { Duration::ZERO } else { copied }).await;
+    let partitions = || oracle::count(&world, RESTORED, "SELECT count(*) FROM flow_sent");
+    while early && partitions() < known && stage.has_faults() {
+        pass(Duration::from_millis(5)).await;
     }
     while world.server.is_busy(RESTORED) {
         pass(Duration::from_millis(1)).await;
@@ -70,6 +71,8 @@ pub async fn restore(world: Arc<World>) {
     let gone = made(&world).difference(&copied).copied().collect();
     world.server.restore(RESTORED, &copy).expect("restored");
     stage.count(|counts| counts.restores += 1);
+    // The machine that it came back on has another clock.
+    stage.clock.set_back(world.lag);
     if stage.strikes(7_000) {
         world.log.lose_leaders(Made::TOPIC);
     }
