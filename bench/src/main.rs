@@ -4,6 +4,7 @@ mod beside;
 mod consume;
 mod cpu;
 mod drain;
+mod effects;
 mod flow;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -12,6 +13,7 @@ mod log;
 mod node;
 mod parked;
 mod pipeline;
+mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod timers;
@@ -24,6 +26,7 @@ fn main() -> anyhow::Result<()> {
         Some("drain") => drain::run(&args.collect::<Vec<_>>()),
         Some("latency") => latency::run(&args.collect::<Vec<_>>()),
         Some("consume") => consume::run(&args.collect::<Vec<_>>()),
+        Some("effects") => effects::run(&args.collect::<Vec<_>>()),
         Some("flow") => flow::run(&args.collect::<Vec<_>>()),
         Some("poison") => parked::poison(&args.collect::<Vec<_>>()),
         Some("parked") => parked::parked(&args.collect::<Vec<_>>()),
@@ -34,7 +37,7 @@ fn main() -> anyhow::Result<()> {
         other => anyhow::bail!(
             "'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES], consume [MESSAGES], latency [SECONDS], \
              drain [ROWS], beside [MESSAGES], poison [MESSAGES], parked [MESSAGES [KEYS]], pipeline URL [MESSAGES], \
-             timers NUMBER SECONDS, and with the feature kafka: kafka BROKERS",
+             timers NUMBER SECONDS, effects NUMBER, and with the feature kafka: kafka BROKERS",
             other.unwrap_or_default()
         ),
     }

@@ -233,6 +233,17 @@ pub(crate) struct Ended {
     pub attempts: u32,
 }
 
+impl Ended {
+    fn read<E: Effect>(self) -> Result<EffectDone<E>, Failure> {
+        let input: E = decode(E::NAME, &self.input)?;
+        let result = match self.result {
+            Ok(body) => Ok(decode(E::NAME, &body)?),
+            Err(fault) => Err(fault),
+        };
+        Ok(EffectDone { id: self.id, input, result, attempts: self.attempts })
+    }
+}
+
 pub(crate) fn done<E, F>(function: F) -> Erased<Ended, ()>
 where
     E: Effect,
@@ -241,14 +252,21 @@ where
     let function = Arc::new(function);
     Arc::new(move |tx: &mut Tx, ended: Ended| -> BoxFuture<'_, Result<(), Failure>> {
         let function = function.clone();
+        Box::pin(async move { function.call(tx, ended.read::<E>()?).await.map_err(refused) })
+    })
+}
+
+pub(crate) fn done_batch<E, F>(function: F) -> Erased<Vec<Ended>, ()>
+where
+    E: Effect,
+    F: for<'a> TxFn<'a, Vec<EffectDone<E>>, ()> + 'static,
+{
+    let function = Arc::new(function);
+    Arc::new(move |tx: &mut Tx, ended: Vec<Ended>| -> BoxFuture<'_, Result<(), Failure>> {
+        let function = function.clone();
         Box::pin(async move {
-            let input: E = decode(E::NAME, &ended.input)?;
-            let result = match ended.result {
-                Ok(body) => Ok(decode(E::NAME, &body)?),
-                Err(fault) => Err(fault),
-            };
-            let done = EffectDone { id: ended.id, input, result, attempts: ended.attempts };
-            function.call(tx, done).await.map_err(refused)
+            let done: Result<Vec<EffectDone<E>>, Failure> = ended.into_iter().map(Ended::read::<E>).collect();
+            function.call(tx, done?).await.map_err(refused)
         })
     })
 }

@@ -72,6 +72,8 @@ pub enum Bug {
     KeepsReadAhead,
     /// The row of an effect is deleted in a transaction before the one that tells of it.
     ToldApart,
+    /// Effects are told of though their rows are gone.
+    TellsGone,
     /// Effects of a key don't wait for each other.
     IgnoresKeys,
     /// A claim of an effect keeps nobody out.
@@ -121,6 +123,7 @@ impl Bug {
         Bug::DeletesOverHoles,
         Bug::KeepsReadAhead,
         Bug::ToldApart,
+        Bug::TellsGone,
         Bug::IgnoresKeys,
         Bug::ClaimEndsAtOnce,
         Bug::ScheduleMovedApart,

@@ -77,6 +77,11 @@ pub(crate) enum EffectKind {
     Batch(ErasedEffects),
 }
 
+pub(crate) enum DoneKind {
+    Single(Erased<Ended, ()>),
+    Batch(Erased<Vec<Ended>, ()>),
+}
+
 pub(crate) struct EffectEntry {
     pub kind: EffectKind,
     pub options: Options,
@@ -108,7 +113,7 @@ pub struct Service {
     pub(crate) replies: BTreeMap<&'static str, Erased<(Uuid, Bytes), ()>>,
     pub(crate) reply_options: BTreeMap<&'static str, Options>,
     pub(crate) effects: BTreeMap<&'static str, EffectEntry>,
-    pub(crate) done: BTreeMap<&'static str, Erased<Ended, ()>>,
+    pub(crate) done: BTreeMap<&'static str, DoneKind>,
     pub(crate) raw: Option<Erased<Raw, ()>>,
     pub(crate) raw_options: Options,
     pub(crate) published: Option<Erased<Vec<Published>, ()>>,
@@ -290,10 +295,24 @@ impl Service {
 
     /// What came of an effect.
     pub fn done<E: Effect, X, H: TxHandler<EffectDone<E>, (), X>>(mut self, handler: H) -> Service {
-        if self.done.insert(E::NAME, erase::done::<E, _>(handler.parts().0)).is_some() {
+        self.add_done::<E>(DoneKind::Single(erase::done::<E, _>(handler.parts().0)));
+        self
+    }
+
+    /// What came of effects, taking what is there at once: those that were queued earlier come first. Where it fails, its work is undone
+    /// and it is told of fewer, in the end of each by itself.
+    pub fn done_batch<E: Effect, X, H: TxHandler<Vec<EffectDone<E>>, (), X>>(
+        mut self,
+        handler: H,
+    ) -> Service {
+        self.add_done::<E>(DoneKind::Batch(erase::done_batch::<E, _>(handler.parts().0)));
+        self
+    }
+
+    fn add_done<E: Effect>(&mut self, kind: DoneKind) {
+        if self.done.insert(E::NAME, kind).is_some() {
             self.twice("done handler for", E::NAME);
         }
-        self
     }
 
     /// Where this service's messages went.

@@ -2,6 +2,7 @@
 
 use super::{Late, Load, Measured, burst_of};
 use crate::node::Node;
+use crate::place::Place;
 use anyhow::{Context, Result, bail, ensure};
 use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_flow::{Clock, Ctx, FlowMetrics, Limits, Msg, Read, Runtime, Service, Tx};
@@ -119,7 +120,7 @@ async fn all_late(read: &Read, _: AllLate) -> Result<Vec<i64>, Fault> {
 /// Both parts on a fresh node.
 pub(super) async fn measure(load: &Load) -> Result<Measured> {
     let dir = TempDir::new()?;
-    let place = Place::new(load, &dir).await?;
+    let place = Place::new(load.postgres.as_deref(), &dir).await?;
     let metrics = FlowMetrics::default();
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -228,47 +229,4 @@ async fn start(dir: &TempDir, url: &str, metrics: FlowMetrics) -> Result<Runtime
         limits: Limits { handler_time: Duration::from_secs(300), ..Limits::default() },
     };
     node.measured(metrics).await
-}
-
-/// Where the tables are: a folder, or a database of its own.
-struct Place {
-    url: String,
-    #[cfg(feature = "postgres")]
-    database: Option<crate::postgres::Fresh>,
-}
-
-impl Place {
-    #[cfg(feature = "postgres")]
-    async fn new(load: &Load, dir: &TempDir) -> Result<Place> {
-        match &load.postgres {
-            None => Ok(Place { url: embedded(dir), database: None }),
-            Some(url) => {
-                let database = crate::postgres::Fresh::new(url).await?;
-                Ok(Place { url: database.url.clone(), database: Some(database) })
-            }
-        }
-    }
-
-    #[cfg(not(feature = "postgres"))]
-    async fn new(load: &Load, dir: &TempDir) -> Result<Place> {
-        ensure!(load.postgres.is_none(), "build it with --features postgres");
-        Ok(Place { url: embedded(dir) })
-    }
-
-    #[cfg(feature = "postgres")]
-    async fn close(self) -> Result<()> {
-        match self.database {
-            Some(database) => database.remove().await,
-            None => Ok(()),
-        }
-    }
-
-    #[cfg(not(feature = "postgres"))]
-    async fn close(self) -> Result<()> {
-        Ok(())
-    }
-}
-
-fn embedded(dir: &TempDir) -> String {
-    format!("sqlite:{}", dir.path().join("db").display())
 }

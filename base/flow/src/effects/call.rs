@@ -1,42 +1,54 @@
 //! The call itself, and what its outcome leads to: a result, another try later, or giving up.
 
-use super::LONGEST_PAUSE;
-use super::finish;
+use super::finish::{self, Ended, Over};
 use super::rate::retry_after;
-use super::running::Place;
+use super::{LONGEST_PAUSE, Work};
 use crate::Failure;
 use crate::around::{Call, around};
 use crate::ctx::{Ctx, EffectCall, Shared};
-use crate::erase::decode;
 use crate::service::{EffectEntry, EffectKind};
-use crate::storage::effects::Effect;
-use artel_message::{Code, Fault, Time};
+use crate::storage::effects::{Effect, Later};
+use artel_message::{Code, Time};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 
-/// Makes the call for those whose result is not known yet, and tells what came of each.
-pub(super) async fn call(ctx: &Ctx, name: &'static str, effects: Vec<Effect>, place: &Place) {
-    let shared = &ctx.shared;
-    let Some(entry) = shared.service.effects.get(name) else { return };
+/// Calls what waits, one call after another, as long as there is something. It has a place.
+pub(super) async fn run(work: Arc<Work>, ended: UnboundedSender<Ended>) {
+    let place = Place(&work);
+    while let Some(effects) = work.held.take() {
+        call(&work, effects, &ended).await;
+        // A call may have waited for nothing at all.
+        tokio::task::coop::consume_budget().await;
+    }
+    drop(place);
+}
+
+struct Place<'a>(&'a Work);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.held.leave();
+    }
+}
+
+async fn call(work: &Arc<Work>, effects: Vec<Effect>, ended: &UnboundedSender<Ended>) {
+    let Some(entry) = work.entry() else { return };
     let (known, open): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(|e| e.result.is_some());
-    for effect in known {
-        let result = match effect.result.clone() {
-            Some((false, body)) => decode::<Fault>(name, &body).map_or_else(|e| Err(e.into_fault()), Err),
-            Some((true, body)) => Ok(body),
-            None => continue,
-        };
-        finish::tell(shared, name, &effect, &result).await;
-        place.over(effect.id);
+    for over in known.into_iter().filter_map(|effect| Over::known(work.name, effect)) {
+        // Its done handler has failed before: it has this place for as long as it takes, and holds up no others.
+        finish::alone(work, over).await;
     }
     if open.is_empty() {
         return;
     }
-    let outcomes = outcomes(ctx, name, entry, &open).await;
+    let outcomes = outcomes(&work.ctx, work.name, entry, &open).await;
     for (effect, outcome) in open.into_iter().zip(outcomes) {
-        let id = effect.id;
-        conclude(shared, name, entry, effect, outcome).await;
-        place.over(id);
+        let (id, outcome) = (effect.id, conclude(work, entry, effect, outcome));
+        work.held.ended(id, outcome.bytes());
+        // Who finishes lives for as long as anybody calls.
+        let _ = ended.send(outcome);
     }
 }
 
@@ -67,30 +79,24 @@ async fn outcomes(
     }
 }
 
-async fn conclude(
-    shared: &Arc<Shared>,
-    name: &'static str,
-    entry: &EffectEntry,
-    mut effect: Effect,
-    outcome: Result<Bytes, Failure>,
-) {
-    let result = match outcome {
+fn conclude(work: &Work, entry: &EffectEntry, mut effect: Effect, outcome: Result<Bytes, Failure>) -> Ended {
+    let shared = &work.ctx.shared;
+    let ending = match outcome {
         Ok(body) => Ok(body),
         Err(failure) => {
-            shared.metrics.effect_failed(shared.name(), name);
+            shared.metrics.effect_failed(shared.name(), work.name);
             let since = *effect.failed_at.get_or_insert(shared.now());
             if let Some(pause) = again(shared, entry, &effect, since, &failure) {
-                tracing::debug!(effect = name, id = %effect.id, error = %failure, ?pause, "effect is tried again");
-                return finish::put_off(shared, name, &effect, pause).await;
+                tracing::debug!(effect = work.name, id = %effect.id, error = %failure, ?pause, "effect is tried again");
+                let (id, due) = (effect.id, shared.now() + pause);
+                return Ended::Again(Later { id, due, untold: effect.untold, failed_at: effect.failed_at });
             }
             Err(failure.into_fault())
         }
     };
-    if finish::store(shared, name, &effect, &result).await {
-        // From here on it is the done handler that may fail.
-        let effect = Effect { failed_at: None, ..effect };
-        finish::tell(shared, name, &effect, &result).await;
-    }
+    // From here on it is the done handler that may fail.
+    effect.failed_at = None;
+    Ended::Over(Over::fresh(effect, ending))
 }
 
 /// How long to wait before the next try; `None` = it is given up. What bounds the tries is the time for which it fails: how long

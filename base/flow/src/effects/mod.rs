@@ -1,10 +1,16 @@
-//! Effects: outside calls, made outside any transaction, at least once, each with one idempotency key. Claim, call, store the
-//! result, then tell `.done` in the transaction that deletes the row.
+//! Effects: outside calls, made outside any transaction, at least once, each with one idempotency key.
+//!
+//! One loop claims, many at once and a little ahead of need where calls are quick; as many calls as the width allows take from
+//! what it claimed (`held.rs`); and what has come of them meanwhile is told to `.done` in the transaction that deletes the rows
+//! (`finish.rs`), so that an effect that ends well costs parts of two commits. Where that fails the results are stored first.
 
 mod call;
 mod finish;
+mod held;
+mod pace;
 mod rate;
-mod running;
+mod renew;
+mod told;
 
 pub(crate) use rate::Rate;
 
@@ -12,15 +18,19 @@ use crate::Failure;
 use crate::ctx::{Ctx, Shared};
 use crate::outage::{Outage, Whose};
 use crate::service::{EffectEntry, EffectKind};
-use crate::storage::effects::{self, Claim, Effect};
+use crate::storage::claims::{self, Claim};
+use crate::storage::effects::{self, Effect};
 use crate::wakes::EFFECTS;
 use artel_message::{Fault, Time};
 use artel_store::Lane;
+use finish::{Ended, Over};
+use held::{Bounds, Held};
 use rate::Gcra;
-use running::Running;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,71 +46,42 @@ const BATCH: usize = 100;
 /// The longest pause between attempts, unless a fault asks for more.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
-/// Runs one effect's calls until stopped, then waits for those that run.
-pub(crate) async fn run(ctx: Ctx, name: &'static str, stop: CancellationToken) {
-    let running = Arc::new(Running::default());
-    let (tasks, done) = (TaskTracker::new(), CancellationToken::new());
-    tasks.spawn({
-        let (shared, running, done) = (ctx.shared.clone(), running.clone(), done.clone());
-        async move {
-            tokio::select! {
-                biased;
-                () = done.cancelled() => {}
-                never = running::renew(&shared, name, &running) => match never {},
-            }
-        }
-    });
-    calls(&ctx, name, &running, &stop).await;
-    // Claims are renewed for as long as calls run.
-    running.none().await;
-    done.cancel();
-    tasks.close();
-    tasks.wait().await;
+/// One effect of a service, as this node works on it.
+struct Work {
+    ctx: Ctx,
+    name: &'static str,
+    held: Held,
+    calls: TaskTracker,
+    /// What is done beside all others of it.
+    beside: TaskTracker,
 }
 
-/// Claims and calls until stopped.
-async fn calls(ctx: &Ctx, name: &'static str, running: &Arc<Running>, stop: &CancellationToken) {
-    let shared = &ctx.shared;
-    let Some(entry) = shared.service.effects.get(name) else { return };
-    let mut gcra = Gcra::default();
-    let mut woken = shared.wake.effects.subscribe();
-    let mut held = HELD_UP;
-    let of = Whose::Effect(name.to_owned());
-    let mut outage = Outage::new(of, "effects wait for the infrastructure", "effects go on");
-    // A claim ended in an error: nobody knows whether it holds, and where a node is alone no claim ends by itself.
-    let mut doubtful = false;
-    while !stop.is_cancelled() {
-        woken.borrow_and_update();
-        let calls = free(shared, entry, running, &gcra);
-        let claimed = match calls {
-            0 => Ok(Vec::new()),
-            _ => claim(shared, name, entry, calls * entry.batch(), (running, doubtful)).await,
+impl Work {
+    fn new(ctx: Ctx, name: &'static str) -> Option<Work> {
+        let shared = &ctx.shared;
+        let entry = shared.service.effects.get(name)?;
+        let bounds = Bounds {
+            width: entry.options.width.unwrap_or(WIDTH),
+            batch: entry.batch(),
+            lease: shared.members.shared().then_some(shared.limits.effect_lease),
         };
-        doubtful = claimed.is_err() || (doubtful && calls == 0);
-        if claimed.is_ok() && calls > 0 {
-            outage.over();
-        }
-        match claimed {
-            Ok(claimed) if !claimed.is_empty() => {
-                held = HELD_UP;
-                let calls = claimed.chunks(entry.batch());
-                if let Some(rate) = entry.options.rate {
-                    gcra.take(rate, shared.now(), calls.len());
-                }
-                for effects in calls {
-                    start(ctx, name, effects.to_vec(), running, entry.options.per_key);
-                }
-            }
-            Ok(_) => idle(shared, name, entry, (calls, &gcra), (&mut woken, &mut held), stop).await,
-            Err(failure) => {
-                outage.failed(failure);
-                let pause = outage.pause(&shared.limits);
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(pause) => {}
-                }
-            }
+        let (calls, beside) = (TaskTracker::new(), TaskTracker::new());
+        Some(Work { name, held: Held::new(bounds), calls, beside, ctx })
+    }
+
+    fn entry(&self) -> Option<&EffectEntry> {
+        self.ctx.shared.service.effects.get(self.name)
+    }
+
+    fn beside(&self, what: impl Future<Output = ()> + Send + 'static) {
+        self.beside.spawn(what);
+    }
+
+    /// Effects have ended: others may be called now, if they are of the same key by any node.
+    fn woken(&self) {
+        self.ctx.shared.wake.effects();
+        if self.entry().is_some_and(|entry| entry.options.per_key) {
+            self.ctx.shared.wake_others(EFFECTS);
         }
     }
 }
@@ -115,55 +96,153 @@ impl EffectEntry {
     }
 }
 
-/// How many calls may begin now.
-fn free(shared: &Shared, entry: &EffectEntry, running: &Running, gcra: &Gcra) -> usize {
-    let width = entry.options.width.unwrap_or(WIDTH).saturating_sub(running.calls());
-    entry.options.rate.map_or(width, |rate| width.min(gcra.free(rate, shared.now())))
-}
-
-/// One call, in a task of its own.
-fn start(ctx: &Ctx, name: &'static str, effects: Vec<Effect>, running: &Arc<Running>, per_key: bool) {
-    let ctx = ctx.clone();
-    let place = running.begin(effects.iter().map(|effect| effect.id));
-    tokio::spawn(async move {
-        call::call(&ctx, name, effects, &place).await;
-        drop(place);
-        ctx.shared.wake.effects();
-        if per_key {
-            // The next of a key may be another node's.
-            ctx.shared.wake_others(EFFECTS);
+/// Runs one effect's calls until stopped, then waits for those that run.
+pub(crate) async fn run(ctx: Ctx, name: &'static str, stop: CancellationToken) {
+    let Some(work) = Work::new(ctx, name).map(Arc::new) else { return };
+    let (renewing, done) = (TaskTracker::new(), CancellationToken::new());
+    renewing.spawn({
+        let (work, done) = (work.clone(), done.clone());
+        async move {
+            tokio::select! {
+                biased;
+                () = done.cancelled() => {}
+                never = renew::renew(&work) => match never {},
+            }
         }
     });
+    let (ended, come) = mpsc::unbounded_channel();
+    let finishing = TaskTracker::new();
+    finishing.spawn(finish::run(work.clone(), come));
+    calls(&work, &ended, &stop).await;
+    leave(&work).await;
+    // Claims are renewed until all is over.
+    work.calls.close();
+    work.calls.wait().await;
+    drop(ended);
+    finishing.close();
+    finishing.wait().await;
+    work.beside.close();
+    work.beside.wait().await;
+    done.cancel();
+    renewing.close();
+    renewing.wait().await;
+}
+
+/// What was claimed and not called is left to others, or to the next start.
+async fn leave(work: &Work) {
+    let waiting = work.held.give_up(true);
+    if let Err(failure) = give_back(work, &waiting).await {
+        tracing::debug!(effect = work.name, error = %failure, "claims were not given back; they end by themselves, or with the next start");
+    }
+}
+
+async fn give_back(work: &Work, ids: &[uuid::Uuid]) -> Result<(), Failure> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let shared = &work.ctx.shared;
+    let mut write = shared.begin_own(Lane::Background).await?;
+    claims::give_back(&mut write, shared.node, ids).await?;
+    write.commit().await?;
+    work.woken();
+    shared.wake_others(EFFECTS);
+    shared.progressed();
+    Ok(())
+}
+
+/// Claims until stopped, and begins calls.
+async fn calls(work: &Arc<Work>, ended: &UnboundedSender<Ended>, stop: &CancellationToken) {
+    let shared = &work.ctx.shared;
+    let Some(rate) = work.entry().map(|entry| entry.options.rate) else { return };
+    let (mut gcra, mut held_up) = (Gcra::default(), HELD_UP);
+    let mut woken = shared.wake.effects.subscribe();
+    let of = Whose::Effect(work.name.to_owned());
+    let mut outage = Outage::new(of, "effects wait for the infrastructure", "effects go on");
+    let mut looks = Looks::default();
+    while !stop.is_cancelled() {
+        woken.borrow_and_update();
+        let late = work.held.give_up(false);
+        looks.doubtful |= give_back(work, &late).await.is_err();
+        begin(work, ended);
+        let wanted = work.held.wanted(rate.map(|rate| gcra.free(rate, shared.now())));
+        let since = Instant::now();
+        match claim(work, wanted, &mut looks).await {
+            Ok(claimed) if !claimed.is_empty() => {
+                outage.over();
+                held_up = HELD_UP;
+                if let Some(rate) = rate {
+                    gcra.take(rate, shared.now(), claimed.len().div_ceil(work.held.bounds.batch));
+                }
+                for over in
+                    work.held.claimed(claimed, since).into_iter().filter_map(|e| Over::known(work.name, e))
+                {
+                    // Who finishes lives for longer than this loop.
+                    let _ = ended.send(Ended::Over(over));
+                }
+                begin(work, ended);
+            }
+            Ok(_) => {
+                if wanted > 0 {
+                    outage.over();
+                }
+                let next = rate.map(|rate| gcra.next(rate, shared.now()));
+                idle(work, wanted, next, (&mut woken, &mut held_up), stop).await;
+            }
+            Err(failure) => {
+                outage.failed(failure);
+                let pause = outage.pause(&shared.limits);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Begins calls for what waits, each in a task of its own, which goes on to the next when it has ended.
+fn begin(work: &Arc<Work>, ended: &UnboundedSender<Ended>) {
+    for _ in 0..work.held.startable() {
+        work.held.enter();
+        work.calls.spawn(call::run(work.clone(), ended.clone()));
+    }
 }
 
 /// Waits until something may be due.
 async fn idle(
-    shared: &Shared,
-    name: &str,
-    entry: &EffectEntry,
-    (free, gcra): (usize, &Gcra),
-    (woken, held): (&mut watch::Receiver<u64>, &mut Duration),
+    work: &Work,
+    wanted: usize,
+    next: Option<Time>,
+    (woken, held_up): (&mut watch::Receiver<u64>, &mut Duration),
     stop: &CancellationToken,
 ) {
+    let shared = &work.ctx.shared;
     let wait = async {
-        match entry.options.rate {
-            Some(rate) if free == 0 && gcra.next(rate, shared.now()) > shared.now() => {
-                shared.clock.until(gcra.next(rate, shared.now())).await;
-            }
-            // The end of a call wakes it.
-            _ if free == 0 => std::future::pending().await,
-            _ => due(shared, name, held).await,
+        match next {
+            Some(next) if wanted == 0 && next > shared.now() => shared.clock.until(next).await,
+            // The end of a call changes what is held.
+            _ if wanted == 0 => std::future::pending().await,
+            _ => due(shared, work.name, held_up).await,
+        }
+    };
+    let patience = async {
+        match work.held.patience() {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
         () = stop.cancelled() => {}
         _ = woken.changed() => {}
+        () = work.held.changed.notified() => {}
+        () = patience => {}
         () = wait => {}
     }
 }
 
-async fn due(shared: &Shared, name: &str, held: &mut Duration) {
+async fn due(shared: &Shared, name: &str, held_up: &mut Duration) {
     let now = shared.now();
     let next = match shared.db.read().await {
         Ok(mut read) => effects::next(&mut read, name, now).await.unwrap_or_default(),
@@ -177,25 +256,41 @@ async fn due(shared: &Shared, name: &str, held: &mut Duration) {
     // Due but not to be had: behind another of its key, which another node may have.
     tokio::select! {
         () = later => {}
-        () = tokio::time::sleep(*held) => *held = (*held * 2).min(POLL),
+        () = tokio::time::sleep(*held_up) => *held_up = (*held_up * 2).min(POLL),
     }
 }
 
-async fn claim(
-    shared: &Arc<Shared>,
-    name: &str,
-    entry: &EffectEntry,
-    limit: usize,
-    (running, doubtful): (&Running, bool),
-) -> Result<Vec<Effect>, Failure> {
+/// What the loop knows of earlier claims.
+#[derive(Default)]
+struct Looks {
+    /// A commit ended in an error: nobody knows whether its claims hold, and where a node is alone no claim ends by itself.
+    doubtful: bool,
+    /// The last claim got all that it wanted: there may be more.
+    more: bool,
+}
+
+async fn claim(work: &Work, wanted: usize, looks: &mut Looks) -> Result<Vec<Effect>, Failure> {
+    if wanted == 0 {
+        return Ok(Vec::new());
+    }
+    let more = std::mem::take(&mut looks.more);
+    let doubtful = std::mem::replace(&mut looks.doubtful, true);
+    let claimed = claim_once(work, wanted, more, doubtful).await?;
+    *looks = Looks { doubtful: false, more: claimed.len() == wanted };
+    Ok(claimed)
+}
+
+async fn claim_once(work: &Work, limit: usize, more: bool, doubtful: bool) -> Result<Vec<Effect>, Failure> {
+    let (shared, name) = (&work.ctx.shared, work.name);
     if doubtful {
         let mut write = shared.begin_own(Lane::Background).await?;
-        effects::give_back(&mut write, name, shared.node, &running.ids()).await?;
+        claims::give_back_unknown(&mut write, name, shared.node, &work.held.ids()).await?;
         write.commit().await?;
     }
-    let (now, engine) = (shared.now(), effects::engine(&shared.db));
-    let per_key = entry.options.per_key && !planted!(IgnoresKeys);
-    if !effects::ready(&mut shared.db.read().await?, engine, name, per_key, now).await? {
+    let (now, engine) = (shared.now(), claims::engine(&shared.db));
+    let per_key = work.entry().is_some_and(|entry| entry.options.per_key) && !planted!(IgnoresKeys);
+    // Cheaper than a claim for nothing.
+    if !more && !claims::ready(&mut shared.db.read().await?, engine, name, per_key, now).await? {
         return Ok(Vec::new());
     }
     let mut write = shared.begin_own(Lane::Background).await?;
@@ -207,7 +302,7 @@ async fn claim(
         lease: if planted!(ClaimEndsAtOnce) { Duration::ZERO } else { shared.limits.effect_lease },
         limit,
     };
-    let claimed = effects::claim(&mut write, engine, claim).await?;
+    let claimed = claims::claim(&mut write, engine, claim).await?;
     if claimed.len() > limit {
         // Width and rate are promises: better none than more.
         let reason = format!("the database gave {} effects '{name}' in place of {limit}", claimed.len());

@@ -10,7 +10,7 @@ use crate::members::Members;
 use crate::metrics::FlowMetrics;
 use crate::service::Service;
 use crate::slots::Slots;
-use crate::storage::{self, effects, outbox};
+use crate::storage::{self, claims, outbox};
 use crate::topics::Topics;
 use crate::{Failure, Outbound, StartError, projections, relay, schedules};
 use artel_bus::{Bus, From as StartAt};
@@ -76,7 +76,7 @@ impl Opening {
         } else {
             storage::leases::renew_own(&mut write, node).await?;
         }
-        effects::release(&mut write, (!alone).then_some(node)).await?;
+        claims::release(&mut write, (!alone).then_some(node)).await?;
         for (topic, actual) in self.topics.of(name) {
             let recorded = storage::groups::partitions(&mut write, &topic, actual).await?;
             if recorded != actual {

@@ -4,7 +4,7 @@ use super::Runtime;
 use crate::ctx::Shared;
 use crate::groups::is_quiet;
 use crate::retry;
-use crate::storage::{self, effects, outbox};
+use crate::storage::{self, claims, outbox};
 use artel_message::{Fault, Time};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -65,12 +65,12 @@ async fn idle(shared: &Arc<Shared>) -> bool {
         let mut read = shared.db.read().await?;
         let timer = storage::timers::next(&mut read).await?;
         let due = timer.is_some_and(|due: Time| due <= shared.now());
-        let (engine, now) = (effects::engine(&shared.db), shared.now());
+        let (engine, now) = (claims::engine(&shared.db), shared.now());
         let mut effect = false;
         for (name, entry) in &shared.service.effects {
-            effect |= effects::ready(&mut read, engine, name, entry.options.per_key, now).await?;
+            effect |= claims::ready(&mut read, engine, name, entry.options.per_key, now).await?;
         }
-        let running = effects::claimed(&mut read).await? > 0;
+        let running = claims::claimed(&mut read).await? > 0;
         let waiting = outbox::any(&mut read).await?;
         let schedule = storage::schedules::list(&mut read).await?.iter().any(|row| row.next <= shared.now());
         Ok::<_, artel_store::StoreError>(!due && !effect && !running && !waiting && !schedule)

@@ -1,10 +1,8 @@
-//! Effects: what is to be called outside, claimed with a lease, with the result stored before anybody is told.
-//!
-//! A claim ends by the database's own clock, so that the clocks of nodes are never compared. On SQLite there is one process,
-//! which frees its claims when it opens the file: there they never end by themselves.
+//! Effects: what is to be called outside. A row goes in the transaction that tells what came of its call; where that does not work
+//! at once the result is stored first.
 
 use artel_message::Time;
-use artel_store::{Args, Db, Engine, FromRow, Read, Row, Sql, StoreError, Write};
+use artel_store::{Args, FromRow, Read, Row, StoreError, Write};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +16,7 @@ pub(crate) struct Effect {
     pub body: Bytes,
     pub trace: Option<String>,
     pub made_at: Time,
-    /// Calls that were begun.
+    /// Calls that were begun, with those that a node was about to begin when it died.
     pub attempts: u32,
     /// How often its done handler failed.
     pub untold: u32,
@@ -45,11 +43,6 @@ impl FromRow for Effect {
             result: ok.zip(result),
         })
     }
-}
-
-/// Whose text a claim is: where several nodes share a database claims end by its clock.
-pub(crate) fn engine(db: &Db) -> Engine {
-    if db.is_shared() { Engine::Postgres } else { db.engine() }
 }
 
 /// Queues effects, which are due at once. Of those with equal keys a later one is never older than an earlier one, whatever the
@@ -98,160 +91,45 @@ async fn newest(
     Ok(rows.into_iter().filter_map(|(name, key, at)| Some(((name, key), at?))).collect())
 }
 
-/// What a claim asks for.
-pub(crate) struct Claim<'a> {
-    pub name: &'a str,
-    /// An effect waits while an older one of its key is there, or one of its key is called.
-    pub per_key: bool,
-    pub owner: Uuid,
-    pub now: Time,
-    pub lease: Duration,
-    pub limit: usize,
+/// What a call gave.
+pub(crate) struct Given {
+    pub id: Uuid,
+    pub ok: bool,
+    /// The result, or the fault.
+    pub body: Bytes,
 }
 
-/// Claims what is due of a name and free. The rows are picked first: as a condition that is looked at for each row, `LIMIT` on
-/// PostgreSQL would hold for each look, and every look passes over the rows that an earlier one has picked.
-const CLAIM: Sql = Sql {
-    sqlite: "UPDATE flow_effect SET owner = $4, claimed_until = $5,
-             attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
-             ORDER BY e.due, e.made_at LIMIT $3)
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
-    postgres: "UPDATE flow_effect SET owner = $4, claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $5,
-             attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
-             ORDER BY e.due, e.made_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED))
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
-};
-
-/// The same where nothing older of its key is there, and none of its key is being called: clocks that were set back, or differ,
-/// make one that came later the older one.
-const CLAIM_PER_KEY: Sql = Sql {
-    sqlite: "UPDATE flow_effect SET owner = $4, claimed_until = $5,
-             attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
-             AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL)))
-             ORDER BY e.due, e.made_at LIMIT $3)
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
-    postgres: "UPDATE flow_effect SET owner = $4, claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $5,
-             attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
-             AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL
-                 AND o.claimed_until >= CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))))
-             ORDER BY e.due, e.made_at LIMIT $3 FOR UPDATE OF e SKIP LOCKED))
-         RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
-};
-
-/// Whether a claim would find anything.
-const READY: Sql = Sql {
-    sqlite: "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL) LIMIT 1",
-    postgres:
-        "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)) LIMIT 1",
-};
-
-const READY_PER_KEY: Sql = Sql {
-    sqlite: "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
-             AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL))) LIMIT 1",
-    postgres: "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
-             AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL
-                 AND o.claimed_until >= CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)))) LIMIT 1",
-};
-
-/// Where one process has the file, a claim lasts as long as it.
-const FOR_GOOD: i64 = i64::MAX;
-
-fn lease_of(engine: Engine, lease: Duration) -> i64 {
-    match engine {
-        Engine::Sqlite => FOR_GOOD,
-        Engine::Postgres => i64::try_from(lease.as_micros()).unwrap_or(FOR_GOOD),
+/// Stores results: of each effect the first one wins. How many these were the first ones of.
+///
+/// Row by row, here and below: a joined list PostgreSQL would compare with each row that waits, where its statistics are of an empty
+/// queue. It is one commit, and nothing that is done for effects that end well.
+pub(crate) async fn store_results(write: &mut Write, all: &[Given]) -> Result<usize, StoreError> {
+    let mut first = 0;
+    for given in all {
+        let rows = write
+            .exec(
+                "UPDATE flow_effect SET ok = $1, result = $2, failed_at = NULL WHERE id = $3 AND result IS NULL",
+                (given.ok, given.body.clone(), given.id),
+            )
+            .await?;
+        first += usize::from(rows == 1);
     }
+    Ok(first)
 }
 
-/// Claims what is due and free, oldest first; the attempt is counted with the claim. On SQLite only the holder of the writer
-/// calls it; on PostgreSQL rows that another node is claiming at this moment are passed over.
-pub(crate) async fn claim(
+/// The results of these effects, as far as they are there: (id, ok, body).
+pub(crate) async fn results(
     write: &mut Write,
-    engine: Engine,
-    claim: Claim<'_>,
-) -> Result<Vec<Effect>, StoreError> {
-    let text = if claim.per_key { CLAIM_PER_KEY } else { CLAIM };
-    let limit = i64::try_from(claim.limit).unwrap_or(i64::MAX);
-    let lease = lease_of(engine, claim.lease);
-    let mut claimed: Vec<Effect> =
-        write.all(text.pick(engine), (claim.name, claim.now, limit, claim.owner, lease)).await?;
-    // What an UPDATE returns comes in any order.
-    claimed.sort_by_key(|effect| (effect.made_at, effect.id));
-    Ok(claimed)
-}
-
-/// Whether one may be claimed; cheaper than a claim for nothing.
-pub(crate) async fn ready(
-    read: &mut Read,
-    engine: Engine,
-    name: &str,
-    per_key: bool,
-    now: Time,
-) -> Result<bool, StoreError> {
-    let text = if per_key { READY_PER_KEY } else { READY };
-    let row: Option<(Uuid,)> = read.opt(text.pick(engine), (name, now)).await?;
-    Ok(row.is_some())
-}
-
-/// Lengthens claims that are still ours; how many these are. For PostgreSQL, where alone they end. One whose row somebody
-/// holds, such as who tells of it, does not keep the others waiting.
-const RENEW: Sql = Sql {
-    sqlite: "UPDATE flow_effect SET claimed_until = $1 WHERE owner = $2 AND id IN (VALUES {rows})",
-    postgres: "UPDATE flow_effect SET claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1
-         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.owner = $2 AND e.id IN (VALUES {rows})
-             FOR UPDATE OF e SKIP LOCKED))",
-};
-
-pub(crate) async fn renew(
-    write: &mut Write,
-    engine: Engine,
-    ids: Vec<Uuid>,
-    owner: Uuid,
-    lease: Duration,
-) -> Result<u64, StoreError> {
-    let lease = lease_of(engine, lease);
-    let rows = ids.into_iter().map(|id| (id,).values()).collect();
-    write.exec_rows(RENEW.pick(engine), (lease, owner), rows).await
-}
-
-/// The first result wins; false = one is there already, or it is all over.
-pub(crate) async fn store_result(
-    write: &mut Write,
-    id: Uuid,
-    ok: bool,
-    result: &Bytes,
-) -> Result<bool, StoreError> {
-    let rows = write
-        .exec(
-            "UPDATE flow_effect SET ok = $1, result = $2, failed_at = NULL WHERE id = $3 AND result IS NULL",
-            (ok, result.clone(), id),
-        )
-        .await?;
-    Ok(rows == 1)
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<Vec<(Uuid, Option<bool>, Option<Bytes>)>, StoreError> {
+    let rows = ids.map(|id| (id,).values()).collect();
+    write.all_rows("SELECT id, ok, result FROM flow_effect WHERE id IN ({rows})", (), rows).await
 }
 
 /// When an effect is looked at again.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Later {
+    pub id: Uuid,
     pub due: Time,
     /// How often its done handler has failed by now.
     pub untold: u32,
@@ -259,42 +137,33 @@ pub(crate) struct Later {
     pub failed_at: Option<Time>,
 }
 
-/// Gives the claim back and puts the effect off.
-pub(crate) async fn put_off(
+/// Gives claims back and puts the effects off.
+pub(crate) async fn put_off(write: &mut Write, owner: Uuid, all: &[Later]) -> Result<(), StoreError> {
+    for later in all {
+        write
+            .exec(
+                "UPDATE flow_effect SET owner = NULL, claimed_until = NULL, due = $1, untold = $2, failed_at = $3
+                 WHERE id = $4 AND owner = $5",
+                (later.due, later.untold, later.failed_at, later.id, owner),
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+/// Deletes those that are still there; how many these were.
+pub(crate) async fn delete(write: &mut Write, ids: impl Iterator<Item = Uuid>) -> Result<u64, StoreError> {
+    let rows = ids.map(|id| (id,).values()).collect();
+    write.exec_rows("DELETE FROM flow_effect WHERE id IN ({rows})", (), rows).await
+}
+
+/// The same of those that have no result yet.
+pub(crate) async fn delete_open(
     write: &mut Write,
-    id: Uuid,
-    owner: Uuid,
-    later: &Later,
-) -> Result<(), StoreError> {
-    write
-        .exec(
-            "UPDATE flow_effect SET owner = NULL, claimed_until = NULL, due = $1, untold = $2, failed_at = $3
-             WHERE id = $4 AND owner = $5",
-            (later.due, later.untold, later.failed_at, id, owner),
-        )
-        .await?;
-    Ok(())
-}
-
-pub(crate) async fn delete(write: &mut Write, id: Uuid) -> Result<bool, StoreError> {
-    Ok(write.exec("DELETE FROM flow_effect WHERE id = $1", (id,)).await? == 1)
-}
-
-/// Claims of an owner that is gone are free at once: all of them, or those of a node's own former life.
-pub(crate) async fn release(write: &mut Write, owner: Option<Uuid>) -> Result<(), StoreError> {
-    match owner {
-        None => {
-            write
-                .exec("UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner IS NOT NULL", ())
-                .await?
-        }
-        Some(owner) => {
-            write
-                .exec("UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner = $1", (owner,))
-                .await?
-        }
-    };
-    Ok(())
+    ids: impl Iterator<Item = Uuid>,
+) -> Result<u64, StoreError> {
+    let rows = ids.map(|id| (id,).values()).collect();
+    write.exec_rows("DELETE FROM flow_effect WHERE id IN ({rows}) AND result IS NULL", (), rows).await
 }
 
 /// When there may be something to claim.
@@ -304,29 +173,6 @@ pub(crate) struct Next {
     pub now: bool,
     /// When the first of those that are not due yet is.
     pub later: Option<Time>,
-}
-
-/// Gives back what this node has claimed of a name and is not calling: the claim's commit ended in an error, and took effect.
-pub(crate) async fn give_back(
-    write: &mut Write,
-    name: &str,
-    owner: Uuid,
-    calling: &[Uuid],
-) -> Result<u64, StoreError> {
-    let claimed: Vec<(Uuid,)> = write
-        .all(
-            "SELECT id FROM flow_effect WHERE name = $1 AND owner = $2 AND claimed_until IS NOT NULL",
-            (name, owner),
-        )
-        .await?;
-    let idle = claimed.into_iter().filter(|(id,)| !calling.contains(id));
-    write
-        .exec_rows(
-            "UPDATE flow_effect SET owner = NULL, claimed_until = NULL WHERE owner = $1 AND id IN (VALUES {rows})",
-            (owner,),
-            idle.map(|id| id.values()).collect(),
-        )
-        .await
 }
 
 /// When unclaimed ones of a name are due.
@@ -344,13 +190,6 @@ pub(crate) async fn next(read: &mut Read, name: &str, now: Time) -> Result<Next,
         )
         .await?;
     Ok(Next { now: due.is_some(), later: later.map(|(due,)| due) })
-}
-
-/// How many are claimed now.
-pub(crate) async fn claimed(read: &mut Read) -> Result<i64, StoreError> {
-    let (n,): (i64,) =
-        read.one("SELECT count(*) FROM flow_effect WHERE claimed_until IS NOT NULL", ()).await?;
-    Ok(n)
 }
 
 /// How many of each name wait and are claimed, up to `most` rows in all.

@@ -2,6 +2,7 @@
 
 pub(crate) mod answered;
 pub(crate) mod audit;
+pub(crate) mod claims;
 pub(crate) mod counts;
 pub(crate) mod dead;
 pub(crate) mod effects;
@@ -35,6 +36,7 @@ pub fn tables() -> Migrations {
         "0005_time.sql",
         "0006_parked.sql",
         "0007_later.sql",
-        "0008_projections.sql"
+        "0008_projections.sql",
+        "0009_effects.sql"
     )
 }

@@ -53,6 +53,13 @@ pub struct Letters {}
 #[command(name = "caller.age")]
 pub struct Age {}
 
+/// Makes the row of what is called `stuck` one that can't be changed, or mends that; on SQLite.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "caller.break")]
+pub struct Break {
+    pub on: bool,
+}
+
 /// Writes a result as if another node had been quicker.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
 #[command(name = "caller.overtake")]
@@ -65,6 +72,7 @@ pub fn catalogue() -> Vec<Described> {
         Described::command::<Block>(),
         Described::command::<Overtake>(),
         Described::command::<Age>(),
+        Described::command::<Break>(),
         Described::query::<Told>(),
         Described::query::<Claims>(),
         Described::query::<Letters>(),
@@ -97,7 +105,14 @@ pub struct Board {
     pub open: watch::Sender<BTreeSet<String>>,
     /// (now, at most) under way.
     pub under_way: watch::Sender<(usize, usize)>,
+    /// Numbers that nobody can be told of.
+    pub poison: watch::Sender<BTreeSet<String>>,
+    /// What was told together, also where that was undone.
+    pub told: watch::Sender<Vec<Vec<String>>>,
 }
+
+/// Telling of this number waits until `told first` is open.
+pub const FIRST: &str = "first";
 
 impl Board {
     pub fn numbers(&self) -> Vec<String> {
@@ -121,6 +136,33 @@ impl Board {
     fn begin(&self, dial: &Dial, (attempt, key): (u32, Uuid), at: Time, together: usize) {
         let number = dial.number.clone();
         self.begun.send_modify(|all| all.push(Begun { number, attempt, key, at, together }));
+    }
+
+    /// Returns when telling of so many together has begun.
+    pub async fn telling(&self, times: usize) {
+        let mut told = self.told.subscribe();
+        let enough = told.wait_for(|told| told.len() >= times);
+        tokio::time::timeout(Duration::from_secs(60), enough).await.expect("it is told").expect("a board");
+    }
+
+    /// Returns when no call runs.
+    pub async fn none_under_way(&self) {
+        let mut under_way = self.under_way.subscribe();
+        under_way.wait_for(|(now, _)| *now == 0).await.expect("a board");
+    }
+
+    async fn tell(&self, tx: &mut Tx, all: Vec<EffectDone<Dial>>) -> Result<(), Fault> {
+        let numbers: Vec<String> = all.iter().map(|done| done.input.number.clone()).collect();
+        self.told.send_modify(|told| told.push(numbers.clone()));
+        if numbers.iter().any(|number| number == FIRST) {
+            let mut open = self.open.subscribe();
+            open.wait_for(|open| open.contains("told first")).await.expect("a board");
+        }
+        for done in all {
+            write(tx, done).await?;
+        }
+        let poisoned = numbers.iter().any(|number| self.poison.borrow().contains(number));
+        if poisoned { Err(Fault::unavailable("not this one")) } else { Ok(()) }
     }
 
     async fn dial(&self, dial: Dial, attempt: u32) -> Result<String, Fault> {
@@ -185,6 +227,37 @@ where
     rest(Service::new("caller").effect(handler))
 }
 
+/// The same with a board that is told what came of each, one by one or many at once.
+pub fn caller_telling<F>(handler: With<F>, board: &Arc<Board>, many: bool) -> Service
+where
+    F: for<'a> Fn(&'a Ctx, Dial) -> OneCall + Send + Sync + 'static,
+{
+    let service = Service::new("caller").effect(handler);
+    beside(if many { service.done_batch(telling_many(board)) } else { service.done(telling_one(board)) })
+}
+
+type Telling<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + 'a>>;
+
+fn telling_one(
+    board: &Arc<Board>,
+) -> impl for<'a> Fn(&'a mut Tx, EffectDone<Dial>) -> Telling<'a> + Send + Sync + use<> {
+    let board = board.clone();
+    move |tx, done| {
+        let board = board.clone();
+        Box::pin(async move { board.tell(tx, vec![done]).await })
+    }
+}
+
+fn telling_many(
+    board: &Arc<Board>,
+) -> impl for<'a> Fn(&'a mut Tx, Vec<EffectDone<Dial>>) -> Telling<'a> + Send + Sync + use<> {
+    let board = board.clone();
+    move |tx, all| {
+        let board = board.clone();
+        Box::pin(async move { board.tell(tx, all).await })
+    }
+}
+
 pub fn caller_of_many<F>(handler: With<F>) -> Service
 where
     F: for<'a> Fn(&'a Ctx, Vec<Called<Dial>>) -> ManyCalls + Send + Sync + 'static,
@@ -198,13 +271,17 @@ pub fn plain<F: HandlerExt>(handler: F) -> With<F> {
 }
 
 fn rest(service: Service) -> Service {
+    beside(service.done(ended))
+}
+
+fn beside(service: Service) -> Service {
     service
         .migrations(TABLES)
         .command(queue)
         .command(block)
         .command(overtake)
         .command(age)
-        .done(ended)
+        .command(break_it)
         .query(told)
         .query(claims)
         .query(letters)
@@ -232,6 +309,27 @@ async fn age(tx: &mut Tx, _: Age) -> Result<(), Fault> {
     Ok(())
 }
 
+async fn break_it(tx: &mut Tx, to: Break) -> Result<(), Fault> {
+    if to.on {
+        tx.exec(
+            "CREATE TRIGGER no_result BEFORE UPDATE OF result ON flow_effect WHEN CAST(OLD.body AS TEXT) LIKE '%stuck%'
+             BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+            (),
+        )
+        .await?;
+        tx.exec(
+            "CREATE TRIGGER no_end BEFORE DELETE ON flow_effect WHEN CAST(OLD.body AS TEXT) LIKE '%stuck%'
+             BEGIN SELECT RAISE(ABORT, 'stuck'); END",
+            (),
+        )
+        .await?;
+    } else {
+        tx.exec("DROP TRIGGER no_result", ()).await?;
+        tx.exec("DROP TRIGGER no_end", ()).await?;
+    }
+    Ok(())
+}
+
 async fn overtake(tx: &mut Tx, _: Overtake) -> Result<(), Fault> {
     let result = bytes::Bytes::from_static(b"\"quicker\"");
     tx.exec("UPDATE flow_effect SET ok = TRUE, result = $1", (result,)).await?;
@@ -242,6 +340,10 @@ async fn ended(tx: &mut Tx, done: EffectDone<Dial>) -> Result<(), Fault> {
     if tx.opt::<(i64,)>("SELECT id FROM block", ()).await?.is_some() {
         return Err(Fault::unavailable("not now"));
     }
+    write(tx, done).await
+}
+
+async fn write(tx: &mut Tx, done: EffectDone<Dial>) -> Result<(), Fault> {
     let line = match done.result {
         Ok(said) => format!("{} said {said} after {}", done.input.number, done.attempts),
         Err(fault) => format!("{} gave {} after {}", done.input.number, fault.code, done.attempts),

@@ -1,6 +1,6 @@
 //! Claims of effects between two nodes on one database.
 
-use crate::caller::{Board, Claims, Dial, Queue, Told, caller, catalogue, one, plain};
+use crate::caller::{Board, Claims, Dial, FIRST, Queue, Told, caller, caller_telling, catalogue, one, plain};
 use crate::kit::{Node, Place};
 use artel_flow::HandlerExt;
 use artel_store::{Lane, Write};
@@ -157,4 +157,41 @@ async fn a_row_that_is_held_does_not_keep_other_claims_from_being_renewed() {
         look_again.tick().await;
     }
     node.stop().await;
+}
+
+/// A node that dies between a call and its end leaves nothing of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_ended_as_its_node_died_is_made_again_under_the_same_key_and_told_once() {
+    let Some(mut place) = Place::on_postgres().await else { return };
+    place.limits.effect_lease = Duration::from_millis(500);
+    let board = Arc::new(Board::default());
+    let life = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let life = life.expect("a runtime");
+    let place = Arc::new(place);
+    let (there, its_board) = (place.clone(), board.clone());
+    let start = async move {
+        let service = caller_telling(plain(one(&its_board)), &its_board, true);
+        there.start_named("first", vec![service], catalogue()).await.expect("starts")
+    };
+    let first = life.spawn(start).await.expect("starts");
+    let calls = vec![Dial { key: "a".to_owned(), number: FIRST.to_owned() }];
+    first.ctx("caller").ask(Queue { calls }).await.expect("queued");
+    place.clock.advance(Duration::from_secs(1));
+    // It is being told, and waits.
+    board.telling(1).await;
+    life.shutdown_background();
+    drop(first);
+    board.open("told first");
+    let service = caller_telling(plain(one(&board)), &board, true);
+    let second = place.start_named("second", vec![service], catalogue()).await.expect("starts");
+    let mut look_again = tokio::time::interval(LOOK);
+    while second.ctx("caller").query(Told {}).await.expect("told").is_empty() {
+        place.clock.advance(Duration::from_secs(5));
+        look_again.tick().await;
+    }
+    let keys: Vec<_> = board.begun.borrow().iter().map(|begun| begun.key).collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "called again with the same key: {keys:?}");
+    second.settle().await;
+    assert_eq!(second.ctx("caller").query(Told {}).await.expect("told").len(), 1);
+    second.stop().await;
 }

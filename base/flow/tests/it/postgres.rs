@@ -14,6 +14,8 @@ mod ask;
 mod decided;
 #[path = "effects.rs"]
 mod effects;
+#[path = "ended.rs"]
+mod ended;
 #[path = "fairness.rs"]
 pub mod fairness;
 #[path = "given_back.rs"]

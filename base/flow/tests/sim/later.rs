@@ -81,9 +81,12 @@ pub async fn mail(ctx: &Ctx, mails: Vec<Called<Mail>>) -> Result<Vec<Result<i64,
     Ok(mails.into_iter().map(|mail| Ok(mail.n)).collect())
 }
 
-pub async fn mailed(tx: &mut Tx, done: EffectDone<Mail>) -> Result<(), Fault> {
-    let Mail { key, n, id } = done.input;
-    leave(tx, if done.result == Ok(n) { "mailed" } else { "refused" }, id, &key, n).await
+pub async fn mailed(tx: &mut Tx, all: Vec<EffectDone<Mail>>) -> Result<(), Fault> {
+    for done in all {
+        let Mail { key, n, id } = done.input;
+        leave(tx, if done.result == Ok(n) { "mailed" } else { "refused" }, id, &key, n).await?;
+    }
+    Ok(())
 }
 
 /// Schedules: their names and distances.

@@ -84,7 +84,7 @@ pub fn services() -> Vec<Service> {
             .on(noted)
             .command(later::file)
             .effect_batch(later::mail.batch(4).width(MAILS))
-            .done(later::mailed)
+            .done_batch(later::mailed)
             .every("once", once, later::once)
             .every("skip", skip.missed(Missed::Skip), later::skip)
             .every("all", all.missed(Missed::All(MADE_UP)), later::all),
