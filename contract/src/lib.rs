@@ -2,6 +2,8 @@
 //! table of contents of the platform.
 
 pub mod bridge;
+pub mod logistics;
+pub mod notify;
 
 use artel_message::Described;
 
@@ -21,5 +23,7 @@ pub fn catalogue() -> Vec<Described> {
         Described::query::<bridge::ListMessages>(),
         Described::query::<bridge::GetStats>(),
         Described::query::<bridge::GetTimer>(),
+        Described::event::<logistics::ShipmentMoved>(),
+        Described::event::<notify::DeliveryChanged>(),
     ]
 }
