@@ -206,7 +206,8 @@ pub enum Refused {
 }
 
 impl Delivery {
-    /// A delivery over these channels, in order, and what to do first.
+    /// A delivery over these channels, in order, and what to do first. Several of one channel in a row are one person's devices: they
+    /// are tried together.
     pub fn plan(
         channels: &[Channel],
         mode: Mode,

@@ -7,16 +7,23 @@ use artel_message::Time;
 impl Delivery {
     /// Begins the plan: all channels, or the first one.
     pub(super) fn start(&mut self, now: Time) -> Vec<Action> {
-        let many = match self.mode {
-            Mode::All => self.legs.len(),
-            Mode::First => self.legs.len().min(1),
-        };
-        (0..many).map(|leg| self.start_leg(leg, now)).collect()
+        match self.mode {
+            Mode::All => (0..self.legs.len()).map(|leg| self.start_leg(leg, now)).collect(),
+            Mode::First => self.start_channel(0, now),
+        }
     }
 
     fn start_leg(&mut self, leg: usize, now: Time) -> Action {
         self.legs[leg].started = true;
         Action::Send { leg, attempt: self.legs[leg].next_attempt(), at: now }
+    }
+
+    /// Legs of one channel that follow each other are one person's devices: they begin together.
+    fn start_channel(&mut self, first: usize, now: Time) -> Vec<Action> {
+        let Some(channel) = self.legs.get(first).map(|leg| leg.channel) else { return Vec::new() };
+        let fits = |leg: &super::Leg| leg.channel == channel && !leg.started && leg.end.is_none();
+        let count = self.legs[first..].iter().take_while(|leg| fits(leg)).count();
+        (first..first + count).map(|leg| self.start_leg(leg, now)).collect()
     }
 
     /// What follows from the changes of one step: further channels, questions, timers.
@@ -47,13 +54,15 @@ impl Delivery {
         actions
     }
 
-    /// Starts the next channel, where the mode is to try one after the other and no other channel is being tried: one that gave
+    /// Starts the next channel, where the mode is to try one after the other and no other leg is being tried: one that gave
     /// way is not.
-    pub(super) fn next_channel(&mut self, now: Time) -> Option<Action> {
+    pub(super) fn next_channel(&mut self, now: Time) -> Vec<Action> {
         let open = |leg: &super::Leg| leg.started && !leg.gave_way && !leg.state().is_final();
         let done = self.legs.iter().any(|leg| leg.state() == State::Delivered || open(leg));
-        let next = self.next_leg().filter(|_| !done)?;
-        Some(self.start_leg(next, now))
+        match self.next_leg().filter(|_| !done) {
+            Some(next) => self.start_channel(next, now),
+            None => Vec::new(),
+        }
     }
 
     fn next_leg(&self) -> Option<usize> {

@@ -198,6 +198,18 @@ fn a_channel_that_gave_way_is_not_tried_again() {
 }
 
 #[test]
+fn the_devices_of_one_person_are_tried_together() {
+    let channels = [Channel::Push, Channel::Push, Channel::Sms];
+    let (mut delivery, actions) = Delivery::plan(&channels, Mode::First, None, None, at(0));
+    assert_eq!(actions.len(), 2);
+    let gone = || refused(Cause::Permanent);
+    let step = run(&mut delivery, &[begun(0, 1), answered(0, 1, gone())], at(1));
+    assert!(step.actions.is_empty(), "the other device may work");
+    let step = run(&mut delivery, &[begun(1, 1), answered(1, 1, gone())], at(2));
+    assert_eq!(step.actions, [Action::Send { leg: 2, attempt: 1, at: at(2) }]);
+}
+
+#[test]
 fn all_channels_at_once_do_not_close_each_other() {
     let channels = [Channel::Email, Channel::Push];
     let (mut delivery, actions) = Delivery::plan(&channels, Mode::All, None, None, at(0));
@@ -287,7 +299,11 @@ fn events() -> impl Strategy<Value = Happened> {
 }
 
 fn deliveries() -> impl Strategy<Value = Delivery> {
-    let channels = select(vec![vec![Channel::Sms, Channel::Push], vec![Channel::Email, Channel::Sms]]);
+    let channels = select(vec![
+        vec![Channel::Sms, Channel::Push],
+        vec![Channel::Email, Channel::Sms],
+        vec![Channel::Push; 2],
+    ]);
     let mode = select(vec![Mode::First, Mode::All]);
     let patience = select(vec![None, Some(minutes(5))]);
     (channels, mode, patience)
