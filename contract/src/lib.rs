@@ -8,7 +8,7 @@ pub mod notify;
 use artel_message::Described;
 
 /// Every message of the contract. Start-up refuses a command or query here without a handler, and the JSON Schemas of all
-/// of them are kept as snapshots in `schemas/`.
+/// of them are kept as snapshots in `schemas/`. The commands and queries of [`notify`] come in with their handlers.
 pub fn catalogue() -> Vec<Described> {
     vec![
         Described::command::<bridge::ProduceMessage>(),

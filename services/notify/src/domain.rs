@@ -15,3 +15,4 @@ pub mod schema;
 pub mod sms_text;
 pub mod state;
 pub mod suppression;
+pub mod templates;

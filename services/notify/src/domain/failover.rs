@@ -1,7 +1,7 @@
 //! Which account of a channel takes a message, and what comes after an answer: by class, breaker and pace.
 
 use super::breaker::{Allowed, Breaker};
-use super::classes::{Class, Verdict};
+use super::classes::{Class, Scope, Verdict};
 use super::pace::Pace;
 use super::state::Why;
 use artel_message::Time;
@@ -70,9 +70,9 @@ pub fn choose(accounts: &mut [Account], refused: &[usize], now: Time) -> Choice 
 pub fn after(class: Class) -> Next {
     match class {
         Class::Accepted => Next::Done,
+        // About this very message or its recipient: another account would only go round a limit that has its reason.
+        Class::RetryAfter | Class::Throttled(Scope::Recipient) => Next::Later,
         Class::Retry | Class::Config | Class::Throttled(_) => Next::Other,
-        // The provider, or the row, says that it is about this very message.
-        Class::RetryAfter => Next::Later,
         Class::Ambiguous => Next::Ask,
         Class::Suppress | Class::Permanent => Next::Over,
     }
@@ -85,7 +85,6 @@ impl Account {
 
     /// Takes in what came of a message. True where the account goes out of use by it.
     pub fn heard(&mut self, verdict: &Verdict, now: Time) -> bool {
-        use super::classes::Scope;
         match verdict.class {
             // About one recipient: the account as a whole is not at fault.
             Class::Throttled(Scope::Recipient) => {}

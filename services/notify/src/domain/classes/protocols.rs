@@ -353,7 +353,7 @@ pub(super) fn code(answer: Answer<'_>) -> String {
 }
 
 fn short(code: &str) -> String {
-    code.chars().filter(|c| c.is_ascii_graphic()).take(60).collect()
+    code.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(60).collect()
 }
 
 /// What an SMPP receipt's `message_state` says (SMPP 3.4, section 5.2.28).

@@ -408,6 +408,10 @@ fn why_it_was_not_tried_again_is_a_sentence_in_both_languages() {
 fn a_verdict_is_stored_and_read_back() {
     let verdict = classify(Provider::Smpp, smpp(0x58));
     assert_eq!(verdict.code, "0x58");
+    assert_eq!(
+        classify(Provider::Fcm, http(400, "INVALID_ARGUMENT token")).code,
+        "400 INVALID_ARGUMENT token"
+    );
     let text = serde_json::to_string(&verdict).unwrap();
     assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
 }
