@@ -2,11 +2,13 @@
 //! table of contents of the platform.
 
 pub mod bridge;
+pub mod logistics;
+pub mod notify;
 
 use artel_message::Described;
 
 /// Every message of the contract. Start-up refuses a command or query here without a handler, and the JSON Schemas of all
-/// of them are kept as snapshots in `schemas/`.
+/// of them are kept as snapshots in `schemas/`. The commands and queries of [`notify`] come in with their handlers.
 pub fn catalogue() -> Vec<Described> {
     vec![
         Described::command::<bridge::ProduceMessage>(),
@@ -21,5 +23,7 @@ pub fn catalogue() -> Vec<Described> {
         Described::query::<bridge::ListMessages>(),
         Described::query::<bridge::GetStats>(),
         Described::query::<bridge::GetTimer>(),
+        Described::event::<logistics::ShipmentMoved>(),
+        Described::event::<notify::DeliveryChanged>(),
     ]
 }

@@ -1,0 +1,450 @@
+//! Notifications: one message to one recipient is a *delivery*; it has a *leg* for each channel that it may take, and a leg has
+//! *attempts*.
+
+use artel_message::{Command, Event, Fault, Id, Page, Query, Tag, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One message to one recipient.
+pub enum DeliveryTag {}
+impl Tag for DeliveryTag {
+    const NAME: &'static str = "Delivery";
+}
+pub type DeliveryId = Id<DeliveryTag>;
+
+/// Bounds of what may be asked for.
+pub mod bounds {
+    /// Recipients of one `NotifyMany`.
+    pub const RECIPIENTS: usize = 1_000;
+    /// Bytes of the data that a template is filled with.
+    pub const DATA: usize = 64 << 10;
+    /// How deep that data may be nested.
+    pub const DEPTH: usize = 32;
+    /// Characters of ids: templates, topics, subscribers, supersede keys.
+    pub const NAME: usize = 200;
+    /// Items of a page.
+    pub const PAGE: std::ops::RangeInclusive<u32> = 1..=500;
+}
+
+/// A way to reach somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    Email,
+    Sms,
+    Push,
+}
+
+impl Channel {
+    pub const ALL: [Channel; 3] = [Channel::Email, Channel::Sms, Channel::Push];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Channel::Email => "email",
+            Channel::Sms => "sms",
+            Channel::Push => "push",
+        }
+    }
+}
+
+/// What waits behind what: each lane has a queue and a share of its own, so that bulk never holds up the rest.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Passes quiet hours and preferences, as far as those allow it.
+    Critical,
+    #[default]
+    Transactional,
+    Bulk,
+}
+
+/// How the channels of a notification relate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Every channel.
+    All,
+    /// The first one that works, in order.
+    #[default]
+    First,
+}
+
+/// How far a delivery, or one leg of it, is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Stored, nothing sent.
+    Accepted,
+    /// Waits for a moment: quiet hours, pace, the next attempt.
+    Scheduled,
+    /// Handed to the provider right now.
+    Sending,
+    /// The provider has taken it.
+    Sent,
+    /// The provider says that it arrived.
+    Delivered,
+    /// It did not arrive and is not tried again.
+    Failed,
+    /// Not sent: the recipient does not want it, or the address is known to be bad.
+    Suppressed,
+    /// Not sent: a newer one takes its place, or another channel has delivered it.
+    Superseded,
+    /// Not sent in the time in which it meant something.
+    Expired,
+    /// Nobody knows whether the provider took it. It is never sent again without an answer to that, or a person's decision.
+    Unknown,
+}
+
+impl State {
+    pub const ALL: [State; 10] = [
+        State::Accepted,
+        State::Scheduled,
+        State::Sending,
+        State::Sent,
+        State::Delivered,
+        State::Failed,
+        State::Suppressed,
+        State::Superseded,
+        State::Expired,
+        State::Unknown,
+    ];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Accepted => "accepted",
+            State::Scheduled => "scheduled",
+            State::Sending => "sending",
+            State::Sent => "sent",
+            State::Delivered => "delivered",
+            State::Failed => "failed",
+            State::Suppressed => "suppressed",
+            State::Superseded => "superseded",
+            State::Expired => "expired",
+            State::Unknown => "unknown",
+        }
+    }
+
+    /// Whether nothing of ours moves it on any more. A late receipt may still turn `failed` into `delivered`.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            State::Delivered | State::Failed | State::Suppressed | State::Superseded | State::Expired
+        )
+    }
+}
+
+/// Who a notification is for: a subscriber, addresses, or both (the addresses given win).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recipient {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// E.164, such as `+79161234567`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// A language tag such as `ru-RU`; the subscriber's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+impl Recipient {
+    fn check(&self) -> Result<(), Fault> {
+        if self.subscriber.is_none() && self.email.is_none() && self.phone.is_none() {
+            let reason = "names nobody; give a subscriber, an email or a phone";
+            return Err(Fault::field("recipient", reason));
+        }
+        match &self.subscriber {
+            Some(id) => name("recipient.subscriber", id),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to send, apart from to whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    pub template: String,
+    /// What the template's variables are filled from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, serde_json::Value>,
+    /// What the notification is about: preferences are kept by topic and channel.
+    pub topic: String,
+    /// In order; all that the template has when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub channels: Vec<Channel>,
+    #[serde(default)]
+    pub mode: Mode,
+    #[serde(default)]
+    pub lane: Lane,
+    /// Not before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_at: Option<Time>,
+    /// Not after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// A later notification to the same recipient with this key takes the place of those of it that are not sent yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersede_key: Option<String>,
+}
+
+impl Content {
+    /// Every rule beyond the types; the fault names the field.
+    pub fn check(&self) -> Result<(), Fault> {
+        name("template", &self.template)?;
+        name("topic", &self.topic)?;
+        if let Some(key) = &self.supersede_key {
+            name("supersede_key", key)?;
+        }
+        if let (Some(from), Some(to)) = (self.send_at, self.expires_at)
+            && from >= to
+        {
+            return Err(Fault::field("expires_at", format!("is not after send_at ({from})")));
+        }
+        for (at, channel) in self.channels.iter().enumerate() {
+            if self.channels[..at].contains(channel) {
+                return Err(Fault::field("channels", format!("{} stands there twice", channel.as_str())));
+            }
+        }
+        let text = serde_json::to_string(&self.data).unwrap_or_default();
+        if text.len() > bounds::DATA {
+            let reason = format!("is {} bytes as JSON; the limit is {}", text.len(), bounds::DATA);
+            return Err(Fault::field("data", reason));
+        }
+        artel_message::check_json(&text, bounds::DEPTH).map_err(|reason| Fault::field("data", reason))
+    }
+}
+
+fn name(field: &str, text: &str) -> Result<(), Fault> {
+    if text.trim().is_empty() {
+        return Err(Fault::field(field, "is empty"));
+    }
+    if text.chars().count() > bounds::NAME {
+        return Err(Fault::field(field, format!("is longer than {} characters", bounds::NAME)));
+    }
+    match text.chars().any(char::is_control) {
+        true => Err(Fault::field(field, "holds a control character")),
+        false => Ok(()),
+    }
+}
+
+/// Sends one notification to one recipient.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "notify.notify", reply = Queued, validate = check_one)]
+#[serde(deny_unknown_fields)]
+pub struct Notify {
+    pub recipient: Recipient,
+    pub content: Content,
+}
+
+fn check_one(command: &Notify) -> Result<(), Fault> {
+    command.recipient.check()?;
+    command.content.check()
+}
+
+/// The same to up to a thousand recipients, in one transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "notify.notify-many", reply = QueuedMany, validate = check_many)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyMany {
+    pub recipients: Vec<Recipient>,
+    pub content: Content,
+}
+
+fn check_many(command: &NotifyMany) -> Result<(), Fault> {
+    let (count, most) = (command.recipients.len(), bounds::RECIPIENTS);
+    if !(1..=most).contains(&count) {
+        return Err(Fault::field("recipients", format!("there are {count}; give 1 to {most}")));
+    }
+    for (at, recipient) in command.recipients.iter().enumerate() {
+        recipient.check().map_err(|fault| Fault::field(&format!("recipients[{at}]"), fault.reason))?;
+    }
+    command.content.check()
+}
+
+/// Where a notification is known from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queued {
+    pub delivery: DeliveryId,
+    pub state: State,
+}
+
+/// In the order of the recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueuedMany {
+    pub deliveries: Vec<Queued>,
+}
+
+/// One delivery by its id.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
+#[query(name = "notify.get-delivery", reply = Delivery)]
+pub struct GetDelivery {
+    pub delivery: DeliveryId,
+}
+
+/// A delivery with all that is known of it. Addresses are masked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub state: State,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<String>,
+    pub template: String,
+    pub topic: String,
+    pub lane: Lane,
+    pub legs: Vec<Leg>,
+    pub timeline: Vec<Moment>,
+    pub accepted_at: Time,
+    pub changed_at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+}
+
+/// One channel of a delivery.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Leg {
+    pub channel: Channel,
+    pub state: State,
+    /// The address as logs may show it, such as `i***@example.com`.
+    pub address: String,
+    pub attempts: u32,
+    /// Of the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Why it is where it is, where that needs a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it goes on by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_at: Option<Time>,
+}
+
+/// A line of the timeline.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Moment {
+    pub at: Time,
+    pub what: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+}
+
+/// Deliveries, the newest first.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema, Query)]
+#[query(name = "notify.list-deliveries", reply = Page<Delivery>, validate = check_list)]
+#[serde(deny_unknown_fields)]
+pub struct ListDeliveries {
+    /// A subscriber's id or an address.
+    #[serde(default)]
+    pub recipient: Option<String>,
+    #[serde(default)]
+    pub state: Option<State>,
+    /// Accepted at this moment or later.
+    #[serde(default)]
+    pub since: Option<Time>,
+    /// 1 to 500; 50 when absent.
+    #[serde(default)]
+    pub limit: Option<u32>,
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+fn check_list(query: &ListDeliveries) -> Result<(), Fault> {
+    match query.limit {
+        Some(limit) if !bounds::PAGE.contains(&limit) => {
+            Err(Fault::field("limit", format!("{limit} is not 1 to 500")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A delivery got another state, as a whole or in one leg.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Event)]
+#[event(name = "notify.delivery-changed", topic = "notify.delivery", key = delivery)]
+pub struct DeliveryChanged {
+    pub delivery: DeliveryId,
+    /// Of the delivery as a whole.
+    pub state: State,
+    /// The leg that moved, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    /// Its state now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leg_state: Option<State>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriber: Option<String>,
+    /// The message that caused the notification, where one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub at: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use artel_message::Message;
+    use serde_json::json;
+
+    fn one(change: serde_json::Value) -> Result<(), Fault> {
+        let mut whole = json!({
+            "recipient": { "subscriber": "ivan" },
+            "content": { "template": "shipment", "topic": "shipments" },
+        });
+        for (field, value) in change.as_object().unwrap() {
+            whole["content"][field] = value.clone();
+        }
+        serde_json::from_value::<Notify>(whole).unwrap().validate()
+    }
+
+    #[test]
+    fn names_on_the_wire_are_the_ones_that_are_printed() {
+        for state in State::ALL {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+        }
+        for channel in Channel::ALL {
+            assert_eq!(serde_json::to_value(channel).unwrap(), channel.as_str());
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_sent_is_refused_and_the_field_is_named() {
+        assert_eq!(one(json!({})), Ok(()));
+        for (change, field) in [
+            (json!({ "template": " " }), "template: "),
+            (json!({ "topic": "a\nb" }), "topic: "),
+            (json!({ "supersede_key": "x".repeat(201) }), "supersede_key: "),
+            (json!({ "channels": ["sms", "sms"] }), "channels: sms stands there twice"),
+            (json!({ "data": { "a": "x".repeat(65_536) } }), "data: is 65544 bytes"),
+            (
+                json!({ "send_at": "2026-01-02T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z" }),
+                "expires_at: is not after send_at",
+            ),
+        ] {
+            let fault = one(change).unwrap_err();
+            assert!(fault.reason.starts_with(field), "{fault}");
+        }
+    }
+
+    #[test]
+    fn recipients_are_some_and_each_of_them_somebody() {
+        let content = json!({ "template": "shipment", "topic": "shipments" });
+        let many = |recipients: serde_json::Value| {
+            let whole = json!({ "recipients": recipients, "content": content });
+            serde_json::from_value::<NotifyMany>(whole).unwrap().validate()
+        };
+        assert_eq!(many(json!([{ "email": "a@example.com" }])), Ok(()));
+        assert!(many(json!([])).unwrap_err().reason.starts_with("recipients: there are 0"));
+        let fault = many(json!([{ "phone": "+1" }, { "language": "ru" }])).unwrap_err();
+        assert!(fault.reason.starts_with("recipients[1]: "), "{fault}");
+    }
+}
