@@ -37,6 +37,8 @@ pub struct Gates {
     held: Arc<watch::Sender<Held>>,
     /// What the log did about groups and places: `register GROUP TOPIC`, `bounds TOPIC`, in order.
     did: Arc<Mutex<Vec<String>>>,
+    /// How many bytes of values were read of each topic.
+    read: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Gates {
@@ -53,6 +55,11 @@ impl Gates {
     /// How many things the log did before it first did this one.
     pub fn when(&self, what: &str) -> Option<usize> {
         self.did.lock().expect("no panic").iter().position(|did| did == what)
+    }
+
+    /// How many bytes of values were read of a topic so far.
+    pub fn read(&self, topic: &str) -> usize {
+        self.read.lock().expect("no panic").get(topic).copied().unwrap_or(0)
     }
 
     /// Until this has been refused so often.
@@ -98,7 +105,11 @@ impl Log for Gated {
     }
     async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError> {
         self.gates.pass(topic, partition, Asked::Read).await?;
-        self.log.read(topic, partition, from, fetch).await
+        let fetched = self.log.read(topic, partition, from, fetch).await?;
+        let bytes: usize =
+            fetched.records.iter().filter_map(|record| Some(record.value.as_ref()?.len())).sum();
+        *self.gates.read.lock().expect("no panic").entry(topic.to_owned()).or_default() += bytes;
+        Ok(fetched)
     }
     async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError> {
         self.log.wait(topic, partition, from).await

@@ -48,6 +48,8 @@ mod run_time_groups;
 mod schedules;
 #[path = "skipped.rs"]
 mod skipped;
+#[path = "slow.rs"]
+mod slow;
 #[path = "take_in.rs"]
 mod take_in;
 #[path = "timers.rs"]
