@@ -1,3 +1,4 @@
+-- works from 0008
 -- Effects are claimed many at once: in the order of the index, whatever number of them is due at the same moment. Those without a key
 -- have no place in the indexes of keys.
 DROP INDEX flow_effect_due;
