@@ -197,11 +197,14 @@ mod tests {
 
     fn histories() -> impl Strategy<Value = Vec<(u64, Event)>> {
         let event = prop_oneof![
-            8 => Just(Event::Send),
+            12 => Just(Event::Send),
             1 => prop::option::of(0..20u64).prop_map(Event::Slow),
             4 => Just(Event::Well),
         ];
-        prop::collection::vec((prop_oneof![Just(0u64), 0..300u64, 0..20_000u64], event), 0..300)
+        prop::collection::vec(
+            (prop_oneof![8 => Just(0u64), 3 => 0..300u64, 1 => 0..20_000u64], event),
+            0..300,
+        )
     }
 
     proptest! {
