@@ -174,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_was_taken_stays_taken_when_it_gets_slower() {
+        let mut pace = Pace::new(Limits::per_second(1, 20));
+        assert!((0..20).all(|_| pace.take(at(0)).is_ok()));
+        pace.slow_down(at(0), None);
+        assert_eq!(pace.next(at(1000)), at(2000));
+    }
+
+    #[test]
     fn it_recovers_slowly() {
         let mut pace = Pace::new(Limits::per_second(100, 1));
         pace.slow_down(at(0), None);
