@@ -174,6 +174,14 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_that_was_taken_stays_taken_when_it_gets_slower() {
+        let mut pace = Pace::new(Limits::per_second(1, 20));
+        assert!((0..20).all(|_| pace.take(at(0)).is_ok()));
+        pace.slow_down(at(0), None);
+        assert_eq!(pace.next(at(1000)), at(2000));
+    }
+
+    #[test]
     fn it_recovers_slowly() {
         let mut pace = Pace::new(Limits::per_second(100, 1));
         pace.slow_down(at(0), None);
@@ -197,11 +205,14 @@ mod tests {
 
     fn histories() -> impl Strategy<Value = Vec<(u64, Event)>> {
         let event = prop_oneof![
-            8 => Just(Event::Send),
+            12 => Just(Event::Send),
             1 => prop::option::of(0..20u64).prop_map(Event::Slow),
             4 => Just(Event::Well),
         ];
-        prop::collection::vec((prop_oneof![Just(0u64), 0..300u64, 0..20_000u64], event), 0..300)
+        prop::collection::vec(
+            (prop_oneof![8 => Just(0u64), 3 => 0..300u64, 1 => 0..20_000u64], event),
+            0..300,
+        )
     }
 
     proptest! {
