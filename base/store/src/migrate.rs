@@ -93,7 +93,8 @@ const EXISTS: Sql = Sql {
     postgres: "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'artel_migration'",
 };
 const HAS_WORKS_FROM: Sql = Sql {
-    sqlite: "SELECT count(*) FROM pragma_table_info('artel_migration') WHERE name = 'works_from'",
+    // By the table's text: the table function of the pragma crashes in databases that were loaded from memory.
+    sqlite: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'artel_migration' AND sql LIKE '%works_from%'",
     postgres: "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() \
          AND table_name = 'artel_migration' AND column_name = 'works_from'",
 };

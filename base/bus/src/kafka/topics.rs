@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at whether the brokers have carried something out.
 const LOOK: Duration = Duration::from_millis(20);
+/// How long a new topic may take to be known to every broker.
+const NEWS: Duration = Duration::from_secs(5);
 
 /// What a topic's settings say.
 struct Settings {
@@ -179,11 +181,23 @@ impl Kafka {
         }
     }
 
+    /// What the brokers say of a topic that one of them has named. Another one may not know it yet, a moment after somebody made it.
     async fn topic(&self, listed: Listed) -> Result<Topic, BusError> {
-        let name = listed.name.clone();
-        let settings = self.settings(std::slice::from_ref(&name)).await?.remove(&name);
-        let settings = settings.ok_or(BusError::UnknownTopic(name))?;
-        self.with_id(listed, settings).await
+        let begin = Instant::now();
+        let mut listed = listed;
+        loop {
+            let name = listed.name.clone();
+            let described = match self.settings(std::slice::from_ref(&name)).await?.remove(&name) {
+                Some(settings) => self.with_id(listed, settings).await,
+                None => Err(BusError::UnknownTopic(name.clone())),
+            };
+            match described {
+                Err(BusError::UnknownTopic(_)) if begin.elapsed() < NEWS => tokio::time::sleep(LOOK).await,
+                described => return described,
+            }
+            // Where it was deleted, that is the end of it.
+            listed = self.listed(&name).await?;
+        }
     }
 
     async fn with_id(&self, listed: Listed, settings: Settings) -> Result<Topic, BusError> {
