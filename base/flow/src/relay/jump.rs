@@ -123,6 +123,8 @@ async fn ends(
 pub(super) struct Seen {
     /// No number of the service's own there is higher. Where none of its messages is among those looked at, though some may have
     /// been before them, that is the time of the last message with a number: numbers are not ahead of the clock that they begin at.
+    /// Where there is no message any more it is the time of the look: what retention has taken was older, and numbers that wait may
+    /// have been given when it was still there.
     pub highest: i64,
     /// It has had messages, and has none any more.
     pub is_emptied: bool,
@@ -164,6 +166,7 @@ pub(super) async fn look_at_end(
 /// The last messages of a partition.
 struct End {
     own: String,
+    now: i64,
     /// Times after that are somebody's mistake.
     latest: i64,
     records: u64,
@@ -174,7 +177,8 @@ struct End {
 impl End {
     fn new(service: &str, now: Time) -> End {
         let latest = now.micros().saturating_add(DAY_MICROS / 2);
-        End { own: Envelope::source_of(service), latest, records: 0, highest: 0, last: 0 }
+        let own = Envelope::source_of(service);
+        End { own, now: now.micros(), latest, records: 0, highest: 0, last: 0 }
     }
 
     fn add(&mut self, record: &Received) {
@@ -194,8 +198,13 @@ impl End {
 
     /// `more` = there were others before them.
     fn seen(&self, more: bool) -> Seen {
-        let highest = if self.highest == 0 && more { self.last } else { self.highest };
-        Seen { highest, is_emptied: more && self.records == 0 }
+        let is_emptied = more && self.records == 0;
+        let highest = match self.highest {
+            0 if is_emptied => self.now,
+            0 if more => self.last,
+            highest => highest,
+        };
+        Seen { highest, is_emptied }
     }
 }
 
@@ -249,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_partition_without_messages_was_emptied_or_never_had_any() {
-        assert_eq!(seen(&[], true), Seen { highest: 0, is_emptied: true });
+        assert_eq!(seen(&[], true), Seen { highest: 5_000_000, is_emptied: true });
         assert_eq!(seen(&[], false), Seen { highest: 0, is_emptied: false });
     }
 }
