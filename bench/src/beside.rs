@@ -4,6 +4,7 @@
 
 use crate::consume::flow::{Ring, Rows, catalogue, services};
 use crate::consume::{How, fill};
+use crate::sqlite;
 use anyhow::{Context, Result, ensure};
 use artel_bus::Bus;
 use artel_bus::segments::{Segments, SegmentsConfig};
@@ -16,9 +17,7 @@ use artel_frame::{Node, Overrides};
 use axum::extract::State;
 use axum::http::StatusCode;
 use http::Method;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, QueryBuilder};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -115,18 +114,9 @@ async fn ask(url: String, client: u32, over: Arc<AtomicBool>) -> Result<Vec<Dura
     Ok(took)
 }
 
-fn options(dir: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(dir.join("twin.db"))
-        .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(30))
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-}
-
 async fn twin(messages: u32) -> Result<(f64, Vec<Duration>)> {
     let dir = TempDir::new()?;
-    let mut on = options(dir.path()).connect().await?;
+    let mut on = sqlite::twin(dir.path()).connect().await?;
     sqlx::raw_sql(
         "CREATE TABLE sale (n BIGINT PRIMARY KEY, sku TEXT NOT NULL, text TEXT NOT NULL);
          CREATE TABLE rung (n BIGINT PRIMARY KEY);",
@@ -158,7 +148,7 @@ async fn twin(messages: u32) -> Result<(f64, Vec<Duration>)> {
 }
 
 async fn insert(dir: std::path::PathBuf, client: u32, over: Arc<AtomicBool>) -> Result<Vec<Duration>> {
-    let mut on = options(&dir).connect().await?;
+    let mut on = sqlite::twin(&dir).connect().await?;
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut took = Vec::new();

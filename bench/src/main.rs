@@ -16,6 +16,7 @@ mod pipeline;
 mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod sqlite;
 mod timers;
 
 fn main() -> anyhow::Result<()> {

@@ -118,13 +118,7 @@ fn is_wrong(line: &MigrationStatus) -> bool {
 }
 
 fn row(service: &str, line: &MigrationStatus) -> Vec<String> {
-    let (state, at) = match line.state {
-        MigrationState::Applied { at } => ("applied", Some(at)),
-        MigrationState::Pending => ("pending", None),
-        MigrationState::Changed { at } => ("changed", Some(at)),
-        MigrationState::Newer { at } => ("newer", Some(at)),
-        MigrationState::Unknown { at } => ("unknown", Some(at)),
-    };
+    let (state, at) = line.state.named();
     let state = says(state, line.version == 1, line.works_from.map(u64::from));
     let at = at.map(|at| at.to_string()).unwrap_or_default();
     vec![service.to_owned(), line.component.clone(), line.file.clone(), state, at]

@@ -160,8 +160,9 @@ pub trait Log: Send + Sync + 'static {
     async fn read(&self, topic: &str, partition: u32, from: i64, fetch: Fetch) -> Result<Fetched, BusError>;
 
     /// Returns when the partition's end has passed `from` (at once when it has already): a record at or above `from` was
-    /// readable, unless retention has taken it since, which `read` says. Or with an error when that will never be: topic deleted, log closed, partition stopped, or `OutOfRange` where the log was
-    /// seen to lose what lay before `from`. Cancel by dropping.
+    /// readable, unless retention has taken it since, which `read` says. Or with an error when that will never be: topic
+    /// deleted, log closed, partition stopped, or `OutOfRange` where the log was seen to lose what lay before `from`. Cancel
+    /// by dropping.
     async fn wait(&self, topic: &str, partition: u32, from: i64) -> Result<(), BusError>;
 
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, BusError>;

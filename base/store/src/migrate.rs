@@ -73,6 +73,19 @@ pub enum MigrationState {
     },
 }
 
+impl MigrationState {
+    /// Its name in the administration's API, and when it was applied.
+    pub fn named(self) -> (&'static str, Option<Time>) {
+        match self {
+            MigrationState::Applied { at } => ("applied", Some(at)),
+            MigrationState::Pending => ("pending", None),
+            MigrationState::Changed { at } => ("changed", Some(at)),
+            MigrationState::Newer { at } => ("newer", Some(at)),
+            MigrationState::Unknown { at } => ("unknown", Some(at)),
+        }
+    }
+}
+
 /// One line of `artel migrate status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationStatus {
@@ -88,15 +101,13 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS artel_migration (component TEXT
      name TEXT NOT NULL, checksum BYTEA NOT NULL, applied_at BIGINT NOT NULL, works_from BIGINT, PRIMARY KEY (component, version))";
 /// Databases that a program made before migrations said this.
 const ADD_WORKS_FROM: &str = "ALTER TABLE artel_migration ADD COLUMN works_from BIGINT";
-const EXISTS: Sql = Sql {
-    sqlite: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'artel_migration'",
-    postgres: "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'artel_migration'",
-};
-const HAS_WORKS_FROM: Sql = Sql {
-    // By the table's text: the table function of the pragma crashes in databases that were loaded from memory.
-    sqlite: "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'artel_migration' AND sql LIKE '%works_from%'",
-    postgres: "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema() \
-         AND table_name = 'artel_migration' AND column_name = 'works_from'",
+/// Whether the table is there, and has that column; by its text on SQLite, where the table function of the pragma crashes in databases
+/// that were loaded from memory.
+const FOUND: Sql = Sql {
+    sqlite: "SELECT count(*) > 0, count(CASE WHEN sql LIKE '%works_from%' THEN 1 END) > 0 FROM sqlite_schema \
+         WHERE type = 'table' AND name = 'artel_migration'",
+    postgres: "SELECT count(*) > 0, count(CASE WHEN column_name = 'works_from' THEN 1 END) > 0 \
+         FROM information_schema.columns WHERE table_schema = current_schema() AND table_name = 'artel_migration'",
 };
 const LIST: &str = "SELECT component, version, name, checksum, applied_at, works_from FROM artel_migration \
      ORDER BY component, version";
@@ -260,18 +271,18 @@ impl Db {
 
     async fn recorded(&self) -> Result<Vec<Recorded>, StoreError> {
         let mut read = self.read().await?;
-        if read.one::<(i64,)>(EXISTS.pick(self.engine()), ()).await? == (0,) {
-            return Ok(Vec::new());
+        match read.one::<(bool, bool)>(FOUND.pick(self.engine()), ()).await? {
+            (false, _) => Ok(Vec::new()),
+            (true, says) => read.all(if says { LIST } else { LIST_WITHOUT }, ()).await,
         }
-        let says = read.one::<(i64,)>(HAS_WORKS_FROM.pick(self.engine()), ()).await? != (0,);
-        read.all(if says { LIST } else { LIST_WITHOUT }, ()).await
     }
 
     /// The table of what is applied, with all of its columns.
     async fn make_record(&self) -> Result<(), StoreError> {
         let mut write = self.begin_change().await?;
         write.exec(CREATE, ()).await?;
-        if write.one::<(i64,)>(HAS_WORKS_FROM.pick(self.engine()), ()).await? == (0,) {
+        let (_, says): (bool, bool) = write.one(FOUND.pick(self.engine()), ()).await?;
+        if !says {
             write.exec(ADD_WORKS_FROM, ()).await?;
         }
         write.commit().await

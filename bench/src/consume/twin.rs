@@ -2,9 +2,9 @@
 
 use super::pace::{Pace, Taken};
 use super::{Body, How, PARTITIONS, RELAY, TOPIC, body, headers_by_hand, value_by_hand};
+use crate::sqlite;
 use anyhow::{Context, Result, ensure};
 use artel_bus::partition;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, QueryBuilder, Sqlite, Transaction};
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -49,7 +49,7 @@ impl Messages {
 }
 
 pub(super) async fn measure(dir: &Path, file: &Path, how: How, messages: u32, size: usize) -> Result<Taken> {
-    let mut on = options(dir).connect().await?;
+    let mut on = sqlite::twin(dir).connect().await?;
     sqlx::raw_sql(TABLES).execute(&mut on).await?;
     let relay =
         tokio::spawn(publish(dir.to_owned(), if how == How::Decode { 0 } else { i64::from(messages) }));
@@ -86,21 +86,12 @@ pub(super) async fn measure(dir: &Path, file: &Path, how: How, messages: u32, si
     Ok(taken)
 }
 
-fn options(dir: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(dir.join("twin.db"))
-        .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(30))
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-}
-
 /// id, partition, message, name, key, headers, value
 type Row = (i64, i64, Uuid, String, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// The outbox to a plain file: rows are read in order, written, synced, deleted, on a connection of its own.
 async fn publish(dir: PathBuf, messages: i64) -> Result<()> {
-    let mut on = options(&dir).connect().await?;
+    let mut on = sqlite::twin(&dir).connect().await?;
     let mut file = File::create(dir.join("published"))?;
     let mut last = 0;
     while last < messages {
@@ -198,7 +189,7 @@ async fn outbox(tx: &mut Transaction<'_, Sqlite>, batch: &[Body], whole: bool) -
 
 /// Fills an outbox and empties it.
 pub(crate) async fn drain(dir: &Path, rows: u32) -> Result<()> {
-    let mut on = options(dir).connect().await?;
+    let mut on = sqlite::twin(dir).connect().await?;
     sqlx::raw_sql(TABLES).execute(&mut on).await?;
     for first in (0..rows).step_by(2_000) {
         let bodies: Vec<Body> = (first..rows.min(first + 2_000)).map(body).collect();

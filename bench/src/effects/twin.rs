@@ -5,7 +5,6 @@ use crate::cpu::Used;
 #[cfg(feature = "postgres")]
 use crate::postgres::Fresh;
 use anyhow::Result;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, QueryBuilder, SqliteConnection};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -135,13 +134,7 @@ pub(super) async fn measure(effects: u32, how: How, postgres: Option<&str>) -> R
         }
         _ => {
             let dir = TempDir::new()?;
-            let mut on = SqliteConnectOptions::new()
-                .filename(dir.path().join("twin.db"))
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .connect()
-                .await?;
+            let mut on = crate::sqlite::twin(dir.path()).connect().await?;
             sqlx::raw_sql(TABLES).execute(&mut on).await?;
             sqlite::both(&mut on, effects, how).await
         }

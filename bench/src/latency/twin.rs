@@ -1,35 +1,24 @@
 //! An outbox by hand, embedded.
 
 use super::{Shared, drive, note};
+use crate::sqlite;
 use anyhow::Result;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 
-async fn open(dir: &Path) -> Result<SqliteConnection> {
-    Ok(SqliteConnectOptions::new()
-        .filename(dir.join("twin.db"))
-        .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(30))
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .connect()
-        .await?)
-}
-
 pub(super) async fn embedded(dir: &Path, rate: u32, at_once: u32, seconds: u32) -> Result<Vec<f64>> {
-    let mut on = open(dir).await?;
+    let mut on = sqlite::twin(dir).connect().await?;
     sqlx::raw_sql("CREATE TABLE outbox (id BIGINT PRIMARY KEY, value TEXT NOT NULL)")
         .execute(&mut on)
         .await?;
     let (wake, mut woken) = mpsc::unbounded_channel::<()>();
     let moments = Shared::default();
-    let (handled, mut file, mut reader) = (moments.clone(), File::create(dir.join("out"))?, open(dir).await?);
+    let (handled, mut file, mut reader) =
+        (moments.clone(), File::create(dir.join("out"))?, sqlite::twin(dir).connect().await?);
     let relay = tokio::spawn(async move {
         let mut last = -1i64;
         while woken.recv().await.is_some() {

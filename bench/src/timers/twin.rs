@@ -4,7 +4,6 @@ use super::{Late, Load, Measured, burst_of};
 #[cfg(feature = "postgres")]
 use crate::postgres::Fresh;
 use anyhow::Result;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, QueryBuilder, SqliteConnection};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
@@ -125,13 +124,7 @@ pub(super) async fn measure(load: &Load) -> Result<Measured> {
         }
         _ => {
             let dir = TempDir::new()?;
-            let mut on = SqliteConnectOptions::new()
-                .filename(dir.path().join("twin.db"))
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .connect()
-                .await?;
+            let mut on = crate::sqlite::twin(dir.path()).connect().await?;
             sqlx::raw_sql(TABLES).execute(&mut on).await?;
             sqlite::both(&mut on, load).await
         }

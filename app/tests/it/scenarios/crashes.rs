@@ -6,8 +6,9 @@ use artel_frame::client::ClientError;
 use artel_message::Time;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::process::{Child, Stdio};
+use std::io::{BufWriter, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Instant;
 
 const KILLS: usize = 10;
@@ -22,36 +23,63 @@ pub fn random(state: &mut u64) -> u64 {
     state.wrapping_mul(0x2545_F491_4F6C_DD1D)
 }
 
-/// How many lines are accepted when the system is killed: one moment in each tenth of the file.
+/// A part of the lines for each kill; the last one is sent after all of them.
+const PART: u64 = LINES / (KILLS as u64 + 1);
+
+/// How many lines are accepted when the system is killed: one moment in each part but the last.
 fn moments() -> Vec<u64> {
     let seed = std::env::var("ARTEL_TEST_SEED").ok().and_then(|text| text.parse().ok());
     let mut state = seed.unwrap_or(SEED).max(1);
     println!("seed {state}; another by ARTEL_TEST_SEED");
-    let tenth = LINES * 9 / 10 / KILLS as u64;
-    (0..KILLS as u64).map(|n| n * tenth + random(&mut state) % tenth).collect()
+    (0..KILLS as u64).map(|n| n * PART + random(&mut state) % PART).collect()
 }
 
 pub async fn what_was_answered_is_consumed_once_through_ten_kills(system: &mut impl System) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lines.ndjson");
-    numbered(&file, LINES);
     let began = Instant::now();
-    let mut producer = sending(system, "crashing", &file);
-    let mut kills = 0;
+    let mut producer = piping(system, "crashing");
+    let feed = Feed::begin(&mut producer);
     for moment in moments() {
-        if reached(system, &mut producer, moment).await {
-            system.crash().await;
-            kills += 1;
-        }
+        // So much is left that something is under way, however late the moment is seen; and so little that the producer is never
+        // through before the last kill.
+        feed.up_to(moment + PART);
+        assert!(reached(system, &mut producer, moment).await, "the producer gave up");
+        system.crash().await;
     }
+    feed.up_to(LINES);
+    drop(feed);
     let sent = tokio::task::spawn_blocking(move || producer.wait_with_output().unwrap()).await.unwrap();
     assert!(sent.status.success(), "{}", stderr(&sent));
-    assert_eq!(kills, KILLS, "the producer had ended before the last kill");
     assert!(stdout(&sent).starts_with(&format!("accepted {LINES}, refused 0, ")), "{}", stdout(&sent));
     let totals = consumed(system, LINES).await;
-    println!("{kills} kills, {LINES} lines, {:?} until all were consumed: {totals}", began.elapsed());
+    println!("{KILLS} kills, {LINES} lines, {:?} until all were consumed: {totals}", began.elapsed());
     agree(system, "crashing", LINES).await;
     in_order(&messages(system, "crashing").await);
+}
+
+/// Numbered lines for the standard input of a producer, as many as it is told; the input ends with it.
+struct Feed(mpsc::Sender<u64>);
+
+impl Feed {
+    fn begin(producer: &mut Child) -> Feed {
+        let mut input = BufWriter::new(producer.stdin.take().unwrap());
+        let (told, limits) = mpsc::channel();
+        // A pipe takes little: whoever fills it waits for the producer, who waits for the system.
+        std::thread::spawn(move || {
+            let mut next = 0;
+            for limit in limits {
+                for n in next..limit {
+                    input.write_all(numbered_line(n).as_bytes()).unwrap();
+                }
+                input.flush().unwrap();
+                next = limit;
+            }
+        });
+        Feed(told)
+    }
+
+    fn up_to(&self, limit: u64) {
+        self.0.send(limit).expect("the producer reads");
+    }
 }
 
 /// Waits until this many lines are accepted; false when the producer is through.
@@ -125,18 +153,26 @@ pub fn numbered(path: &std::path::Path, lines: u64) {
 /// The same with these numbers.
 pub fn numbered_from(path: &std::path::Path, lines: std::ops::Range<u64>) {
     let mut text = String::new();
-    for n in lines {
-        writeln!(text, "{{\"n\":{n},\"k\":\"key {}\"}}", n % 97).unwrap();
-    }
+    text.extend(lines.map(numbered_line));
     std::fs::write(path, text).unwrap();
+}
+
+fn numbered_line(n: u64) -> String {
+    format!("{{\"n\":{n},\"k\":\"key {}\"}}\n", n % 97)
 }
 
 /// Sends such a file beside the test.
 pub fn sending(system: &impl System, topic: &str, file: &std::path::Path) -> Child {
-    artel(system, &["produce", "--topic", topic, "--key-field", "k"])
-        .arg(file)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    producing(system, topic, file).spawn().unwrap()
+}
+
+/// The same with what comes through a pipe.
+fn piping(system: &impl System, topic: &str) -> Child {
+    producing(system, topic, "-".as_ref()).stdin(Stdio::piped()).spawn().unwrap()
+}
+
+fn producing(system: &impl System, topic: &str, file: &std::path::Path) -> Command {
+    let mut produce = artel(system, &["produce", "--topic", topic, "--key-field", "k"]);
+    produce.arg(file).stdout(Stdio::piped()).stderr(Stdio::piped());
+    produce
 }

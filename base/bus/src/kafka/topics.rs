@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Between two looks at whether the brokers have carried something out.
 const LOOK: Duration = Duration::from_millis(20);
 /// How long a new topic may take to be known to every broker.
-const NEWS: Duration = Duration::from_secs(5);
+pub(super) const NEWS: Duration = Duration::from_secs(5);
 
 /// What a topic's settings say.
 struct Settings {

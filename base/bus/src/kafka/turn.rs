@@ -6,6 +6,7 @@ use super::client::{self, Context};
 use super::error;
 use super::fetcher::{Fetcher, Identity, no_longer};
 use super::stream::Stream;
+use super::topics::NEWS;
 use crate::BusError;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -27,8 +28,6 @@ const WATCHDOG: Duration = Duration::from_millis(100);
 /// How often a topic that somebody waits on is asked for: librdkafka does not say that it was deleted.
 const STILL_THERE: Duration = Duration::from_secs(3);
 const REQUEST: Duration = Duration::from_secs(2);
-/// How long a new topic may take to be known to every broker.
-const NEWS: Duration = Duration::from_secs(5);
 
 pub(super) type Consumer = BaseConsumer<Context<Arc<Identity>>>;
 

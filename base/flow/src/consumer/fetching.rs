@@ -80,7 +80,18 @@ pub(super) struct Answer {
     took: Duration,
 }
 
-/// Compares the place with the log where that has not been done, then reads.
+/// Why the place does not fit the log, if it does not.
+async fn compared(topics: &Topics, place: &Offset, check: Check) -> Result<Option<String>, BusError> {
+    let log = match check {
+        Check::Done => return Ok(None),
+        Check::Against(log) => log,
+        Check::Again => topics.describe(&place.topic).await?.id,
+    };
+    partition::mismatch(topics.bus().as_ref(), place, log).await
+}
+
+/// Compares the place with the log where that has not been done, then reads. What is out of range is compared in any case: the log may
+/// have lost what was there.
 async fn ask(
     topics: Topics,
     place: Offset,
@@ -88,22 +99,14 @@ async fn ask(
     from: i64,
     fetch: Fetch,
 ) -> Result<Asked, BusError> {
-    let log = match check {
-        Check::Done => None,
-        Check::Against(log) => Some(log),
-        Check::Again => Some(topics.describe(&place.topic).await?.id),
-    };
-    if let Some(log) = log
-        && let Some(mismatch) = partition::mismatch(topics.bus().as_ref(), &place, log).await?
-    {
+    if let Some(mismatch) = compared(&topics, &place, check).await? {
         return Ok(Asked::Mismatch(mismatch));
     }
     let read = topics.bus().read(&place.topic, place.partition, from, fetch).await;
-    if let Err(BusError::OutOfRange { .. }) = &read {
-        let log = topics.describe(&place.topic).await?.id;
-        if let Some(mismatch) = partition::mismatch(topics.bus().as_ref(), &place, log).await? {
-            return Ok(Asked::Mismatch(mismatch));
-        }
+    if let Err(BusError::OutOfRange { .. }) = &read
+        && let Some(mismatch) = compared(&topics, &place, Check::Again).await?
+    {
+        return Ok(Asked::Mismatch(mismatch));
     }
     let Fetched { records, next } = read?;
     let records = records.into_iter().map(Opened::from).collect();

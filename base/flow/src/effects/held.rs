@@ -80,7 +80,7 @@ impl Held {
     pub fn wanted(&self, calls: Option<usize>) -> usize {
         let Bounds { width, batch, .. } = self.bounds;
         let state = self.state();
-        let places = (width - state.calls.min(width)).min(calls.unwrap_or(width));
+        let places = width.saturating_sub(state.calls).min(calls.unwrap_or(width));
         let ahead = if calls.is_some() { 0 } else { state.ahead() };
         let room = (places * batch + ahead).saturating_sub(state.waiting.len());
         let most = (width * batch + 2 * MOST).saturating_sub(state.claims.len());
@@ -110,7 +110,7 @@ impl Held {
     /// How many calls to begin for what waits.
     pub fn startable(&self) -> usize {
         let state = self.state();
-        let places = self.bounds.width - state.calls.min(self.bounds.width);
+        let places = self.bounds.width.saturating_sub(state.calls);
         places.min(state.waiting.len().div_ceil(self.bounds.batch))
     }
 
@@ -162,9 +162,7 @@ impl Held {
     /// The claims of these are over.
     pub fn over(&self, ids: impl Iterator<Item = Uuid>) {
         let mut state = self.state();
-        for id in ids {
-            state.bytes -= state.claims.remove(&id).unwrap_or(0);
-        }
+        ids.for_each(|id| state.forget(id));
     }
 
     /// All that is claimed.
@@ -185,7 +183,7 @@ impl Held {
         let mut out = Vec::new();
         let late = |next: &mut Waiting| all || third.is_some_and(|third| next.since.elapsed() >= third);
         while let Some(next) = state.waiting.pop_front_if(late) {
-            state.bytes -= state.claims.remove(&next.effect.id).unwrap_or(0);
+            state.forget(next.effect.id);
             out.push(next.effect.id);
         }
         out
@@ -193,6 +191,11 @@ impl Held {
 }
 
 impl State {
+    /// A claim is over.
+    fn forget(&mut self, id: Uuid) {
+        self.bytes -= self.claims.remove(&id).unwrap_or(0);
+    }
+
     /// How many may be claimed ahead of need: as many as end soon, as quickly as they have ended of late.
     fn ahead(&self) -> usize {
         let over = self.since.elapsed().max(Duration::from_millis(1));

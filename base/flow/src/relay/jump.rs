@@ -167,8 +167,6 @@ pub(super) async fn look_at_end(
 struct End {
     own: String,
     now: i64,
-    /// Times after that are somebody's mistake.
-    latest: i64,
     records: u64,
     highest: i64,
     last: i64,
@@ -176,9 +174,7 @@ struct End {
 
 impl End {
     fn new(service: &str, now: Time) -> End {
-        let latest = now.micros().saturating_add(DAY_MICROS / 2);
-        let own = Envelope::source_of(service);
-        End { own, now: now.micros(), latest, records: 0, highest: 0, last: 0 }
+        End { own: Envelope::source_of(service), now: now.micros(), records: 0, highest: 0, last: 0 }
     }
 
     fn add(&mut self, record: &Received) {
@@ -191,7 +187,8 @@ impl End {
         }
         // The log cuts times to milliseconds.
         let time = record.time.micros().saturating_add(1_000);
-        if time <= self.latest {
+        // Half a day ahead is somebody's mistake.
+        if time <= self.now.saturating_add(DAY_MICROS / 2) {
             self.last = self.last.max(time);
         }
     }

@@ -100,8 +100,9 @@ fn lease_of(engine: Engine, lease: Duration) -> i64 {
     }
 }
 
-/// Claims what is due and free, oldest first; the attempt is counted with the claim, and taken back where it is given back unused. On SQLite only the holder of the writer
-/// calls it; on PostgreSQL rows that another node is claiming at this moment are passed over.
+/// Claims what is due and free, oldest first; the attempt is counted with the claim, and taken back where it is given back unused.
+/// On SQLite only the holder of the writer calls it; on PostgreSQL rows that another node is claiming at this moment are passed
+/// over.
 pub(crate) async fn claim(
     write: &mut Write,
     engine: Engine,

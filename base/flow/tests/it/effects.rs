@@ -1,44 +1,15 @@
 //! Effects: how many at once and how often, in the order of their keys, each told once, whatever fails around it.
 
-use crate::caller::{
-    Age, Block, Board, Dial, Letters, Overtake, Queue, Told, caller, caller_of_many, catalogue, many, one,
-    plain,
-};
-use crate::kit::{Node, Place};
-use artel_flow::{HandlerExt, Service};
+use crate::caller::{Age, Block, Board, Dial, Letters, Overtake, caller, caller_of_many, many, one, plain};
+use crate::calls::{queue, start, told, until_told};
+use artel_flow::HandlerExt;
 use std::sync::Arc;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn start(place: &Place, service: Service) -> Node {
-    place.start(vec![service], catalogue()).await.expect("starts")
-}
-
 fn dial(key: impl ToString, number: impl ToString) -> Dial {
     Dial { key: key.to_string(), number: number.to_string() }
-}
-
-async fn queue(node: &Node, place: &Place, calls: Vec<Dial>) {
-    node.ctx("caller").ask(Queue { calls }).await.expect("queued");
-    place.clock.advance(Duration::from_secs(1));
-}
-
-async fn told(node: &Node) -> Vec<String> {
-    node.ctx("caller").query(Told {}).await.expect("told")
-}
-
-/// Until so many effects have been told of.
-async fn until_told(node: &Node, lines: usize) -> Vec<String> {
-    let mut look_again = tokio::time::interval(Duration::from_millis(20));
-    for _ in 0..3000 {
-        let told = told(node).await;
-        if told.len() >= lines {
-            return told;
-        }
-        look_again.tick().await;
-    }
-    panic!("{} of {lines} effects were told of", told(node).await.len());
 }
 
 #[tokio::test]

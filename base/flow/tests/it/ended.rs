@@ -1,40 +1,18 @@
 //! What comes after calls: many are told together, and what fails for one is its own.
 
-use crate::caller::{
-    Block, Board, Break, Claims, Dial, FIRST, Queue, Told, caller, caller_telling, catalogue, one, plain,
-};
+use crate::caller::{Block, Board, Break, Claims, Dial, FIRST, caller, caller_telling, one, plain};
+use crate::calls::{self, start, told, until_told};
 use crate::kit::{Node, Place};
-use artel_flow::{HandlerExt, Service};
+use artel_flow::HandlerExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-async fn start(place: &Place, service: Service) -> Node {
-    place.start(vec![service], catalogue()).await.expect("starts")
-}
-
 async fn queue(node: &Node, place: &Place, numbers: impl Iterator<Item = String>) {
     let calls = numbers.map(|number| Dial { key: "k".to_owned(), number }).collect();
-    node.ctx("caller").ask(Queue { calls }).await.expect("queued");
-    place.clock.advance(Duration::from_secs(1));
-}
-
-async fn told(node: &Node) -> Vec<String> {
-    node.ctx("caller").query(Told {}).await.expect("told")
-}
-
-async fn until_told(node: &Node, lines: usize) -> Vec<String> {
-    let mut look_again = tokio::time::interval(Duration::from_millis(20));
-    for _ in 0..3000 {
-        let told = told(node).await;
-        if told.len() >= lines {
-            return told;
-        }
-        look_again.tick().await;
-    }
-    panic!("{} of {lines} effects were told of", told(node).await.len());
+    calls::queue(node, place, calls).await;
 }
 
 fn said(number: &str) -> String {

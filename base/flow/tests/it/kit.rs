@@ -8,7 +8,7 @@ use artel_flow::{
 };
 use artel_message::{Described, Time};
 use artel_store::conformance::{TestDatabase, database};
-use artel_store::{MemoryCache, Store, StoreSettings};
+use artel_store::{Lane, MemoryCache, Store, StoreSettings};
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -164,6 +164,14 @@ impl Place {
         .await?;
         Ok(Node { runtime, log, store, metrics })
     }
+}
+
+/// Changes the tables of a service behind its back.
+pub async fn alter(store: &Store, service: &str, sql: &'static str) {
+    let db = store.db(service).await.expect("the database");
+    let mut write = db.begin_plain(Lane::Interactive).await.expect("begins");
+    write.exec(sql, ()).await.expect("altered");
+    write.commit().await.expect("committed");
 }
 
 pub struct Node {

@@ -6,6 +6,7 @@ mod bell;
 mod books;
 mod bounds;
 mod caller;
+mod calls;
 mod claims;
 mod gated;
 mod keepers;

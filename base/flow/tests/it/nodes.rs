@@ -1,7 +1,7 @@
 //! Several nodes on one database and one log: who does what moves when they come, go and fall silent, and nothing is done
 //! twice.
 
-use crate::kit::{Node, Place};
+use crate::kit::{Node, Place, alter};
 use crate::said::Said;
 use crate::shop::{Journal, Sell, Total, catalogue, desk, shop};
 use artel_flow::{Leased, Pulse};
@@ -229,16 +229,10 @@ async fn leases_that_wait_say_so_ever_more_seldom_and_once_that_they_move_again(
     let (said, _listening) = Said::listen();
     let node = start(&place, "first").await;
     until(&node, "one node has all", |l| is_fair(l, &["first"])).await;
-    let alter = async |sql: &'static str| {
-        let db = node.store.db("desk").await.expect("the database");
-        let mut write = db.begin_plain(Lane::Interactive).await.expect("begins");
-        write.exec(sql, ()).await.expect("altered");
-        write.commit().await.expect("committed");
-    };
-    alter("ALTER TABLE flow_lease RENAME TO flow_lease_away").await;
+    alter(&node.store, "desk", "ALTER TABLE flow_lease RENAME TO flow_lease_away").await;
     let waits = "leases wait for the infrastructure";
     said.until(waits, |line| line["tries"].as_u64() >= Some(4), async || {}).await;
-    alter("ALTER TABLE flow_lease_away RENAME TO flow_lease").await;
+    alter(&node.store, "desk", "ALTER TABLE flow_lease_away RENAME TO flow_lease").await;
     said.until("leases move again", |_| true, async || {}).await;
     // 1, 2, 4; a busy machine may have had a failure of its own before that, which counts with these.
     let tries = said.numbers(waits, "tries");

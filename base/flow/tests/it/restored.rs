@@ -67,9 +67,8 @@ async fn numbers_given_before_the_end_of_the_log_was_known_are_not_taken_for_rep
     node.stop().await;
 }
 
-/// The copy is from before anything was sold, so that the database knows of no partition; and the clock stands where it stood.
-async fn sold_over_a_copy_of_nothing() -> Vec<String> {
-    let place = Place::new();
+/// Sells, and goes back to a copy from before anything was sold, so that the database knows of no partition.
+async fn sell_and_go_back(place: &Place) {
     let (files, aside) = (place.dir.path().join("db"), tempfile::tempdir().expect("a folder"));
     place.start(vec![shop(), desk()], catalogue()).await.expect("start").stop().await;
     copy(&files, aside.path());
@@ -78,6 +77,12 @@ async fn sold_over_a_copy_of_nothing() -> Vec<String> {
     node.settle().await;
     node.stop().await;
     copy(aside.path(), &files);
+}
+
+/// The clock stands where it stood.
+async fn sold_over_a_copy_of_nothing() -> Vec<String> {
+    let place = Place::new();
+    sell_and_go_back(&place).await;
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     sell(&node, 40..60).await;
     node.settle().await;
@@ -100,14 +105,7 @@ async fn a_copy_from_before_a_partition_was_written_to_gives_no_number_twice() {
 async fn that_a_partition_was_emptied_is_said_where_it_may_matter() {
     let mut place = Place::new();
     place.limits.retention = Some(Duration::from_secs(3_600));
-    let (files, aside) = (place.dir.path().join("db"), tempfile::tempdir().expect("a folder"));
-    place.start(vec![shop(), desk()], catalogue()).await.expect("start").stop().await;
-    copy(&files, aside.path());
-    let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
-    sell(&node, 0..40).await;
-    node.settle().await;
-    node.stop().await;
-    copy(aside.path(), &files);
+    sell_and_go_back(&place).await;
     place.clock.advance(Duration::from_secs(2 * 3_600));
     let (log, clock) = (place.dir.path().join("log"), place.clock.clone());
     let settings = SegmentsConfig { clock: Arc::new(move || clock.now()), ..SegmentsConfig::default() };

@@ -1,24 +1,15 @@
 //! What the log says of trouble: once when it begins, ever more seldom while it lasts, and once when it is over.
 
 use crate::gated::{Answer, Asked};
-use crate::kit::Node;
+use crate::kit::{Node, alter};
 use crate::mill::{self, break_it, mend, mill, numbers, say_as};
 use crate::said::Said;
 use crate::shop::{Sell, catalogue, desk, shop};
-use artel_store::Lane;
 use serde_json::Value;
 use std::time::Duration;
 
 async fn sell(node: &Node, item: &str) {
     node.ctx("shop").ask(Sell { item: item.to_owned(), count: 1 }).await.expect("sold");
-}
-
-/// Changes the tables of a service behind its back.
-async fn alter(node: &Node, service: &str, sql: &'static str) {
-    let db = node.store.db(service).await.expect("the database");
-    let mut write = db.begin_plain(Lane::Interactive).await.expect("begins");
-    write.exec(sql, ()).await.expect("altered");
-    write.commit().await.expect("committed");
 }
 
 async fn nothing() {}
@@ -85,10 +76,10 @@ async fn timers_that_wait_say_so_ever_more_seldom_and_once_that_they_go_on() {
     let (said, _listening) = Said::listen();
     let node = place.start(vec![shop(), desk()], catalogue()).await.expect("start");
     node.settle().await;
-    alter(&node, "desk", "ALTER TABLE flow_timer RENAME TO flow_timer_away").await;
+    alter(&node.store, "desk", "ALTER TABLE flow_timer RENAME TO flow_timer_away").await;
     let later = async || place.clock.advance(Duration::from_secs(61));
     said.until("timers wait for the infrastructure", tried(8), later).await;
-    alter(&node, "desk", "ALTER TABLE flow_timer_away RENAME TO flow_timer").await;
+    alter(&node.store, "desk", "ALTER TABLE flow_timer_away RENAME TO flow_timer").await;
     said.until("timers go on", any, later).await;
     are_rare(&said.numbers("timers wait for the infrastructure", "tries"), 8);
     let over = said.numbers("timers go on", "tries");
@@ -105,10 +96,10 @@ async fn parked_keys_that_wait_say_so_ever_more_seldom_and_once_that_they_go_on(
     say_as(&node, "said", "a", 1..=3).await;
     node.settle().await;
     mend(&node, "a").await;
-    alter(&node, "mill", "ALTER TABLE flow_parked_key RENAME TO flow_parked_key_away").await;
+    alter(&node.store, "mill", "ALTER TABLE flow_parked_key RENAME TO flow_parked_key_away").await;
     let later = async || place.clock.advance(Duration::from_secs(10));
     said.until("parked keys wait for the infrastructure", tried(8), later).await;
-    alter(&node, "mill", "ALTER TABLE flow_parked_key_away RENAME TO flow_parked_key").await;
+    alter(&node.store, "mill", "ALTER TABLE flow_parked_key_away RENAME TO flow_parked_key").await;
     said.until("parked keys go on", any, later).await;
     are_rare(&said.numbers("parked keys wait for the infrastructure", "tries"), 8);
     assert_eq!(said.lines("parked keys go on").len(), 1);

@@ -1,9 +1,8 @@
 //! A database that knows nothing of a partition in which the log has its messages, with numbers that are ahead of its clock: as it
 //! is when it was brought back from a copy that is older than the first of them, on a machine whose clock is behind.
 
-use crate::kit::Place;
+use crate::kit::{self, Place};
 use crate::shop::{Journal, Sell, catalogue, desk, shop};
-use artel_store::Lane;
 
 /// A life of a node that sells.
 async fn life(place: &Place, counts: std::ops::Range<u32>) -> Vec<String> {
@@ -18,12 +17,10 @@ async fn life(place: &Place, counts: std::ops::Range<u32>) -> Vec<String> {
     journal
 }
 
+/// Changes what a node that has stopped knows.
 async fn alter(place: &Place, sql: &'static str) {
     let store = place.store().await;
-    let db = store.db("shop").await.expect("the database");
-    let mut write = db.begin_plain(Lane::Interactive).await.expect("begins");
-    write.exec(sql, ()).await.expect("altered");
-    write.commit().await.expect("committed");
+    kit::alter(&store, "shop", sql).await;
     store.close().await;
 }
 

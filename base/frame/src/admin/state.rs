@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::edge::{Json, Needs, Operate, Problem, Routes};
 use artel_flow::{Runtime, Service};
 use artel_message::{Fault, Time};
-use artel_store::{MigrationState, Migrations};
+use artel_store::Migrations;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -83,13 +83,7 @@ async fn migrations(State(admin): State<Admin>, _: Needs<Operate>) -> Result<Jso
         }
         let db = admin.0.store.db(service).await.map_err(Fault::from)?;
         for line in db.migration_status(sets).await.map_err(Fault::from)? {
-            let (state, at) = match line.state {
-                MigrationState::Applied { at } => ("applied", Some(at)),
-                MigrationState::Pending => ("pending", None),
-                MigrationState::Changed { at } => ("changed", Some(at)),
-                MigrationState::Newer { at } => ("newer", Some(at)),
-                MigrationState::Unknown { at } => ("unknown", Some(at)),
-            };
+            let (state, at) = line.state.named();
             let (component, version, file, works_from) =
                 (line.component, line.version, line.file, line.works_from);
             let service = service.clone();

@@ -93,17 +93,7 @@ impl fmt::Display for Path {
         Ok(())
     }
 }
-impl TryFrom<String> for Path {
-    type Error = BadPath;
-    fn try_from(text: String) -> Result<Path, BadPath> {
-        text.parse()
-    }
-}
-impl From<Path> for String {
-    fn from(path: Path) -> String {
-        path.to_string()
-    }
-}
+string_form!(Path, BadPath);
 
 #[cfg(test)]
 mod tests {

@@ -148,14 +148,4 @@ impl fmt::Debug for Email {
         f.write_str(&self.masked())
     }
 }
-impl TryFrom<String> for Email {
-    type Error = BadAddress;
-    fn try_from(text: String) -> Result<Email, BadAddress> {
-        text.parse()
-    }
-}
-impl From<Email> for String {
-    fn from(email: Email) -> String {
-        email.to_string()
-    }
-}
+string_form!(Email, BadAddress);

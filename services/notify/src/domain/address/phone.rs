@@ -69,14 +69,4 @@ impl fmt::Debug for Phone {
         f.write_str(&self.masked())
     }
 }
-impl TryFrom<String> for Phone {
-    type Error = BadAddress;
-    fn try_from(text: String) -> Result<Phone, BadAddress> {
-        text.parse()
-    }
-}
-impl From<Phone> for String {
-    fn from(phone: Phone) -> String {
-        phone.0
-    }
-}
+string_form!(Phone, BadAddress);

@@ -163,17 +163,7 @@ impl FromStr for Condition {
         Ok(Condition { text: text.to_owned(), root: parse::parse(text)? })
     }
 }
-impl TryFrom<String> for Condition {
-    type Error = BadCondition;
-    fn try_from(text: String) -> Result<Condition, BadCondition> {
-        text.parse()
-    }
-}
-impl From<Condition> for String {
-    fn from(condition: Condition) -> String {
-        condition.text
-    }
-}
+string_form!(Condition, BadCondition);
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -101,14 +101,4 @@ impl fmt::Display for KeyTemplate {
         })
     }
 }
-impl TryFrom<String> for KeyTemplate {
-    type Error = BadKey;
-    fn try_from(text: String) -> Result<KeyTemplate, BadKey> {
-        text.parse()
-    }
-}
-impl From<KeyTemplate> for String {
-    fn from(key: KeyTemplate) -> String {
-        key.to_string()
-    }
-}
+string_form!(KeyTemplate, BadKey);
