@@ -4,8 +4,15 @@
 //! it, or with a fault. They speak the real protocols, so that any other client can talk to them too.
 
 mod board;
+mod derive;
+pub mod fcm;
+mod fit;
+mod jws;
+mod serve;
+pub mod web_push;
 
 pub use board::{Arrival, Board, Counts, Wanted};
+pub use serve::{Listen, Served};
 
 use std::sync::Arc;
 use std::time::Duration;
