@@ -9,8 +9,17 @@ use std::process::{Command, Stdio};
 
 /// Each with its version.
 const NPM: &[&str] = &["maildev@2.2.1"];
-/// Each with its version. `dkimpy` verifies Ed25519 with `pynacl`.
-const PIP: &[&str] = &["dkimpy==1.1.8", "pynacl==1.6.2"];
+/// Each with its version. `dkimpy` verifies Ed25519 with `pynacl`, `pyjwt` and `http_ece` need `cryptography`, `google-auth` asks
+/// for tokens with `requests`.
+const PIP: &[&str] = &[
+    "dkimpy==1.1.8",
+    "pynacl==1.6.2",
+    "cryptography==50.0.2",
+    "google-auth==2.62.2",
+    "http_ece==1.2.1",
+    "pyjwt==2.15.1",
+    "requests==2.34.2",
+];
 /// Unpacked and not installed: installing one would start a server on this machine.
 const DEBIAN: &[&str] = &["postfix"];
 

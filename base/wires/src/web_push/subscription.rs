@@ -1,6 +1,6 @@
 //! A browser's subscription.
 
-use crate::http::{checked_url, host_of};
+use crate::http::checked_url;
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -90,9 +90,9 @@ impl Subscription {
         self.uri.scheme_str() != Some("https")
     }
 
-    /// The push service's name, with its port where one is written.
+    /// The push service's name in lower case, with its port where that does not go without saying.
     pub fn host(&self) -> &str {
-        host_of(&self.uri)
+        self.origin.split_once("://").map_or("", |(_, host)| host)
     }
 
     /// VAPID's `aud`.
@@ -138,6 +138,7 @@ mod tests {
         let read = |endpoint: &str| Subscription::parse(&json(endpoint, auth)).unwrap();
         assert_eq!(read("https://Push.example:443/s/1").origin(), "https://push.example");
         assert_eq!(read("https://push.example:8443/s/1").origin(), "https://push.example:8443");
+        assert_eq!(read("https://Push.example:443/s/1").host(), "push.example");
         assert_eq!(format!("{:?}", read("https://push.example/secret")), "https://push.example/***");
         assert!(read("http://127.0.0.1:1/x").is_plain());
         assert!(Subscription::parse(&json("https://push.example", &format!("{auth}=="))).is_ok(), "padded");

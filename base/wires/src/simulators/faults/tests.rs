@@ -126,10 +126,10 @@ fn a_plan_that_cannot_be_meant_is_refused_by_its_field() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(seed: u64, lost in 0.0..100.0f64, after: u16, begins in "[a-z]{1,9}", times: Option<u32>) {
+    fn what_is_written_is_read(seed: u64, quarters in 0..=400u16, after: u16, begins in "[a-z]{1,9}", times: Option<u32>) {
         let mut plan = FaultPlan::by_address();
         plan.seed = seed;
-        let mut shares = Shares { lost_replies: lost, ..Shares::default() };
+        let mut shares = Shares { lost_replies: f64::from(quarters) / 4.0, ..Shares::default() };
         shares.receipts.after_ms = after.into();
         plan.providers.insert("twilio".to_owned(), shares);
         plan.addresses.push(AddressRule { begins, times, receipt: Some(ReceiptKind::Expired), ..AddressRule::default() });

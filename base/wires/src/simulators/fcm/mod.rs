@@ -112,6 +112,7 @@ struct Fcm {
     messages: AtomicU64,
 }
 
+const GOOGLE: &str = "https://oauth2.googleapis.com/token";
 const MOST_TOKENS: usize = 1_000;
 const MOST_PAYLOAD: usize = 4_096;
 const LEAST_TOKEN: usize = 32;
@@ -152,8 +153,10 @@ impl Fcm {
     }
 
     async fn token(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
-        let mut fields = form_urlencoded::parse(body);
-        let mut field = |name: &str| fields.find(|(own, _)| own == name).map(|(_, value)| value.into_owned());
+        let field = |name: &str| {
+            let mut fields = form_urlencoded::parse(body);
+            fields.find(|(own, _)| own == name).map(|(_, value)| value.into_owned())
+        };
         let refuse = |error: &str, why: &str| {
             json(StatusCode::BAD_REQUEST, &value!({"error": error, "error_description": why}))
         };
@@ -253,7 +256,8 @@ fn check(assertion: &str, account: &Account, audience: &str, now: u64) -> Result
     if token.claims["iss"] != account.email.as_str() {
         return Err("Invalid grant: account not found");
     }
-    if token.claims["aud"] != audience {
+    // Google's own libraries name Google whatever the key file says.
+    if token.claims["aud"] != audience && token.claims["aud"] != GOOGLE {
         return Err("Invalid JWT: wrong audience");
     }
     let (issued, ends) = (token.claims["iat"].as_u64(), token.claims["exp"].as_u64());
