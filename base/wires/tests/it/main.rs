@@ -1,0 +1,4 @@
+//! Clients and simulators, each against the other side.
+#![allow(clippy::unwrap_used)]
+
+mod push;
