@@ -7,5 +7,6 @@
 
 pub mod said;
 pub mod simulators;
+pub mod smpp;
 
 pub use said::{Handed, Said, Stage};
