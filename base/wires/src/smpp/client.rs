@@ -19,7 +19,8 @@ pub struct Client {
     closing: watch::Sender<bool>,
     links: Vec<(Mode, watch::Receiver<Link>)>,
     turn: AtomicUsize,
-    tasks: JoinSet<()>,
+    /// They end with the client.
+    _tasks: JoinSet<()>,
 }
 
 /// What came of a message.
@@ -66,7 +67,7 @@ impl Client {
             tasks.spawn(keep(Arc::clone(&common), *mode, state));
             links.push((*mode, link));
         }
-        (Client { common, closing, links, turn: AtomicUsize::new(0), tasks }, incoming)
+        (Client { common, closing, links, turn: AtomicUsize::new(0), _tasks: tasks }, incoming)
     }
 
     /// Sends a message, and waits for the answers to all of its parts.
@@ -120,9 +121,12 @@ impl Client {
 
     /// Sends nothing new, waits for the answers that are still to come, unbinds and closes the links. What is not answered within
     /// the time for answers is given up.
-    pub async fn close(mut self) {
+    pub async fn close(&self) {
         self.closing.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
+        for (_, link) in &self.links {
+            // An error means that its task has ended.
+            let _ = link.clone().wait_for(|link| matches!(link, Link::Closed)).await;
+        }
     }
 
     async fn submit(&self, place: &Place, body: Body) -> Result<String, Said> {

@@ -16,6 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// PDUs that wait to be written.
 const QUEUE: usize = 256;
+/// Octets that are written at once.
+const PIECE: usize = 16 << 10;
 
 pub(crate) type Reader = Box<dyn AsyncRead + Send + Unpin>;
 pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
@@ -196,9 +198,9 @@ impl Session {
 
     async fn write(&self, mut writer: Writer, queue: Queue, limit: Duration) -> String {
         let Queue(mut queue) = queue;
-        let (mut batch, mut octets) = (Vec::new(), BytesMut::new());
-        while queue.recv_many(&mut batch, QUEUE).await > 0 {
-            let hangup = self.state().collect(&mut batch, &mut octets);
+        let mut octets = BytesMut::new();
+        while let Some(first) = queue.recv().await {
+            let hangup = self.state().collect(first, &mut queue, &mut octets);
             let written = async {
                 writer.write_all(&octets).await?;
                 writer.flush().await
@@ -365,9 +367,10 @@ impl State {
         }
     }
 
-    /// Moves what is still wanted to what is written next; true when nothing is to be written after it.
-    fn collect(&mut self, batch: &mut Vec<Out>, octets: &mut BytesMut) -> bool {
-        for out in batch.drain(..) {
+    /// Moves what is still wanted to what is written next, as much as goes in one piece; true when nothing is to be written after it.
+    fn collect(&mut self, first: Out, queue: &mut mpsc::Receiver<Out>, octets: &mut BytesMut) -> bool {
+        let mut next = Some(first);
+        while let Some(out) = next {
             match out {
                 Out::Hangup => return true,
                 Out::Answer(pdu) => octets.extend_from_slice(&pdu),
@@ -378,6 +381,7 @@ impl State {
                     }
                 }
             }
+            next = if octets.len() < PIECE { queue.try_recv().ok() } else { None };
         }
         false
     }
@@ -396,4 +400,80 @@ impl Asked<'_> {
 
 fn broken(stage: Stage, text: &str) -> NoAnswer {
     NoAnswer::Broken { stage, text: text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pdu::Message;
+    use super::*;
+    use std::time::Duration;
+
+    struct Nothing;
+
+    impl Requests for Nothing {
+        async fn heard(&self, _: &Session, _: Pdu) -> Heard {
+            Heard::Unknown
+        }
+    }
+
+    fn message(octets: usize) -> Body {
+        let mut message = Message::default();
+        message.tlvs.push(super::super::tlv::MESSAGE_PAYLOAD, vec![0; octets]);
+        Body::SubmitSm(Box::new(message))
+    }
+
+    fn stage(answer: Result<Pdu, NoAnswer>) -> Stage {
+        match answer {
+            Err(NoAnswer::Broken { stage, .. }) => stage,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The other side reads nothing: the first message is stuck half way, the others never leave.
+    async fn stuck(answer: Duration, limit: Duration) -> [Stage; 3] {
+        let (ours, _theirs) = tokio::io::duplex(64);
+        let (session, queue) = Session::new(10);
+        let (reader, writer) = tokio::io::split(ours);
+        let limits = Limits { answer: limit, enquire_link: Duration::from_secs(3600), most_pdu: 1024 };
+        let run =
+            session.run((Box::new(reader), Box::new(writer)), (queue, BytesMut::new()), limits, &Nothing);
+        let run = async {
+            let why = run.await;
+            session.end(&why);
+        };
+        let ask = |octets| session.ask(message(octets), answer);
+        let asks = async { tokio::join!(ask(PIECE), ask(8), ask(PIECE)) };
+        let ((a, b, c), ()) = tokio::join!(asks, run);
+        [stage(a), stage(b), stage(c)]
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_writer_has_not_taken_up_is_before() {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(100));
+        let expected = [Stage::After, Stage::Before, Stage::Before];
+        // The link ends first, or the one who waits has no more time.
+        assert_eq!(stuck(long, short).await, expected);
+        assert_eq!(stuck(short, long).await, expected);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_written() {
+        let (session, mut queue) = Session::new(1);
+        assert!(timeout(Duration::ZERO, session.ask(message(1), Duration::from_secs(9))).await.is_err());
+        let first = queue.0.recv().await.unwrap();
+        let mut octets = BytesMut::new();
+        assert!(!session.state().collect(first, &mut queue.0, &mut octets));
+        assert!(octets.is_empty() && session.state().waiting.is_empty());
+    }
+
+    #[test]
+    fn numbers_begin_again_and_pass_over_those_in_use() {
+        let (session, _queue) = Session::new(1);
+        let (done, _wait) = oneshot::channel();
+        let _asked = session.wait_for(1, Waiting { answer: 0, written: false, done }).unwrap();
+        let mut state = session.state();
+        state.last = LAST_SEQUENCE - 1;
+        assert_eq!([state.next(), state.next(), state.next()], [LAST_SEQUENCE, 2, 3]);
+        drop(state);
+    }
 }

@@ -1,0 +1,4 @@
+//! Clients against simulators, and both against programs of others.
+#![allow(clippy::unwrap_used)]
+
+mod smpp;
