@@ -1,6 +1,6 @@
 //! Gets what is missing: packages by apt as root on Debian, Kafka's jars by Maven. Elsewhere a sentence names the command.
 
-use super::{process, progress};
+use super::{foreign, process, progress};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ pub fn everything(root: &Path) -> Result<()> {
         apt(&packages)
             .context("on macOS: brew install openjdk maven redis postgresql cmake pkg-config openssl")?;
     }
-    fetch_kafka(root).map(|_| ())
+    fetch_kafka(root)?;
+    foreign::fetch(root)
 }
 
 /// A program, installed if it is missing.
@@ -125,7 +126,7 @@ fn there(file: &str) -> bool {
         || folders.map(|entry| entry.path().join(after)).any(|path| path.exists())
 }
 
-fn apt(packages: &[&str]) -> Result<()> {
+pub fn apt(packages: &[&str]) -> Result<()> {
     let wanted = packages.join(" ");
     if !debian() || !rustix::process::geteuid().is_root() {
         bail!("missing: {wanted}; on Debian: sudo apt-get install {wanted}");

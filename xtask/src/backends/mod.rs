@@ -2,6 +2,7 @@
 //! and the system's packages give, without containers. A set of servers is an *instance*: a folder with their data and a
 //! file that says which processes they are, so that a later call finds, shows and stops exactly these.
 
+mod foreign;
 mod install;
 mod instance;
 mod kafka;
@@ -69,7 +70,8 @@ enum Action {
         #[arg(value_enum)]
         signal: Sent,
     },
-    /// Install the servers and what the `kafka` feature needs to compile (as root on Debian), fetch Kafka by Maven
+    /// Install the servers and what the `kafka` feature needs to compile (as root on Debian), fetch Kafka by Maven, and
+    /// programs of others that judge our clients in tests
     Install,
 }
 
