@@ -5,8 +5,14 @@
 //! and when a message is tried again, how fast an account may go, is its caller's business. It keeps connections, has a time limit
 //! on everything it waits for, and says of each failure whether the other side may have taken the message ([`Stage`]).
 
+pub mod fcm;
+pub mod http;
+mod jwt;
+mod push;
 pub mod said;
 pub mod simulators;
 pub mod smpp;
+pub mod web_push;
 
+pub use push::BadPush;
 pub use said::{Handed, Said, Stage};

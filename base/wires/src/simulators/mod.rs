@@ -4,9 +4,23 @@
 //! it, or with a fault. They speak the real protocols, so that any other client can talk to them too.
 
 mod board;
+mod derive;
+mod faults;
+pub mod fcm;
+mod fit;
+mod front;
+mod jws;
+mod serve;
+mod set;
 pub mod smpp;
+pub mod web_push;
 
 pub use board::{Arrival, Board, Counts, Wanted};
+pub use faults::{
+    AddressRule, Answered, BadPlan, FaultPlan, Faults, Latency, ReceiptKind, ReceiptShares, Share, Shares,
+};
+pub use serve::{Listen, Served};
+pub use set::{Running, Settings, StartFailure, start};
 
 use std::sync::Arc;
 use std::time::Duration;
