@@ -1,6 +1,7 @@
 //! The client for short messages over SMPP.
 
 mod centre;
+mod foreign;
 mod receipts;
 mod sending;
 
@@ -78,17 +79,17 @@ impl Both {
         all.reverse();
         all
     }
+}
 
-    /// Waits until so many links are bound on both sides.
-    pub async fn bound(&self, links: usize) {
-        let mut changes = self.client.changes();
-        let bound = async {
-            while self.client.bound() != links {
-                changes.changed().await.unwrap();
-            }
-        };
-        timeout(PATIENCE, bound).await.unwrap();
-    }
+/// Waits until so many links are bound.
+pub async fn bound(client: &Client, links: usize) {
+    let mut changes = client.changes();
+    let bound = async {
+        while client.bound() != links {
+            changes.changed().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, bound).await.unwrap();
 }
 
 pub fn sms(text: &str) -> Sms {

@@ -1,6 +1,6 @@
 //! Sending, and what is said of it.
 
-use super::{PATIENCE, both, gsm, long, quiet, settings, sms};
+use super::{PATIENCE, both, bound, gsm, long, quiet, settings, sms};
 use artel_wires::simulators::smpp::{Settings as Centre, Smsc};
 use artel_wires::simulators::{Arrival, Behaviour, Judge, Refusal};
 use artel_wires::smpp::{Client, Mode, Reference, Settings, Tls};
@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 
 const OK: Said = Said::Smpp { status: 0 };
 
@@ -211,7 +210,7 @@ async fn several_links_share_the_work_and_receivers_do_not_send() {
     let slow: Judge = Arc::new(|_| Behaviour { delay: Duration::from_millis(50), ..Behaviour::default() });
     let limits = |settings: &mut Settings| (settings.window, settings.binds) = (1, binds);
     let both = both(slow, |_| {}, limits).await;
-    both.bound(3).await;
+    bound(&both.client, 3).await;
     let messages = [sms("1"), sms("2"), sms("3"), sms("4")];
     let [a, b, c, d] = &messages;
     let client = &both.client;
@@ -247,13 +246,7 @@ async fn a_centre_that_goes_away_is_found_again() {
     assert_eq!(stage(&gone), Some(Stage::Before), "{gone:?}");
     let again =
         Smsc::start(Centre { listen, ..Centre::new(both.board.clone(), quiet(), gsm) }).await.unwrap();
-    let mut changes = both.client.changes();
-    let bound = async {
-        while both.client.bound() == 0 {
-            changes.changed().await.unwrap();
-        }
-    };
-    timeout(PATIENCE, bound).await.unwrap();
+    bound(&both.client, 1).await;
     assert_eq!(both.client.send(&sms("c")).await.handed.said, OK);
     assert_eq!(again.counts().parts, 1);
 }
