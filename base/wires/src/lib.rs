@@ -11,6 +11,7 @@ mod jwt;
 mod push;
 pub mod said;
 pub mod simulators;
+pub mod smpp;
 pub mod web_push;
 
 pub use push::BadPush;

@@ -1,5 +1,5 @@
-//! Programs of others that judge our clients in tests: packages by name from npm, PyPI and Debian, into `.cache/foreign`, where
-//! `node_modules`, `python/bin` and `debian` hold them. Tests are given that folder as `ARTEL_TEST_FOREIGN`.
+//! Programs of others that judge our clients in tests: packages by name from npm, PyPI, Maven and Debian, into `.cache/foreign`, where
+//! `node_modules`, `python/bin`, `java` and `debian` hold them. Tests are given that folder as `ARTEL_TEST_FOREIGN`.
 
 use super::{install, process, progress};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each with its version.
-const NPM: &[&str] = &["maildev@2.2.1"];
+const NPM: &[&str] = &["maildev@2.2.1", "smpp@0.5.1"];
 /// Each with its version. `dkimpy` verifies Ed25519 with `pynacl`, `pyjwt` and `http_ece` need `cryptography`, `google-auth` asks
 /// for tokens with `requests`.
 const PIP: &[&str] = &[
@@ -19,9 +19,12 @@ const PIP: &[&str] = &[
     "http_ece==1.2.1",
     "pyjwt==2.15.1",
     "requests==2.34.2",
+    "twilio==9.13.0",
 ];
 /// Unpacked and not installed: installing one would start a server on this machine.
 const DEBIAN: &[&str] = &["postfix"];
+/// What Maven fetches, with what that needs.
+const POM: &str = "base/wires/tests/java/pom.xml";
 
 /// Fetches what is not there as the lists say; each list anew when it changed.
 pub fn fetch(root: &Path) -> Result<()> {
@@ -30,6 +33,8 @@ pub fn fetch(root: &Path) -> Result<()> {
     let _alone = super::instance::lock(&root.join(".cache"), "foreign")?;
     once(&folder.join("node_modules"), NPM, |place| by_npm(&folder, place))?;
     once(&folder.join("python"), PIP, by_pip)?;
+    let pom = fs::read_to_string(root.join(POM)).with_context(|| format!("read {POM}"))?;
+    once(&folder.join("java"), &[&pom], |place| by_maven(&root.join(POM), place))?;
     if process::find("apt-get").is_some() {
         once(&folder.join("debian"), DEBIAN, by_debian)?;
     }
@@ -66,6 +71,14 @@ fn by_pip(place: &Path) -> Result<()> {
     }
     let options = ["install", "--quiet", "--disable-pip-version-check"];
     finish(Command::new(place.join("bin/pip")).args(options).args(PIP))
+}
+
+fn by_maven(pom: &Path, place: &Path) -> Result<()> {
+    let maven = install::program("mvn", "maven", "maven")?;
+    let mut command = Command::new(maven);
+    command.args(["-B", "-q", "-ntp", "-Dstyle.color=never", "-f"]).arg(pom).arg(install::COPY);
+    command.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", place.display()));
+    finish(&mut command)
 }
 
 fn by_debian(place: &Path) -> Result<()> {

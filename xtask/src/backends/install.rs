@@ -15,7 +15,7 @@ const LIBRARIES: [(&str, &str); 5] = [
     ("cmake", "/usr/bin/cmake"),
 ];
 const POM: &str = "base/bus/tests/java/pom.xml";
-const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+pub const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 /// Everything that servers, their tests and the heavy features need.
 pub fn everything(root: &Path) -> Result<()> {

@@ -12,6 +12,7 @@ mod front;
 mod jws;
 mod serve;
 mod set;
+pub mod smpp;
 pub mod web_push;
 
 pub use board::{Arrival, Board, Counts, Wanted};

@@ -1,4 +1,5 @@
-//! Clients and simulators, each against the other side.
+//! Clients against simulators, and both against programs of others.
 #![allow(clippy::unwrap_used)]
 
 mod push;
+mod smpp;
