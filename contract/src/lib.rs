@@ -5,7 +5,7 @@ pub mod bridge;
 pub mod logistics;
 pub mod notify;
 
-use artel_message::Described;
+use artel_message::{Described, Kind, service_of};
 
 /// Every message of the contract. Start-up refuses a command or query here without a handler, and the JSON Schemas of all
 /// of them are kept as snapshots in `schemas/`.
@@ -35,4 +35,11 @@ pub fn catalogue() -> Vec<Described> {
         Described::event::<notify::dead::SmsGivenUp>(),
         Described::event::<notify::dead::PushGivenUp>(),
     ]
+}
+
+/// What a node needs that runs only these services: their messages, and every event.
+pub fn of(services: &[&str]) -> Vec<Described> {
+    let wanted =
+        |message: &Described| message.kind == Kind::Event || services.contains(&service_of(message.name));
+    catalogue().into_iter().filter(wanted).collect()
 }

@@ -24,6 +24,8 @@ pub struct NotifySettings {
     pub ask_after_seconds: u64,
     /// How long a status stays in the cache.
     pub cache_ms: u64,
+    /// Days that deliveries are kept for.
+    pub keep_days: u32,
     /// Days for which it is known what providers call our messages, so that receipts find them.
     pub references_days: u32,
     /// Hours for which a receipt of what nobody knows is kept.
@@ -54,6 +56,7 @@ impl Default for NotifySettings {
             call_seconds: 30,
             ask_after_seconds: 5,
             cache_ms: 2_000,
+            keep_days: 90,
             references_days: 14,
             receipts_hours: 24,
             templates: 1_000,
@@ -86,6 +89,7 @@ impl Settings for NotifySettings {
         within("call_seconds", self.call_seconds, 1, 50);
         within("ask_after_seconds", self.ask_after_seconds, 0, 86_400);
         within("cache_ms", self.cache_ms, 1, 3_600_000);
+        within("keep_days", u64::from(self.keep_days), 1, 36_500);
         within("references_days", u64::from(self.references_days), 1, 3_650);
         within("receipts_hours", u64::from(self.receipts_hours), 1, 8_760);
         within("templates", self.templates as u64, 1, 1_000_000);

@@ -50,7 +50,8 @@ fn commands(service: Service) -> Service {
         .query(deliveries::get)
         .query(deliveries::list)
         .query(deliveries::why)
-        .every("notify.purge", "23 * * * *", deliveries::purge)
+        .command(deliveries::purge)
+        .every("notify.purge", "23 * * * *", deliveries::purge_on_time)
 }
 
 /// A channel's two effects: what is ordered by recipient, and bulk beside it.

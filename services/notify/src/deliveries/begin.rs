@@ -2,8 +2,8 @@
 
 use super::desk::Desk;
 use super::effects::{Leg, Outcome};
-use crate::domain::state::{Happened, Refused, Wait, Why};
-use crate::store::deliveries::{self, BegunEntry, Whole};
+use crate::domain::state::{Refused, Wait, Why};
+use crate::store::deliveries::{self, BegunEntry, Filled};
 use artel_contract::notify::DeliveryId;
 use artel_flow::{Ctx, Tx};
 use artel_message::{Command, Fault, Time};
@@ -44,7 +44,7 @@ pub(super) struct Beginning {
 pub(super) enum Going {
     /// It is to be sent: the attempt's number, when it began, and where that is written down.
     Go {
-        whole: Box<Whole>,
+        filled: Arc<Filled>,
         attempt: u32,
         at: Time,
         begun: Uuid,
@@ -83,13 +83,14 @@ async fn round(ctx: &Ctx, all: Vec<Beginning>) -> Result<Vec<Going>, Fault> {
     ids.sort_unstable();
     ids.dedup();
     let read = ctx.read().await?;
-    let found = deliveries::read(&read, &ids).await?;
+    let found = deliveries::filled(&read, &ids).await?;
     let begun = match all.iter().all(|one| one.first) {
         true => Vec::new(),
         false => deliveries::begun(&read, MOST_ROWS).await?,
     };
     drop(read);
-    let found: HashMap<DeliveryId, Whole> = found.into_iter().map(|whole| (whole.stored.id, whole)).collect();
+    let found: HashMap<DeliveryId, Arc<Filled>> =
+        found.into_iter().map(|filled| (filled.stored.id, Arc::new(filled))).collect();
     let open: HashMap<(DeliveryId, u32, u32), (Time, String)> = begun
         .into_iter()
         .map(|(at, (id, leg, attempt, account))| ((id, leg, attempt), (at, account)))
@@ -119,12 +120,12 @@ async fn round(ctx: &Ctx, all: Vec<Beginning>) -> Result<Vec<Going>, Fault> {
 
 fn look(
     one: &Beginning,
-    found: &HashMap<DeliveryId, Whole>,
+    found: &HashMap<DeliveryId, Arc<Filled>>,
     open: &HashMap<(DeliveryId, u32, u32), (Time, String)>,
     now: Time,
 ) -> Going {
-    let Some(whole) = found.get(&one.leg.delivery) else { return Going::Not(Outcome::Nothing) };
-    let (stored, index) = (&whole.stored, one.leg.leg as usize);
+    let Some(filled) = found.get(&one.leg.delivery) else { return Going::Not(Outcome::Nothing) };
+    let (stored, index) = (&filled.stored, one.leg.leg as usize);
     let Some(leg) = stored.plan.legs.get(index) else { return Going::Not(Outcome::Nothing) };
     let attempt = leg.next_attempt();
     if let Some((at, account)) = open.get(&(one.leg.delivery, one.leg.leg, attempt)) {
@@ -137,9 +138,8 @@ fn look(
     if stored.content.address(index).is_none() {
         return Going::Not(Outcome::Suppressed("there is no address".to_owned()));
     }
-    let begin = Happened::Begun { leg: index, attempt, provider: one.account.to_string() };
-    match stored.plan.clone().apply(&begin, now) {
-        Ok(_) => Going::Go { whole: Box::new(whole.clone()), attempt, at: now, begun: Uuid::nil() },
+    match stored.plan.may_begin(index, attempt, now) {
+        Ok(()) => Going::Go { filled: filled.clone(), attempt, at: now, begun: Uuid::nil() },
         Err(Refused::TooEarly { until }) => Going::Early(until),
         Err(Refused::TooLate { .. }) => Going::Not(Outcome::Expired),
         // Sent, ended, or replaced meanwhile.

@@ -8,7 +8,7 @@ use crate::domain::state::{Answer, Cause, Happened};
 use crate::store::deliveries;
 use crate::store::references::{self, Reference};
 use artel_contract::notify::dead::{EmailGivenUp, GivenUp, PushGivenUp, SmsGivenUp};
-use artel_contract::notify::{Channel, State};
+use artel_contract::notify::{Channel, Mode, State};
 use artel_flow::{EffectDone, Tx};
 use artel_message::{Fault, Time};
 use std::collections::BTreeMap;
@@ -112,11 +112,12 @@ async fn given_up(tx: &mut Tx, leg: Leg, fault: &Fault) -> Result<Option<Telling
     Ok(Some(Telling { delivery: leg.delivery, tell: Tell::Attempt { leg: at, attempt, retried: false } }))
 }
 
-/// What is given up on is told where operators look for it: `notify.<channel>-dlq`.
+/// What is given up on is told where operators look for it: `notify.<channel>-dlq`. Where another channel goes on, nothing is given up.
 pub(super) fn bury(tx: &mut Tx, stepped: &[Stepped]) {
     let now = tx.now();
     for Stepped { stored, moved, .. } in stepped {
-        for (at, _) in moved.iter().filter(|(_, state)| *state == State::Failed) {
+        let over = stored.plan.mode == Mode::All || stored.plan.state() == State::Failed;
+        for (at, _) in moved.iter().filter(|(_, state)| over && *state == State::Failed) {
             let leg = &stored.plan.legs[*at];
             let given = GivenUp {
                 leg: index(*at),

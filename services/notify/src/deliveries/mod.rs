@@ -33,7 +33,7 @@ pub(crate) use done::told;
 pub use effects::{DeliverEmail, DeliverEmailBulk, DeliverPush, DeliverPushBulk, DeliverSms, DeliverSmsBulk};
 pub use list::{get, list, why};
 pub use notify::{notify, notify_many};
-pub use purge::purge;
+pub use purge::{purge, purge_on_time};
 pub use receipts::{TakeReceipts, Told, no_receipt, take_receipts};
 pub use record::record;
 pub use send::handler;

@@ -11,7 +11,7 @@ use crate::domain::failover::{Choice, Next, after};
 use crate::domain::retry::{self, Tries};
 use crate::domain::state::{Answer, Cause, Wait};
 use crate::domain::templates::{Context, Rendered};
-use crate::store::deliveries::{Stored, Whole};
+use crate::store::deliveries::{Filled, Stored};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
 use artel_message::{Effect, Fault, Time};
@@ -67,8 +67,8 @@ impl Sender<'_> {
             };
             let beginning = Beginning { leg: self.leg, account: taken.name.clone(), first };
             first = false;
-            let (whole, attempt, at, row) = match self.desk.begin(self.ctx, self.name, beginning).await? {
-                Going::Go { whole, attempt, at, begun } => (whole, attempt, at, begun),
+            let (filled, attempt, at, row) = match self.desk.begin(self.ctx, self.name, beginning).await? {
+                Going::Go { filled, attempt, at, begun } => (filled, attempt, at, begun),
                 Going::Lost { attempt, at, account } => {
                     let reason = "nobody knows whether it was sent: the node that sent it stopped".to_owned();
                     let attempt = attempted(attempt, &account, at, Answer::Lost { reason });
@@ -78,11 +78,11 @@ impl Sender<'_> {
                 Going::Early(until) => return Err(self.later(until)),
             };
             let number = attempt;
-            let (attempt, then) = self.attempt(&whole, &taken, attempt, at, &refused).await;
+            let (attempt, then) = self.attempt(&filled, &taken, attempt, at, &refused).await;
             match then {
                 Then::End(outcome) => {
                     rows.push(row);
-                    self.desk.keep(whole.stored);
+                    self.desk.keep(Arc::unwrap_or_clone(filled).stored);
                     return Ok(Ended { begun: rows, outcome });
                 }
                 Then::Other | Then::Again(_) => {
@@ -123,15 +123,15 @@ impl Sender<'_> {
     /// Makes one attempt and says what follows.
     async fn attempt(
         &self,
-        whole: &Whole,
+        filled: &Filled,
         taken: &Taken,
         attempt: u32,
         at: Time,
         refused: &[usize],
     ) -> (Attempted, Then) {
-        let stored = &whole.stored;
+        let stored = &filled.stored;
         let of = |answer| attempted(attempt, &taken.name, at, answer);
-        let outgoing = match self.outgoing(whole, attempt) {
+        let outgoing = match self.outgoing(filled, attempt) {
             Ok(outgoing) => outgoing,
             Err(fault) => {
                 let refused = of(Answer::Refused { cause: Cause::Permanent, reason: fault.reason });
@@ -191,11 +191,11 @@ impl Sender<'_> {
         }
     }
 
-    fn outgoing(&self, whole: &Whole, attempt: u32) -> Result<Outgoing, Fault> {
-        let (stored, leg) = (&whole.stored, self.leg.leg as usize);
+    fn outgoing(&self, filled: &Filled, attempt: u32) -> Result<Outgoing, Fault> {
+        let (stored, leg) = (&filled.stored, self.leg.leg as usize);
         let address = stored.content.address(leg).cloned();
         let address = address.ok_or_else(|| Fault::invalid("there is no address"))?;
-        let Rendered { language, body } = self.render(whole)?;
+        let Rendered { language, body } = self.render(filled)?;
         Ok(Outgoing {
             delivery: stored.id,
             key: key_of(stored.id.uuid(), self.leg.leg, attempt),
@@ -206,11 +206,11 @@ impl Sender<'_> {
         })
     }
 
-    fn render(&self, whole: &Whole) -> Result<Rendered, Fault> {
-        let content = &whole.stored.content;
+    fn render(&self, filled: &Filled) -> Result<Rendered, Fault> {
+        let content = &filled.stored.content;
         let template = self.desk.template(self.ctx, &content.template)?;
         let data =
-            serde_json::from_str(&whole.data).map_err(|error| Fault::invalid(format!("data: {error}")))?;
+            serde_json::from_str(&filled.data).map_err(|error| Fault::invalid(format!("data: {error}")))?;
         let zone = content.zone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
         let context = Context {
             recipient_name: content.name.as_deref(),

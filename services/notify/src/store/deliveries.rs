@@ -43,13 +43,19 @@ pub struct Stored {
     pub content: Content,
 }
 
-/// The same with what only readers and senders need.
+/// The same with all that happened.
 #[derive(Debug, Clone)]
 pub struct Whole {
     pub stored: Stored,
+    pub trail: Vec<Entry>,
+}
+
+/// The same with what its template is filled with.
+#[derive(Debug, Clone)]
+pub struct Filled {
+    pub stored: Stored,
     /// JSON.
     pub data: String,
-    pub trail: Vec<Entry>,
 }
 
 pub fn json<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T, StoreError> {
@@ -79,7 +85,13 @@ impl FromRow for Stored {
 impl FromRow for Whole {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         let trail: String = row.get("trail")?;
-        Ok(Whole { stored: Stored::from_row(row)?, data: row.get("data")?, trail: entries(&trail)? })
+        Ok(Whole { stored: Stored::from_row(row)?, trail: entries(&trail)? })
+    }
+}
+
+impl FromRow for Filled {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Filled { stored: Stored::from_row(row)?, data: row.get("data")? })
     }
 }
 
@@ -157,10 +169,21 @@ pub async fn load(tx: &mut Tx, ids: &[DeliveryId]) -> Result<Vec<Stored>, StoreE
     .await
 }
 
-/// These, with all that is known of them.
+/// These, with all that happened.
 pub async fn read(read: &Read, ids: &[DeliveryId]) -> Result<Vec<Whole>, StoreError> {
     read.all_rows(
-        "SELECT d.id, d.rev, d.plan, d.trail, d.changed_at, c.recipient, c.subscriber, c.accepted_at, c.content, c.data
+        "SELECT d.id, d.rev, d.plan, d.trail, d.changed_at, c.recipient, c.subscriber, c.accepted_at, c.content
+         FROM delivery AS d JOIN delivery_content AS c ON c.id = d.id WHERE d.id IN ({rows})",
+        (),
+        ids.iter().map(|id| (*id,).values()).collect(),
+    )
+    .await
+}
+
+/// These, to be sent.
+pub async fn filled(read: &Read, ids: &[DeliveryId]) -> Result<Vec<Filled>, StoreError> {
+    read.all_rows(
+        "SELECT d.id, d.rev, d.plan, d.changed_at, c.recipient, c.subscriber, c.accepted_at, c.content, c.data
          FROM delivery AS d JOIN delivery_content AS c ON c.id = d.id WHERE d.id IN ({rows})",
         (),
         ids.iter().map(|id| (*id,).values()).collect(),
@@ -264,6 +287,23 @@ pub async fn begun(read: &Read, most: i64) -> Result<Vec<(Time, BegunEntry)>, St
         all.extend(attempts.into_iter().map(|entry| (at, entry)));
     }
     Ok(all)
+}
+
+/// Deletes the oldest deliveries accepted before a moment, at most `limit`; how many. Ids begin with the time of acceptance in
+/// milliseconds, so that the search ends at the first one that is young enough.
+pub async fn purge(tx: &mut Tx, before: Time, limit: i64) -> Result<u64, StoreError> {
+    let millis = u128::try_from(before.micros() / 1_000).unwrap_or(0);
+    let first_kept = Uuid::from_u128(millis << 80);
+    tx.exec(
+        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE id < $1 ORDER BY id LIMIT $2)",
+        (first_kept, limit),
+    )
+    .await?;
+    tx.exec(
+        "DELETE FROM delivery_content WHERE id IN (SELECT id FROM delivery_content WHERE id < $1 ORDER BY id LIMIT $2)",
+        (first_kept, limit),
+    )
+    .await
 }
 
 /// Deletes what was begun before a moment and never counted down: its effects were given up on.

@@ -8,7 +8,7 @@ mod failing;
 
 use artel_frame::client::{Answer, Client};
 use artel_frame::{Sandbox, SandboxOptions};
-use artel_message::{Described, service_of};
+use artel_message::Described;
 use board::Board;
 use http::Method;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// The messages of this service.
 pub fn catalogue() -> Vec<Described> {
-    artel_contract::catalogue().into_iter().filter(|message| service_of(message.name) == "notify").collect()
+    artel_contract::of(&["notify"])
 }
 
 /// A node with this board for all of its providers.
