@@ -11,6 +11,7 @@ mod kafka;
 mod latency;
 mod log;
 mod node;
+mod notify;
 mod parked;
 mod pipeline;
 mod place;
@@ -28,6 +29,7 @@ fn main() -> anyhow::Result<()> {
         Some("latency") => latency::run(&args.collect::<Vec<_>>()),
         Some("consume") => consume::run(&args.collect::<Vec<_>>()),
         Some("effects") => effects::run(&args.collect::<Vec<_>>()),
+        Some("notify") => notify::run(&args.collect::<Vec<_>>()),
         Some("flow") => flow::run(&args.collect::<Vec<_>>()),
         Some("poison") => parked::poison(&args.collect::<Vec<_>>()),
         Some("parked") => parked::parked(&args.collect::<Vec<_>>()),
@@ -38,7 +40,7 @@ fn main() -> anyhow::Result<()> {
         other => anyhow::bail!(
             "'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES], consume [MESSAGES], latency [SECONDS], \
              drain [ROWS], beside [MESSAGES], poison [MESSAGES], parked [MESSAGES [KEYS]], pipeline URL [MESSAGES], \
-             timers NUMBER SECONDS, effects NUMBER, and with the feature kafka: kafka BROKERS",
+             timers NUMBER SECONDS, effects NUMBER, notify NUMBER, and with the feature kafka: kafka BROKERS",
             other.unwrap_or_default()
         ),
     }

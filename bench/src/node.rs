@@ -5,6 +5,7 @@ use artel_bus::Bus;
 use artel_flow::{Clock, FlowMetrics, Ids, Limits, Me, NoOutbound, Parts, Pulse, Runtime, Service};
 use artel_message::Described;
 use artel_store::{MemoryCache, Store, StoreSettings};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -28,13 +29,22 @@ impl Node {
 
     /// The same, with metrics that somebody looks at.
     pub async fn measured(self, metrics: FlowMetrics) -> Result<Runtime> {
+        self.run(metrics, BTreeMap::new()).await
+    }
+
+    /// With a table of settings for one service.
+    pub async fn with_settings(self, service: &str, table: Value) -> Result<Runtime> {
+        self.run(FlowMetrics::default(), BTreeMap::from([(service.to_owned(), table)])).await
+    }
+
+    async fn run(self, metrics: FlowMetrics, settings: BTreeMap<String, Value>) -> Result<Runtime> {
         let clock = Clock::system();
         let cache_clock = clock.clone();
         let started = Runtime::start(Parts {
             services: self.services,
             roles: Some(self.roles.iter().map(|role| (*role).to_owned()).collect()),
             catalogue: self.catalogue,
-            settings: BTreeMap::new(),
+            settings,
             bus: self.bus,
             store: Store::open(&self.store, StoreSettings::default()).await?,
             cache: Arc::new(MemoryCache::new(1 << 20, Arc::new(move || cache_clock.now()))),

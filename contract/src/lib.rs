@@ -5,10 +5,10 @@ pub mod bridge;
 pub mod logistics;
 pub mod notify;
 
-use artel_message::Described;
+use artel_message::{Described, Kind, service_of};
 
 /// Every message of the contract. Start-up refuses a command or query here without a handler, and the JSON Schemas of all
-/// of them are kept as snapshots in `schemas/`. The commands and queries of [`notify`] come in with their handlers.
+/// of them are kept as snapshots in `schemas/`.
 pub fn catalogue() -> Vec<Described> {
     vec![
         Described::command::<bridge::ProduceMessage>(),
@@ -24,6 +24,22 @@ pub fn catalogue() -> Vec<Described> {
         Described::query::<bridge::GetStats>(),
         Described::query::<bridge::GetTimer>(),
         Described::event::<logistics::ShipmentMoved>(),
+        Described::command::<notify::Notify>(),
+        Described::command::<notify::NotifyMany>(),
+        Described::command::<notify::decisions::Decide>(),
+        Described::query::<notify::GetDelivery>(),
+        Described::query::<notify::ListDeliveries>(),
+        Described::query::<notify::decisions::ExplainDelivery>(),
         Described::event::<notify::DeliveryChanged>(),
+        Described::event::<notify::dead::EmailGivenUp>(),
+        Described::event::<notify::dead::SmsGivenUp>(),
+        Described::event::<notify::dead::PushGivenUp>(),
     ]
+}
+
+/// What a node needs that runs only these services: their messages, and every event.
+pub fn of(services: &[&str]) -> Vec<Described> {
+    let wanted =
+        |message: &Described| message.kind == Kind::Event || services.contains(&service_of(message.name));
+    catalogue().into_iter().filter(wanted).collect()
 }

@@ -1,6 +1,9 @@
 //! Notifications: one message to one recipient is a *delivery*; it has a *leg* for each channel that it may take, and a leg has
 //! *attempts*.
 
+pub mod dead;
+pub mod decisions;
+
 use artel_message::{Command, Event, Fault, Id, Page, Query, Tag, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -293,6 +296,8 @@ pub struct GetDelivery {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     pub id: DeliveryId,
+    /// Counts its changes: of two answers the one with the greater number is the newer one.
+    pub revision: u64,
     pub state: State,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subscriber: Option<String>,
@@ -305,6 +310,24 @@ pub struct Delivery {
     pub changed_at: Time,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+}
+
+/// A delivery, and how fresh what is said of it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeenDelivery {
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    pub source: Source,
+    /// Milliseconds since it was read from the database.
+    pub age_ms: u64,
+}
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Cache,
+    Database,
 }
 
 /// One channel of a delivery.

@@ -69,7 +69,7 @@ pub fn catalogue() -> Vec<Described> {
         Described::effect::<Ring>(),
         Described::query::<Journal>(),
     ];
-    artel_contract::catalogue().into_iter().chain(own).collect()
+    artel_contract::of(&["bridge"]).into_iter().chain(own).collect()
 }
 
 /// Settings of a node with these services that does not run.

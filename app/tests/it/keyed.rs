@@ -80,7 +80,7 @@ fn services() -> Vec<Service> {
 
 fn catalogue() -> Vec<Described> {
     let own = [Described::command::<Follow>(), Described::event::<Numbered>(), Described::query::<Count>()];
-    artel_contract::catalogue().into_iter().chain(own).collect()
+    artel_contract::of(&["bridge"]).into_iter().chain(own).collect()
 }
 
 async fn follow(tx: &mut Tx, follow: Follow) -> Result<u32, Fault> {

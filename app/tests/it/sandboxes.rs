@@ -106,7 +106,7 @@ fn services() -> Vec<artel_flow::Service> {
 }
 
 fn catalogue() -> Vec<Described> {
-    artel_contract::catalogue().into_iter().chain(tally::catalogue()).collect()
+    artel_contract::of(&["bridge"]).into_iter().chain(tally::catalogue()).collect()
 }
 
 impl System for Sandboxes {

@@ -1,3 +1,76 @@
 #![doc = include_str!("../README.md")]
 
+pub mod channels;
+mod config;
+mod deliveries;
 pub mod domain;
+mod http;
+mod store;
+
+use crate::channels::Carriers;
+use crate::deliveries::Desk;
+use artel_contract::notify::Channel;
+use artel_flow::{HandlerExt, Service};
+use artel_store::migrations;
+use std::sync::Arc;
+
+pub use config::NotifySettings;
+pub use deliveries::{TakeReceipts, Told};
+
+/// How many messages of a channel are handed over at a time, by each node.
+const WIDTH: usize = 256;
+const BULK_WIDTH: usize = 128;
+/// An effect goes on for as long as the message's own policy says, which has fewer tries than that.
+const TRIES: u32 = 1_000_000;
+
+/// The service, for the table of services.
+pub fn service() -> Service {
+    service_over(Carriers::default())
+}
+
+/// The same with kinds of providers of the caller's own.
+pub fn service_over(carriers: Carriers) -> Service {
+    let desk = Arc::new(Desk::new(carriers));
+    let service = Service::new("notify")
+        .migrations(migrations!("notify", "0001_deliveries.sql"))
+        .settings::<NotifySettings>()
+        .routes(http::routes);
+    sending(commands(service), &desk)
+}
+
+fn commands(service: Service) -> Service {
+    service
+        .command(deliveries::notify)
+        .command(deliveries::notify_many)
+        .command(deliveries::decide)
+        .command(deliveries::begin)
+        .command(deliveries::record)
+        .command(deliveries::take_receipts)
+        .command_batch(deliveries::no_receipt)
+        .query(deliveries::get)
+        .query(deliveries::list)
+        .query(deliveries::why)
+        .command(deliveries::purge)
+        .every("notify.purge", "23 * * * *", deliveries::purge_on_time)
+}
+
+/// A channel's two effects: what is ordered by recipient, and bulk beside it.
+fn sending(service: Service, desk: &Arc<Desk>) -> Service {
+    use deliveries::{
+        DeliverEmail, DeliverEmailBulk, DeliverPush, DeliverPushBulk, DeliverSms, DeliverSmsBulk, handler,
+        told,
+    };
+    macro_rules! channel {
+        ($service:expr, $channel:expr, $one:ty, $bulk:ty) => {
+            $service
+                .effect(handler::<$one>(desk, $channel).width(WIDTH).per_key().tries(TRIES))
+                .done_batch(told::<$one>(desk))
+                .effect(handler::<$bulk>(desk, $channel).width(BULK_WIDTH).tries(TRIES))
+                .done_batch(told::<$bulk>(desk))
+        };
+    }
+    let service = channel!(service, Channel::Email, DeliverEmail, DeliverEmailBulk);
+    let service = channel!(service, Channel::Sms, DeliverSms, DeliverSmsBulk);
+    let service = channel!(service, Channel::Push, DeliverPush, DeliverPushBulk);
+    service.effect(deliveries::ask_handler(desk)).done_batch(deliveries::asked)
+}

@@ -19,7 +19,7 @@ async fn batch(client: &Client, key: Option<&str>, body: impl Into<bytes::Bytes>
 }
 
 fn with(setting: &str, value: &str) -> artel_frame::SandboxOptions {
-    Sandbox::of(|| vec![artel_bridge::service()], artel_contract::catalogue).setting(setting, value)
+    Sandbox::of(|| vec![artel_bridge::service()], || artel_contract::of(&["bridge"])).setting(setting, value)
 }
 
 #[tokio::test]

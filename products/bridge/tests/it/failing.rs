@@ -73,7 +73,7 @@ async fn give_up(node: &Sandbox) {
 
 #[tokio::test]
 async fn a_message_whose_consuming_was_given_up_fails_until_a_later_try_consumes_it() {
-    let options = Sandbox::of(|| vec![artel_bridge::service()], artel_contract::catalogue);
+    let options = Sandbox::of(|| vec![artel_bridge::service()], || artel_contract::of(&["bridge"]));
     let start = Time::from_micros(1_790_000_000_000_000);
     let node = options
         .manual_clock(start)

@@ -11,7 +11,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 pub async fn start() -> Sandbox {
-    Sandbox::start(|| vec![artel_bridge::service()], artel_contract::catalogue)
+    Sandbox::start(|| vec![artel_bridge::service()], || artel_contract::of(&["bridge"]))
         .await
         .expect("the node starts")
 }

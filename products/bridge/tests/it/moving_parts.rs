@@ -12,7 +12,7 @@ use std::time::Duration;
 const START: Time = Time::from_micros(1_767_227_400_000_000);
 
 async fn at_a_set_time() -> Sandbox {
-    let options = Sandbox::of(|| vec![artel_bridge::service()], artel_contract::catalogue);
+    let options = Sandbox::of(|| vec![artel_bridge::service()], || artel_contract::of(&["bridge"]));
     options.manual_clock(START).start().await.expect("the node starts")
 }
 

@@ -61,14 +61,33 @@ impl Delivery {
         Ok(Step { from, to, changes, actions, audit })
     }
 
+    /// Whether this attempt of a leg may begin, and why not.
+    pub fn may_begin(&self, leg: usize, attempt: u32, now: Time) -> Result<(), Refused> {
+        if let Some(at) = self.expires_at.filter(|at| *at <= now) {
+            return Err(Refused::TooLate { at });
+        }
+        let leg = self.legs.get(leg).ok_or(Refused::NoLeg { leg })?;
+        let Some(due) = leg.due().filter(|_| leg.started) else {
+            return Err(Refused::WrongState { state: leg.state(), what: "an attempt" });
+        };
+        if attempt != leg.next_attempt() {
+            return Err(Refused::WrongAttempt { attempt, next: leg.next_attempt() });
+        }
+        if now < due {
+            return Err(Refused::TooEarly { until: due });
+        }
+        if leg.attempts.len() >= MOST_ATTEMPTS {
+            return Err(Refused::TooMany);
+        }
+        Ok(())
+    }
+
     fn take(&mut self, happened: &Happened, now: Time) -> Result<Told, Refused> {
         match happened {
             Happened::PutOff { leg, wait } => put_off(&mut self.legs[*leg], *leg, *wait, now),
             Happened::Begun { leg, attempt, provider } => {
-                if let Some(at) = self.expires_at.filter(|at| *at <= now) {
-                    return Err(Refused::TooLate { at });
-                }
-                begin(&mut self.legs[*leg], *attempt, provider, now)
+                self.may_begin(*leg, *attempt, now)?;
+                Ok(begin(&mut self.legs[*leg], provider, now))
             }
             Happened::Answered { leg, attempt, answer } => {
                 let leg = &mut self.legs[*leg];
@@ -138,22 +157,10 @@ fn put_off(leg: &mut Leg, index: usize, wait: Wait, now: Time) -> Result<Told, R
     Ok(told)
 }
 
-fn begin(leg: &mut Leg, attempt: u32, provider: &str, now: Time) -> Result<Told, Refused> {
-    let Some(due) = leg.due().filter(|_| leg.started) else {
-        return Err(Refused::WrongState { state: leg.state(), what: "an attempt" });
-    };
-    if attempt != leg.next_attempt() {
-        return Err(Refused::WrongAttempt { attempt, next: leg.next_attempt() });
-    }
-    if now < due {
-        return Err(Refused::TooEarly { until: due });
-    }
-    if leg.attempts.len() >= MOST_ATTEMPTS {
-        return Err(Refused::TooMany);
-    }
+fn begin(leg: &mut Leg, provider: &str, now: Time) -> Told {
     leg.wait = None;
     leg.attempts.push(Attempt::begin(provider, now));
-    Ok(Told::because(provider))
+    Told::because(provider)
 }
 
 fn attempt_of(leg: &mut Leg, attempt: u32) -> Result<&mut Attempt, Refused> {

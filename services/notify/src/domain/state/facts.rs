@@ -1,5 +1,6 @@
 //! What is known of one attempt. Facts arrive in any order and more than once: the one that says more stays.
 
+use crate::domain::classes::Verdict;
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,12 @@ pub struct Attempt {
     /// A person decided that it be sent again although it may have arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub released: bool,
+    /// Its failure used up a try.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counts: bool,
+    /// What its answer means, where it was not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Box<Verdict>>,
 }
 
 impl Attempt {
@@ -77,6 +84,8 @@ impl Attempt {
             reference: None,
             reason: None,
             released: false,
+            counts: false,
+            verdict: None,
         }
     }
 

@@ -22,6 +22,7 @@ mod tests;
 pub use facts::{Attempt, Cause, Fact};
 pub use leg::{End, Leg, MOST_ATTEMPTS, Wait, Why};
 
+use super::classes::Verdict;
 use artel_contract::notify::{Channel, Mode, State};
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,8 @@ pub enum Happened {
 }
 
 /// What came of a request to a provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It is the provider's now; `reference` is what receipts will call it.
     Taken { reference: Option<String> },
@@ -81,7 +83,8 @@ pub enum Answer {
 }
 
 /// What a provider tells later.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Receipt {
     /// It is on its way (accepted, queued, en route).
     OnItsWay,
@@ -99,7 +102,8 @@ pub enum Receipt {
 }
 
 /// What a provider says when asked about an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Found {
     /// The same as a receipt would say.
     Known(Receipt),
@@ -240,6 +244,22 @@ impl Delivery {
             self.legs.iter().any(|leg| (leg.started || leg.end.is_some()) && leg.state() == state)
         };
         BEST_FIRST.into_iter().find(|state| reached(*state)).unwrap_or(State::Accepted)
+    }
+
+    /// A leg that was under way already when something ended it was not ended by that: an attempt that began before may be told of.
+    pub fn take_up_again(&mut self, leg: usize) {
+        if let Some(leg) = self.legs.get_mut(leg) {
+            leg.end = None;
+        }
+    }
+
+    /// Keeps what an attempt's answer means, for explanations; `counts` = it uses up a try.
+    pub fn judged(&mut self, leg: usize, attempt: u32, counts: bool, verdict: Option<Verdict>) {
+        let at = usize::try_from(attempt).unwrap_or(usize::MAX).wrapping_sub(1);
+        if let Some(attempt) = self.legs.get_mut(leg).and_then(|leg| leg.attempts.get_mut(at)) {
+            attempt.counts = counts;
+            attempt.verdict = verdict.map(Box::new);
+        }
     }
 
     /// When the next thing is due by itself, over all legs.

@@ -146,7 +146,7 @@ impl Compiled {
         let fill = |name: &str| self.fill(&format!("{language}.{name}"), seen);
         let error =
             |name: &str, reason: String| RenderError { part: format!("{language}.{name}"), line: 0, reason };
-        let texts = self.template.languages.get(language).cloned().unwrap_or_default();
+        let texts = self.template.languages.get(language);
         match channel {
             Channel::Email => {
                 let subject = one_line(&fill("email.subject")?);
@@ -157,7 +157,8 @@ impl Compiled {
                         format!("has {count} characters; 1 to {MOST_SUBJECT} are right"),
                     ));
                 }
-                let html = texts.email.is_some_and(|email| email.html.is_some());
+                let email = texts.and_then(|texts| texts.email.as_ref());
+                let html = email.is_some_and(|email| email.html.is_some());
                 let html = if html { Some(fill("email.html")?) } else { None };
                 Ok(Body::Email { subject, text: tidy(&fill("email.text")?), html })
             }
@@ -171,7 +172,9 @@ impl Compiled {
             Channel::Push => {
                 let (title, body) = (one_line(&fill("push.title")?), tidy(&fill("push.body")?));
                 let mut data = std::collections::BTreeMap::new();
-                for name in texts.push.iter().flat_map(|push| push.data.keys()) {
+                for name in
+                    texts.iter().filter_map(|texts| texts.push.as_ref()).flat_map(|push| push.data.keys())
+                {
                     data.insert(name.clone(), fill(&format!("push.data.{name}"))?);
                 }
                 let bytes =

@@ -1,0 +1,113 @@
+//! The accounts of one channel as this node uses them: who takes the next message, and what came of it.
+
+use super::{Carrier, Carriers, ChannelSettings};
+use crate::domain::breaker::{Breaker, BreakerSettings};
+use crate::domain::classes::{self, Answer, Provider, Verdict, classify};
+use crate::domain::failover::{Account, Choice, choose};
+use crate::domain::pace::{Limits, Pace};
+use artel_contract::notify::Channel;
+use artel_message::{Fault, Time};
+use artel_wires::Said;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// As many messages a second as anybody sends.
+const UNBOUNDED: u64 = 1_000_000;
+
+/// A channel's accounts, in order. Pace and breaker are each node's own.
+pub struct Line {
+    pub channel: Channel,
+    accounts: Mutex<Vec<Account>>,
+    carriers: Vec<Arc<dyn Carrier>>,
+    names: Vec<Arc<str>>,
+}
+
+/// An account whose place was taken.
+#[derive(Clone)]
+pub struct Taken {
+    pub index: usize,
+    pub name: Arc<str>,
+    pub carrier: Arc<dyn Carrier>,
+}
+
+impl Line {
+    pub fn new(channel: Channel, settings: &ChannelSettings, carriers: &Carriers) -> Result<Line, Fault> {
+        let (mut accounts, mut made, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for account in &settings.accounts {
+            let rate = account.per_second.unwrap_or(UNBOUNDED);
+            let burst = account.burst.unwrap_or_else(|| u32::try_from(rate).unwrap_or(u32::MAX));
+            let pace = Pace::new(Limits::per_second(rate, burst));
+            accounts.push(Account::new(&account.name, pace, Breaker::new(BreakerSettings::default())));
+            made.push(carriers.make(channel, account)?);
+            names.push(Arc::from(account.name.as_str()));
+        }
+        Ok(Line { channel, accounts: Mutex::new(accounts), carriers: made, names })
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Vec<Account>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the place of a message at the first account that has one and has not refused it.
+    pub fn take(&self, refused: &[usize], now: Time) -> Result<Taken, Choice> {
+        match choose(&mut self.accounts(), refused, now) {
+            Choice::Use(index) => Ok(self.taken(index)),
+            other => Err(other),
+        }
+    }
+
+    fn taken(&self, index: usize) -> Taken {
+        Taken { index, name: self.names[index].clone(), carrier: self.carriers[index].clone() }
+    }
+
+    /// The account of that name, if there still is one.
+    pub fn named(&self, name: &str) -> Option<Taken> {
+        self.names.iter().position(|known| &**known == name).map(|index| self.taken(index))
+    }
+
+    /// Whether there is an account that has not refused a message.
+    pub fn has_other(&self, refused: &[usize]) -> bool {
+        (0..self.carriers.len()).any(|index| !refused.contains(&index))
+    }
+
+    /// Takes in what an account answered, and says what it means.
+    pub fn heard(&self, taken: &Taken, said: &Said, now: Time) -> Verdict {
+        let verdict = verdict(taken.carrier.provider(), said);
+        let mut accounts = self.accounts();
+        if accounts[taken.index].heard(&verdict, now) {
+            tracing::warn!(
+                channel = self.channel.as_str(),
+                account = &*taken.name,
+                code = verdict.code,
+                meaning = verdict.meaning[0],
+                "the account is out of use for a while"
+            );
+        }
+        verdict
+    }
+}
+
+/// What an answer means.
+pub fn verdict(provider: Provider, said: &Said) -> Verdict {
+    let body = match said {
+        Said::Http { body, .. } => serde_json::from_slice(body).unwrap_or_default(),
+        _ => serde_json::Value::Null,
+    };
+    let code = classes::code_of(provider, &body);
+    let answer = match said {
+        Said::Smtp { code, enhanced, text } => {
+            Answer::Smtp { code: *code, enhanced: enhanced.as_deref(), text }
+        }
+        Said::Http { status, retry_after, host, .. } => {
+            Answer::Http { status: *status, code: code.as_deref(), retry_after: *retry_after, host }
+        }
+        Said::Smpp { status } => Answer::Smpp { status: *status },
+        Said::Broken { stage, text } => {
+            let stage = match stage {
+                artel_wires::Stage::Before => classes::Stage::Before,
+                artel_wires::Stage::After => classes::Stage::After,
+            };
+            Answer::Broken { stage, text }
+        }
+    };
+    classify(provider, answer)
+}

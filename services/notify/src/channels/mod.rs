@@ -1,0 +1,156 @@
+//! Channels: accounts at providers, and the port that each kind of provider is spoken to through.
+//!
+//! A kind of provider is one file with a [`Carrier`] and its settings, a field of [`AccountSettings`], and a line in
+//! [`Carriers::make`].
+
+mod accounts;
+mod none;
+
+pub use accounts::{Line, Taken};
+pub use none::NoneSettings;
+
+use crate::domain::address::Address;
+use crate::domain::classes::Provider;
+use crate::domain::state::Found;
+use crate::domain::templates::Body;
+use artel_contract::notify::{Channel, DeliveryId};
+use artel_message::{Fault, Time};
+use artel_wires::Handed;
+use async_trait::async_trait;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A message on its way to a provider. Its `Debug` shows nothing of what it says, nor to whom.
+#[derive(Clone)]
+pub struct Outgoing {
+    pub delivery: DeliveryId,
+    /// The same for every time that this attempt is made, whoever makes it; another one for the next attempt.
+    pub key: String,
+    pub address: Address,
+    pub body: Body,
+    /// The language that it is in.
+    pub language: String,
+    /// After which it means nothing any more, where there is such a moment.
+    pub expires_at: Option<Time>,
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outgoing").field("key", &self.key).field("kind", &self.address.kind()).finish()
+    }
+}
+
+/// An attempt that nobody knows the end of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// As of [`Outgoing::key`].
+    pub key: String,
+    /// What the provider called it, where it got so far.
+    pub reference: Option<String>,
+    pub begun_at: Time,
+}
+
+/// An account at a provider. It carries messages over and says what was answered; what that means, how fast it goes and what is
+/// tried again is decided by who calls it.
+#[async_trait]
+pub trait Carrier: Send + Sync {
+    /// Whose table of answers holds.
+    fn provider(&self) -> Provider;
+
+    /// Hands one message over. It has its own time limits; its caller has one over them.
+    async fn hand(&self, message: &Outgoing) -> Handed;
+
+    /// Asks what became of an attempt. Where the provider can't be asked: [`Found::CantSay`].
+    async fn ask(&self, _: &Question) -> Found {
+        Found::CantSay
+    }
+}
+
+/// The accounts of a channel, in the order in which they are used.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelSettings {
+    pub accounts: Vec<AccountSettings>,
+}
+
+/// One account. It names its kind of provider by having that one's table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccountSettings {
+    /// For ever: attempts and receipts are known by it.
+    pub name: String,
+    /// Messages a second; as many as there are when absent.
+    #[serde(default)]
+    pub per_second: Option<u64>,
+    /// How many may go at once after a rest.
+    #[serde(default)]
+    pub burst: Option<u32>,
+    /// Takes everything and sends nothing.
+    #[serde(default)]
+    pub none: Option<NoneSettings>,
+}
+
+impl ChannelSettings {
+    /// What is wrong, each naming its field.
+    pub fn check(&self, channel: Channel) -> Vec<String> {
+        let (mut problems, mut names) = (Vec::new(), BTreeSet::new());
+        for (at, account) in self.accounts.iter().enumerate() {
+            let place = format!("{}.accounts[{at}]", channel.as_str());
+            let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            if account.name.is_empty() || account.name.len() > 60 || !account.name.chars().all(good) {
+                problems.push(format!("{place}.name: use 1 to 60 letters, digits, '-', '_' and '.'"));
+            }
+            if !names.insert(account.name.as_str()) {
+                problems.push(format!("{place}.name: '{}' stands there twice", account.name));
+            }
+            if account.per_second.is_some_and(|rate| !(1..=1_000_000).contains(&rate)) {
+                problems.push(format!("{place}.per_second: is not 1 to 1000000"));
+            }
+            problems.extend(account.kind(channel).err().map(|reason| format!("{place}: {reason}")));
+        }
+        problems
+    }
+}
+
+impl AccountSettings {
+    /// How many kinds are named, and whether the one fits the channel.
+    fn kind(&self, _: Channel) -> Result<(), String> {
+        let kinds = [self.none.is_some()];
+        match kinds.into_iter().filter(|named| *named).count() {
+            1 => Ok(()),
+            _ => Err("name one kind of provider, such as none = {}".to_owned()),
+        }
+    }
+}
+
+/// Makes a carrier of an account's settings; `None` = it is of no kind that this one knows.
+pub type Make = Arc<dyn Fn(Channel, &AccountSettings) -> Option<Arc<dyn Carrier>> + Send + Sync>;
+
+/// The kinds of providers.
+#[derive(Clone, Default)]
+pub struct Carriers {
+    own: Option<Make>,
+}
+
+impl Carriers {
+    /// With one of the caller's own, which is asked first.
+    pub fn with(make: Make) -> Carriers {
+        Carriers { own: Some(make) }
+    }
+
+    /// The carrier of an account.
+    pub(crate) fn make(
+        &self,
+        channel: Channel,
+        account: &AccountSettings,
+    ) -> Result<Arc<dyn Carrier>, Fault> {
+        if let Some(own) = self.own.as_ref().and_then(|make| make(channel, account)) {
+            return Ok(own);
+        }
+        match account {
+            AccountSettings { none: Some(none), .. } => Ok(Arc::new(none::Nowhere::new(channel, none))),
+            _ => Err(Fault::internal(format!("account '{}' names no kind of provider", account.name))),
+        }
+    }
+}

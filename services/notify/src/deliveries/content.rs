@@ -1,0 +1,60 @@
+//! What was decided of a delivery when it was accepted, and never changes.
+
+use crate::domain::address::Address;
+use artel_contract::notify::{Channel, Lane};
+use artel_message::Time;
+use serde::{Deserialize, Serialize};
+
+/// Stored as JSON beside the state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Content {
+    pub topic: String,
+    pub template: String,
+    pub lane: Lane,
+    /// In the order of the legs.
+    pub legs: Vec<LegContent>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// The rule's id and version, where a rule made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<(String, u32)>,
+    /// The message that caused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The language wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// The name of the recipient's time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
+/// Of one leg.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegContent {
+    /// `None`: there is none that may be used, and nothing is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Address>,
+    /// Because of quiet hours, or of who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
+}
+
+/// A channel that is not used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub channel: Channel,
+    pub why: String,
+}
+
+impl Content {
+    pub fn address(&self, leg: usize) -> Option<&Address> {
+        self.legs.get(leg)?.address.as_ref()
+    }
+
+    pub fn not_before(&self, leg: usize) -> Option<Time> {
+        self.legs.get(leg)?.not_before
+    }
+}

@@ -1,0 +1,102 @@
+//! What this node keeps in memory for sending: accounts, compiled templates, who begins together, deliveries that are under way.
+
+use super::begin::{Beginning, Going};
+use super::effects::Attempted;
+use super::gather::Gather;
+use crate::NotifySettings;
+use crate::channels::{Carriers, Line};
+use crate::domain::templates::{Bounds, Compiled, shipment};
+use crate::store::deliveries::Stored;
+use artel_contract::notify::{Channel, DeliveryId};
+use artel_flow::Ctx;
+use artel_message::Fault;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use uuid::Uuid;
+
+/// Deliveries whose state is kept from the beginning of an attempt to its end; beyond that they are read again.
+const KEPT: usize = 20_000;
+
+/// An attempt that ends with another one following, to be stored before it does.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    pub delivery: DeliveryId,
+    pub leg: u32,
+    pub attempt: Attempted,
+    pub begun: Uuid,
+    /// It was tried before to store it.
+    pub again: bool,
+}
+
+/// One for each node: a service that starts again has a new one.
+#[derive(Default)]
+pub struct Desk {
+    carriers: Carriers,
+    lines: OnceLock<BTreeMap<Channel, Arc<Line>>>,
+    /// By the effect's name: bulk waits for nobody else, nor anybody for it.
+    begins: Mutex<HashMap<&'static str, Arc<Gather<Beginning, Going>>>>,
+    pub(super) records: Gather<Recorded, ()>,
+    kept: Mutex<HashMap<DeliveryId, Stored>>,
+    templates: Mutex<HashMap<String, Arc<Compiled>>>,
+}
+
+impl Desk {
+    pub fn new(carriers: Carriers) -> Desk {
+        Desk { carriers, ..Desk::default() }
+    }
+
+    /// The accounts of a channel, made with the first message.
+    pub(super) fn line(&self, ctx: &Ctx, channel: Channel) -> Result<Arc<Line>, Fault> {
+        let lines = match self.lines.get() {
+            Some(lines) => lines,
+            None => {
+                let settings = ctx.settings::<NotifySettings>();
+                let line = |channel: Channel| {
+                    Line::new(channel, settings.channel(channel), &self.carriers)
+                        .map(|line| (channel, Arc::new(line)))
+                };
+                let made: BTreeMap<Channel, Arc<Line>> =
+                    Channel::ALL.into_iter().map(line).collect::<Result<_, Fault>>()?;
+                self.lines.get_or_init(|| made)
+            }
+        };
+        lines.get(&channel).cloned().ok_or_else(|| Fault::internal("a channel without accounts"))
+    }
+
+    pub(super) fn begins(&self, name: &'static str) -> Arc<Gather<Beginning, Going>> {
+        self.begins.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default().clone()
+    }
+
+    /// Keeps a delivery as it was read, for the end of its attempt.
+    pub(super) fn keep(&self, stored: Stored) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT {
+            kept.insert(stored.id, stored);
+        }
+    }
+
+    /// Takes out what was kept of these.
+    pub(super) fn kept(&self, ids: impl Iterator<Item = DeliveryId>) -> Vec<Stored> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.filter_map(|id| kept.remove(&id)).collect()
+    }
+
+    /// A template, compiled once.
+    pub(super) fn template(&self, ctx: &Ctx, id: &str) -> Result<Arc<Compiled>, Fault> {
+        let known = |templates: &HashMap<String, Arc<Compiled>>| templates.get(id).cloned();
+        if let Some(compiled) = known(&self.templates.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(compiled);
+        }
+        let found = Some(shipment()).filter(|template| template.id == id);
+        let template = found.ok_or_else(|| Fault::not_found(format!("there is no template '{id}'")))?;
+        let compiled = Compiled::new(template, Bounds::default()).map_err(|problems| {
+            let first = problems.first().map_or_else(String::new, ToString::to_string);
+            Fault::invalid(format!("template '{id}': {first}"))
+        })?;
+        let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
+        if templates.len() >= ctx.settings::<NotifySettings>().templates {
+            templates.clear();
+        }
+        Ok(templates.entry(id.to_owned()).or_insert(Arc::new(compiled)).clone())
+    }
+}

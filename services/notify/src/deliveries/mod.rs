@@ -1,0 +1,39 @@
+//! Deliveries on their way: accepted, sent, told of, asked about.
+//!
+//! A delivery's state is one row that each step replaces ([`steps`]). An attempt is an effect (`effects.rs`): its handler
+//! (`send.rs`) writes down that it begins, with many others at once (`begin.rs`), hands the message over, and what came of it
+//! is stored with the effect's end (`done.rs`).
+
+pub mod accept;
+mod ask;
+mod begin;
+mod cached;
+pub mod content;
+mod decide;
+mod desk;
+mod done;
+mod effects;
+mod gather;
+mod list;
+mod notify;
+mod purge;
+mod receipts;
+mod record;
+mod send;
+mod steps;
+pub mod view;
+
+pub(crate) use ask::ask_handler;
+pub use ask::asked;
+pub use begin::begin;
+pub use cached::seen;
+pub use decide::decide;
+pub use desk::Desk;
+pub(crate) use done::told;
+pub use effects::{DeliverEmail, DeliverEmailBulk, DeliverPush, DeliverPushBulk, DeliverSms, DeliverSmsBulk};
+pub use list::{get, list, why};
+pub use notify::{notify, notify_many};
+pub use purge::{purge, purge_on_time};
+pub use receipts::{TakeReceipts, Told, no_receipt, take_receipts};
+pub use record::record;
+pub use send::handler;

@@ -1,0 +1,89 @@
+//! Direct sends: the same way as by a rule, with what was asked for in the rule's place.
+
+use super::accept::{Acceptance, accept};
+use crate::domain::preferences::Topic;
+use crate::domain::rules::{Given, Outcome, Person, Planned, Recipients, Rule, Trigger};
+use crate::domain::templates::shipment;
+use artel_contract::notify::{Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient};
+use artel_flow::Tx;
+use artel_message::Fault;
+use serde_json::Value;
+
+pub async fn notify(tx: &mut Tx, command: Notify) -> Result<Queued, Fault> {
+    let queued = send(tx, vec![command.recipient], command.content).await?;
+    queued.into_iter().next().ok_or_else(|| Fault::internal("nothing was planned"))
+}
+
+pub async fn notify_many(tx: &mut Tx, command: NotifyMany) -> Result<QueuedMany, Fault> {
+    Ok(QueuedMany { deliveries: send(tx, command.recipients, command.content).await? })
+}
+
+async fn send(tx: &mut Tx, recipients: Vec<Recipient>, content: Content) -> Result<Vec<Queued>, Fault> {
+    let now = tx.now();
+    if let Some(at) = content.expires_at.filter(|at| *at <= now) {
+        return Err(Fault::field("content.expires_at", format!("{at} is over")));
+    }
+    let rule = rule(&content)?;
+    let people = people(&recipients);
+    let data = Value::Object(content.data.into_iter().collect());
+    let (base, mut planned) = (tx.new_id(), Vec::with_capacity(people.len()));
+    let cause = artel_message::Cause::message(base, now);
+    for (at, person) in (0u32..).zip(people) {
+        // Each by itself: two recipients of one address get what was asked for twice, as it was asked for.
+        let mut id = |_: &str| DeliveryId::from(cause.derive("notify", at));
+        let outcome = rule.plan(&data, std::slice::from_ref(&person), &Topic::default(), now, now, &mut id);
+        let Outcome::Planned(mut one) = outcome else {
+            return Err(Fault::internal("a direct send that is no plan"));
+        };
+        planned.append(&mut one);
+    }
+    for one in &mut planned {
+        let Planned { expires_at, supersede_key, recipient_key, rule, .. } = one;
+        *expires_at = content.expires_at;
+        *supersede_key = content.supersede_key.as_ref().map(|key| format!("{key}\n{recipient_key}"));
+        rule.clear();
+    }
+    accept(tx, Acceptance { planned, data: &data, cause: None, send_at: content.send_at }).await
+}
+
+/// What was asked for, as a rule has it.
+fn rule(content: &Content) -> Result<Rule, Fault> {
+    let template = Some(shipment()).filter(|template| template.id == content.template);
+    let template = template.ok_or_else(|| {
+        Fault::field("content.template", format!("there is no template '{}'", content.template))
+    })?;
+    let has = template.channels();
+    let channels = if content.channels.is_empty() { has.clone() } else { content.channels.clone() };
+    if let Some(missing) = channels.iter().find(|channel| !has.contains(channel)) {
+        let reason = format!("template '{}' has no text for {}", content.template, missing.as_str());
+        return Err(Fault::field("content.channels", reason));
+    }
+    Ok(Rule {
+        id: "direct".to_owned(),
+        version: 1,
+        enabled: true,
+        on: Trigger { topic: String::new(), message: None },
+        when: None,
+        template: content.template.clone(),
+        to: Recipients::Event { subscriber: None, email: None, phone: None, name: None, language: None },
+        topic: content.topic.clone(),
+        channels,
+        mode: content.mode,
+        lane: content.lane,
+        valid_for_s: None,
+        patience_s: None,
+        supersede: None,
+        language: None,
+    })
+}
+
+fn people(recipients: &[Recipient]) -> Vec<Person> {
+    let given = |recipient: &Recipient| Given {
+        subscriber: recipient.subscriber.clone(),
+        email: recipient.email.clone(),
+        phone: recipient.phone.clone(),
+        name: None,
+        language: recipient.language.clone(),
+    };
+    recipients.iter().map(|recipient| given(recipient).person(None)).collect()
+}

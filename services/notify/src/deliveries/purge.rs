@@ -1,0 +1,42 @@
+//! Forgets what nobody asks for any more.
+
+use crate::NotifySettings;
+use crate::store::{deliveries, references};
+use artel_flow::Tx;
+use artel_message::{Command, Fault};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Rows of one transaction, and the pause before the next.
+const MOST: i64 = 2_000;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Nothing is under way for that long.
+const BEGUN: Duration = Duration::from_secs(3 * 86_400);
+/// The identity of the timer that goes on.
+const REST: &str = "rest";
+
+const fn days(days: u32) -> Duration {
+    Duration::from_secs(days as u64 * 86_400)
+}
+
+/// Forgets a part; what is left goes on after a pause, in a transaction of its own, so that nobody waits for long.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Command)]
+#[command(name = "notify.purge", reply = ())]
+pub struct Purge {}
+
+pub async fn purge_on_time(tx: &mut Tx, (): ()) -> Result<(), Fault> {
+    purge(tx, Purge {}).await
+}
+
+pub async fn purge(tx: &mut Tx, _: Purge) -> Result<(), Fault> {
+    let (now, settings) = (tx.now(), tx.settings::<NotifySettings>());
+    let receipts = Duration::from_secs(u64::from(settings.receipts_hours) * 3_600);
+    let mut most = deliveries::purge(tx, now - days(settings.keep_days), MOST).await?;
+    most = most.max(deliveries::purge_begun(tx, now - BEGUN, MOST).await?);
+    most = most.max(references::purge(tx, now - days(settings.references_days), now - receipts, MOST).await?);
+    if most >= MOST.unsigned_abs() {
+        tx.after(REST, PAUSE, Purge {});
+    }
+    Ok(())
+}

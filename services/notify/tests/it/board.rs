@@ -1,0 +1,141 @@
+//! Providers in the test's hands: what they were handed is seen, and what they answer is said beforehand.
+
+use artel_contract::notify::Channel;
+use artel_notify::channels::{Carrier, Carriers, Outgoing, Question};
+use artel_notify::domain::classes::Provider;
+use artel_notify::domain::state::Found;
+use artel_wires::{Handed, Said, Stage};
+use async_trait::async_trait;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A message that arrived at a provider.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrived {
+    pub account: String,
+    pub key: String,
+    pub address: String,
+    pub text: String,
+}
+
+/// What a provider does with the next message.
+#[derive(Debug, Clone)]
+pub enum Does {
+    Says(Said),
+    /// Takes it, under this name.
+    Names(String),
+    /// Never answers.
+    Hangs,
+}
+
+#[derive(Default)]
+pub struct Board {
+    pub arrived: watch::Sender<Vec<Arrived>>,
+    /// By account.
+    next: Mutex<HashMap<String, VecDeque<Does>>>,
+    found: Mutex<VecDeque<Found>>,
+    pub asked: watch::Sender<Vec<Question>>,
+    /// Providers answer nothing until this is open.
+    pub closed: watch::Sender<bool>,
+}
+
+impl Board {
+    pub fn new() -> Arc<Board> {
+        Arc::default()
+    }
+
+    pub fn carriers(self: &Arc<Self>) -> Carriers {
+        let board = self.clone();
+        Carriers::with(Arc::new(move |channel, account| {
+            let (board, name) = (board.clone(), account.name.clone());
+            Some(Arc::new(Account { board, name, channel }))
+        }))
+    }
+
+    /// What an account answers to its next messages, in order; what comes behind them is taken.
+    pub fn answers(&self, account: &str, does: impl IntoIterator<Item = Does>) {
+        self.next.lock().unwrap().entry(account.to_owned()).or_default().extend(does);
+    }
+
+    /// What is found when providers are asked.
+    pub fn finds(&self, found: Found) {
+        self.found.lock().unwrap().push_back(found);
+    }
+
+    pub fn all(&self) -> Vec<Arrived> {
+        self.arrived.borrow().clone()
+    }
+
+    /// Returns when so many messages have arrived.
+    pub async fn has(&self, messages: usize) {
+        let mut arrived = self.arrived.subscribe();
+        let enough = arrived.wait_for(|arrived| arrived.len() >= messages);
+        tokio::time::timeout(Duration::from_secs(60), enough)
+            .await
+            .expect("messages arrive")
+            .expect("a board");
+    }
+}
+
+struct Account {
+    board: Arc<Board>,
+    name: String,
+    channel: Channel,
+}
+
+#[async_trait]
+impl Carrier for Account {
+    fn provider(&self) -> Provider {
+        match self.channel {
+            Channel::Email => Provider::Smtp,
+            Channel::Sms => Provider::Smpp,
+            Channel::Push => Provider::Fcm,
+        }
+    }
+
+    async fn hand(&self, message: &Outgoing) -> Handed {
+        let arrived = Arrived {
+            account: self.name.clone(),
+            key: message.key.clone(),
+            address: message.address.key(),
+            text: format!("{:?}", message.body),
+        };
+        self.board.arrived.send_modify(|all| all.push(arrived));
+        let mut closed = self.board.closed.subscribe();
+        closed.wait_for(|closed| !closed).await.expect("a board");
+        let next = self.board.next.lock().unwrap().get_mut(&self.name).and_then(VecDeque::pop_front);
+        let (said, reference) = match next {
+            Some(Does::Says(said)) => (said, None),
+            Some(Does::Names(name)) => (ok(self.channel), Some(name)),
+            Some(Does::Hangs) => std::future::pending().await,
+            None => (ok(self.channel), Some(message.key.clone())),
+        };
+        Handed { said, reference, by: self.name.clone() }
+    }
+
+    async fn ask(&self, question: &Question) -> Found {
+        self.board.asked.send_modify(|all| all.push(question.clone()));
+        self.board.found.lock().unwrap().pop_front().unwrap_or(Found::CantSay)
+    }
+}
+
+fn ok(channel: Channel) -> Said {
+    match channel {
+        Channel::Email => smtp(250),
+        Channel::Sms => Said::Smpp { status: 0 },
+        Channel::Push => {
+            Said::Http { status: 200, retry_after: None, body: Default::default(), host: String::new() }
+        }
+    }
+}
+
+pub fn smtp(code: u16) -> Said {
+    Said::Smtp { code, enhanced: None, text: String::new() }
+}
+
+/// All was written and nothing was heard.
+pub fn lost() -> Said {
+    Said::Broken { stage: Stage::After, text: "the link was lost".to_owned() }
+}

@@ -1,0 +1,150 @@
+//! Providers that fail, and nodes that die.
+
+use crate::board::{Board, Does, lost, smtp};
+use crate::{PACED, fresh, get, of, post, reaches, send, shipment, start, to};
+use artel_notify::domain::state::{Found, Receipt};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+#[tokio::test]
+async fn the_next_account_takes_what_the_first_one_does_not() {
+    let board = Board::new();
+    let node = start(&board).await;
+    board.answers("post", [Does::Says(smtp(451))]);
+    let id = send(&node, &to(json!({ "email": "ivan@example.com" }), &["email"])).await;
+    node.settle().await;
+    let sent = fresh(&node, &id).await;
+    assert_eq!((&sent["state"], &sent["legs"][0]["attempts"]), (&json!("sent"), &json!(2)), "{sent}");
+    let accounts: Vec<String> = board.all().into_iter().map(|one| one.account).collect();
+    assert_eq!(accounts, ["post", "spare"]);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_failure_is_tried_again_and_given_up_in_the_end() {
+    let board = Board::new();
+    let node = start(&board).await;
+    let busy = || Does::Says(artel_wires::Said::Smpp { status: 0x14 });
+    board.answers("tower", [busy(), busy(), busy(), busy()]);
+    let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
+    let failed = reaches(&node, &id, "failed").await;
+    assert_eq!(failed["legs"][0]["attempts"], 3);
+    assert!(failed["legs"][0]["reason"].as_str().unwrap().contains("its tries are used up"), "{failed}");
+    let lines = failed["timeline"].as_array().unwrap();
+    let answered = |line: &&Value| line["what"].as_str().unwrap().starts_with("answered");
+    let states: Vec<&Value> = lines.iter().filter(answered).map(|line| &line["state"]).collect();
+    assert_eq!(states, ["scheduled", "scheduled", "failed"], "{failed}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_asked_about_and_never_repeated_silently() {
+    for (found, state, arrivals) in [
+        (Found::Known(Receipt::Delivered), "delivered", 1),
+        (Found::Nothing, "sent", 2),
+        (Found::CantSay, "unknown", 1),
+    ] {
+        let board = Board::new();
+        let node = start(&board).await;
+        board.answers("tower", [Does::Says(lost())]);
+        board.finds(found);
+        let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
+        board.asked.subscribe().wait_for(|asked| !asked.is_empty()).await.unwrap();
+        node.settle().await;
+        reaches(&node, &id, state).await;
+        assert_eq!(board.all().len(), arrivals, "{state}");
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_person_decides_about_what_nobody_knows() {
+    let board = Board::new();
+    let node = start(&board).await;
+    board.answers("post", [Does::Says(lost())]);
+    let id = send(&node, &to(json!({ "email": "ivan@example.com" }), &["email"])).await;
+    node.settle().await;
+    assert_eq!(fresh(&node, &id).await["state"], "unknown");
+    let path = format!("/api/notify/deliveries/{id}/decisions");
+    let answer = post(&node.client(), &path, &json!({ "decision": "arrived" })).await;
+    let decided: Value = answer.json().expect("JSON");
+    assert_eq!(decided["state"], "delivered");
+    let last = decided["timeline"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["what"], "decided by operator");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_dies_loses_nothing_and_sends_nothing_twice_in_silence() {
+    let board = Board::new();
+    let mut node = start(&board).await;
+    board.closed.send_replace(true);
+    let recipients: Vec<Value> =
+        (0..600).map(|n| json!({ "phone": format!("+7916{:07}", 1_000_000 + n) })).collect();
+    let content = json!({ "template": "shipment", "topic": "t", "data": shipment(), "channels": ["sms"] });
+    let answer = post(
+        &node.client(),
+        "/api/notify/deliveries",
+        &json!({ "recipients": recipients, "content": content }),
+    )
+    .await;
+    let queued: Value = answer.json().expect("JSON");
+    board.has(100).await;
+    node.kill().await;
+    let before = board.all().len();
+    board.closed.send_replace(false);
+    node.begin().await.expect("it starts again");
+    let mut states: BTreeMap<String, usize> = BTreeMap::new();
+    for one in queued["deliveries"].as_array().unwrap() {
+        let id = one["delivery"].as_str().unwrap();
+        let state = loop {
+            let delivery = fresh(&node, id).await;
+            let state = delivery["state"].as_str().unwrap().to_owned();
+            if state == "sent" || state == "unknown" {
+                break state;
+            }
+            tokio::task::yield_now().await;
+        };
+        *states.entry(state).or_default() += 1;
+    }
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for one in board.all() {
+        *times.entry(one.address).or_default() += 1;
+    }
+    assert_eq!(times.len(), 600 - unsent(&states, before), "{states:?}");
+    assert!(times.values().all(|times| *times == 1), "{states:?}");
+    node.stop().await;
+}
+
+/// Of those that were written down as begun when the node died some had not reached the provider.
+fn unsent(states: &BTreeMap<String, usize>, arrived: usize) -> usize {
+    states.get("unknown").copied().unwrap_or(0).saturating_sub(arrived)
+}
+
+#[tokio::test]
+async fn an_account_at_its_pace_puts_messages_off_and_all_of_them_go() {
+    let board = Board::new();
+    let node = of(&board).file(PACED).start().await.expect("the node starts");
+    let recipients: Vec<Value> =
+        (0..60).map(|n| json!({ "phone": format!("+7916{:07}", 1_000_000 + n) })).collect();
+    let content = json!({ "template": "shipment", "topic": "t", "data": shipment(), "channels": ["sms"] });
+    post(&node.client(), "/api/notify/deliveries", &json!({ "recipients": recipients, "content": content }))
+        .await;
+    board.has(60).await;
+    node.settle().await;
+    let page = get(&node.client(), "/api/notify/deliveries?state=sent&limit=500").await;
+    assert_eq!(page["items"].as_array().unwrap().len(), 60);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_channel_without_accounts_says_so() {
+    let board = Board::new();
+    let node = of(&board).start().await.expect("the node starts");
+    let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
+    node.settle().await;
+    let delivery = fresh(&node, &id).await;
+    assert_eq!(delivery["state"], "suppressed");
+    assert!(delivery["legs"][0]["reason"].as_str().unwrap().contains("notify.sms.accounts"), "{delivery}");
+    node.stop().await;
+}

@@ -1,0 +1,91 @@
+//! The notification service on a real node: real HTTP, the embedded log, SQLite; on PostgreSQL where one is given. The providers
+//! are a board in the test's hands.
+#![allow(clippy::unwrap_used)]
+
+mod board;
+mod deliveries;
+mod failing;
+
+use artel_frame::client::{Answer, Client};
+use artel_frame::{Sandbox, SandboxOptions};
+use artel_message::Described;
+use board::Board;
+use http::Method;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The messages of this service.
+pub fn catalogue() -> Vec<Described> {
+    artel_contract::of(&["notify"])
+}
+
+/// A node with this board for all of its providers.
+pub async fn start(board: &Arc<Board>) -> Sandbox {
+    of(board).file(ACCOUNTS).start().await.expect("the node starts")
+}
+
+pub const ACCOUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/accounts.toml");
+pub const PACED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/paced.toml");
+
+/// What a node is started with, without accounts.
+pub fn of(board: &Arc<Board>) -> SandboxOptions {
+    let board = board.clone();
+    Sandbox::of(move || vec![artel_notify::service_over(board.carriers())], catalogue)
+}
+
+pub async fn post(client: &Client, path: &str, body: &Value) -> Answer {
+    client.send_json(Method::POST, path, body).await.expect("an answer")
+}
+
+pub async fn get(client: &Client, path: &str) -> Value {
+    let answer = client.get(path).await.expect("an answer");
+    assert!(answer.is_success(), "{path}: {}", answer.problem());
+    answer.json().expect("JSON")
+}
+
+/// What the shipped template is filled with.
+pub fn shipment() -> Value {
+    json!({
+        "shipment": "0190f5a0-0000-7000-8000-000000000001", "state": "in_transit", "tracking_number": "RA123",
+        "occurred_at": "2026-01-02T10:00:00Z",
+    })
+}
+
+pub fn to(recipient: Value, channels: &[&str]) -> Value {
+    json!({
+        "recipient": recipient,
+        "content": { "template": "shipment", "topic": "shipments", "data": shipment(), "channels": channels },
+    })
+}
+
+/// Sends, and gives the id.
+pub async fn send(node: &Sandbox, body: &Value) -> String {
+    let answer = post(&node.client(), "/api/notify/deliveries", body).await;
+    assert_eq!(answer.status, 202, "{}", answer.problem());
+    answer.json::<Value>().expect("JSON")["deliveries"][0]["delivery"].as_str().expect("an id").to_owned()
+}
+
+/// The delivery, from the database.
+pub async fn fresh(node: &Sandbox, id: &str) -> Value {
+    let delivery = id.parse().unwrap();
+    let query = artel_contract::notify::GetDelivery { delivery };
+    serde_json::to_value(node.ctx("notify").query(query).await.expect("the delivery")).unwrap()
+}
+
+/// Returns the delivery when it is in this state.
+pub async fn reaches(node: &Sandbox, id: &str, state: &str) -> Value {
+    let wait = async {
+        loop {
+            let delivery = fresh(node, id).await;
+            if delivery["state"] == state {
+                return delivery;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(30), wait).await {
+        Ok(delivery) => delivery,
+        Err(_) => panic!("it is not {state}: {}", fresh(node, id).await),
+    }
+}
