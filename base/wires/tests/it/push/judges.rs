@@ -93,10 +93,11 @@ async fn pyjwt_verifies_the_request_for_a_token() {
     let tokens = Answers::start(|_, _| answer(200, r#"{"access_token":"t","expires_in":3600}"#)).await;
     let client = token::client(&tokens, http()).await;
     client.send(&super::fcm::push()).await.unwrap();
-    let asked = tokens.asked();
-    assert_eq!(asked[1].headers()["authorization"], "Bearer t");
-    let body = String::from_utf8(asked[0].body().to_vec()).unwrap();
-    drop(asked);
+    let body = {
+        let asked = tokens.asked();
+        assert_eq!(asked[1].headers()["authorization"], "Bearer t");
+        String::from_utf8(asked[0].body().to_vec()).unwrap()
+    };
     let file = token::key_file().await;
     let mut given =
         json!({"body": body, "private_key": file["private_key"], "key_id": file["private_key_id"]});
