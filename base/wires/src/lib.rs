@@ -5,7 +5,10 @@
 //! and when a message is tried again, how fast an account may go, is its caller's business. It keeps connections, has a time limit
 //! on everything it waits for, and says of each failure whether the other side may have taken the message ([`Stage`]).
 
+mod link;
+pub mod mail;
 pub mod said;
 pub mod simulators;
+pub mod smtp;
 
 pub use said::{Handed, Said, Stage};

@@ -4,6 +4,7 @@
 //! it, or with a fault. They speak the real protocols, so that any other client can talk to them too.
 
 mod board;
+pub mod smtp;
 
 pub use board::{Arrival, Board, Counts, Wanted};
 
