@@ -113,7 +113,7 @@ impl Link {
     }
 
     pub fn take(&mut self, bytes: usize) {
-        self.start = (self.start + bytes).min(self.buffer.len());
+        self.start = self.start.saturating_add(bytes).min(self.buffer.len());
     }
 
     pub async fn read_more(&mut self, limit: Duration) -> Result<(), Fault> {

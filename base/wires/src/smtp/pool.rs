@@ -84,12 +84,12 @@ impl Inner {
                     Err(unopened) => return (unopened.0, None),
                 },
             };
-            let Done { said, reference, keep, silent } = carry(&mut connection, mail, limits).await;
+            let Done { said, reference, keep, ended } = carry(&mut connection, mail, limits).await;
             if keep {
                 self.give_back(connection);
             }
             // It had ended while it was kept. There are at most as many of these as there are connections.
-            if !(was_kept && silent && matches!(said, Said::Broken { stage: Stage::Before, .. })) {
+            if !(was_kept && ended) {
                 return (said, reference);
             }
         }

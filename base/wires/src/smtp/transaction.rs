@@ -14,14 +14,14 @@ pub(super) struct Done {
     pub reference: Option<String>,
     /// The connection can carry another mail.
     pub keep: bool,
-    /// Nothing at all was heard.
-    pub silent: bool,
+    /// The connection had ended before anything was heard.
+    pub ended: bool,
 }
 
 /// Carries a mail over. If the future is dropped, so has the connection to be.
 pub(super) async fn carry(connection: &mut Connection, mail: &Mail, limits: &Limits) -> Done {
     if let Some(said) = unfit(connection, mail) {
-        return Done { said, reference: None, keep: true, silent: false };
+        return Done { said, reference: None, keep: true, ended: false };
     }
     connection.mails += 1;
     let mut envelope = Envelope { refusal: None, heard: 0, accepted: false };
@@ -30,11 +30,12 @@ pub(super) async fn carry(connection: &mut Connection, mail: &Mail, limits: &Lim
         // The rest does not matter for the mail, only for the connection.
         let keep = failed.is_none() && refusal.code != 421;
         connection.reset = true;
-        return Done { said: refusal.said(), reference: None, keep, silent: false };
+        return Done { said: refusal.said(), reference: None, keep, ended: false };
     }
     if let Some(fault) = failed {
+        let ended = envelope.heard == 0 && matches!(fault, Fault::Closed | Fault::Io(_));
         let said = Said::Broken { stage: Stage::Before, text: fault.to_string() };
-        return Done { said, reference: None, keep: false, silent: envelope.heard == 0 };
+        return Done { said, reference: None, keep: false, ended };
     }
     content(connection, mail, limits).await
 }
@@ -156,12 +157,12 @@ async fn content(connection: &mut Connection, mail: &Mail, limits: &Limits) -> D
         Ok(reply) => {
             connection.reset = !reply.good();
             let reference = reply.good().then(|| reply.reference()).flatten();
-            Done { keep: reply.code != 421, said: reply.said(), reference, silent: false }
+            Done { keep: reply.code != 421, said: reply.said(), reference, ended: false }
         }
         Err(fault) => {
             let stage = if whole { Stage::After } else { Stage::Before };
             let said = Said::Broken { stage, text: fault.to_string() };
-            Done { said, reference: None, keep: false, silent: false }
+            Done { said, reference: None, keep: false, ended: false }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The wires through their public interface: against simulators, scripted servers, and programs of others.
 #![allow(clippy::unwrap_used)]
 
-mod foreign;
+mod judges;
 mod mail;
 mod smtp;

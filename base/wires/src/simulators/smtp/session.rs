@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 /// With what extensions add (RFC 4954, section 4.3: 12288 for AUTH).
 const LONGEST_LINE: usize = 12_288;
 const MOST_ERRORS: u32 = 20;
+const MOST_LINGER: Duration = Duration::from_secs(2);
 const MOST_DELAY: Duration = Duration::from_secs(3_600);
 
 struct Session {
@@ -116,10 +117,17 @@ impl Session {
         }
     }
 
+    /// What the client still sends is read for a moment: closed over it, the system would take back the last answer.
     async fn end(self, mut link: Link) {
-        let limit = self.shared.settings.idle;
+        let limit = self.shared.settings.idle.min(MOST_LINGER);
         let _ = link.write(&self.out, limit, &mut false).await;
         link.shut(limit).await;
+        let rest = async {
+            while link.read_more(limit).await.is_ok() {
+                link.take(usize::MAX);
+            }
+        };
+        let _ = tokio::time::timeout(limit, rest).await;
     }
 
     /// A command line, and its answer unless it takes more than a line.
