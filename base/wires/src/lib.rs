@@ -8,10 +8,13 @@
 pub mod fcm;
 pub mod http;
 mod jwt;
+mod link;
+pub mod mail;
 mod push;
 pub mod said;
 pub mod simulators;
 pub mod smpp;
+pub mod smtp;
 pub mod web_push;
 
 pub use push::BadPush;

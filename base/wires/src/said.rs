@@ -22,6 +22,9 @@ pub enum Said {
     Http { status: u16, retry_after: Option<Duration>, body: Bytes, host: String },
     /// The `command_status` of a response (SMPP 3.4, section 5.1.3).
     Smpp { status: u32 },
+    /// It can't be sent as it is, which was found out before anything was written. The reason names the field, and holds nothing
+    /// personal.
+    Unfit { reason: String },
     /// No answer: the connection failed, or the time was over. The text is ours and holds nothing personal.
     Broken { stage: Stage, text: String },
 }

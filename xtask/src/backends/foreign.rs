@@ -109,3 +109,30 @@ fn finish(command: &mut Command) -> Result<()> {
         [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
     bail!("{name} failed with {}: {}{}", output.status, said.trim(), errors.trim())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_fetched_once_and_again_when_it_changed_or_was_broken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("place");
+        let mut made = 0;
+        let mut fetch = |list: &[&str], fails: bool| {
+            let result = once(&place, list, |place| {
+                made += 1;
+                fs::create_dir(place)?;
+                ensure!(!fails, "broken off");
+                Ok(())
+            });
+            (result.is_ok(), made)
+        };
+        assert_eq!(fetch(&[], false), (true, 0));
+        assert_eq!(fetch(&["a@1"], false), (true, 1));
+        assert_eq!(fetch(&["a@1"], false), (true, 1));
+        assert_eq!(fetch(&["a@1", "b@1"], true), (false, 2));
+        assert_eq!(fetch(&["a@1", "b@1"], false), (true, 3));
+        assert_eq!(fetch(&["a@1", "b@1"], false), (true, 3));
+    }
+}

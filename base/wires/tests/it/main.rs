@@ -1,5 +1,8 @@
-//! Clients against simulators, and both against programs of others.
+//! The wires through their public interface: against simulators, scripted servers, and programs of others.
 #![allow(clippy::unwrap_used)]
 
+mod judges;
+mod mail;
 mod push;
 mod smpp;
+mod smtp;

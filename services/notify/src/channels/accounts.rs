@@ -2,10 +2,12 @@
 
 use super::{Carrier, Carriers, ChannelSettings};
 use crate::domain::breaker::{Breaker, BreakerSettings};
-use crate::domain::classes::{self, Answer, Provider, Verdict, classify};
+use crate::domain::address::Kind;
+use crate::domain::classes::{self, Answer, Provider, Verdict, classify, unfit};
 use crate::domain::failover::{Account, Choice, choose};
 use crate::domain::pace::{Limits, Pace};
 use artel_contract::notify::Channel;
+use artel_flow::Ctx;
 use artel_message::{Fault, Time};
 use artel_wires::Said;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,14 +32,19 @@ pub struct Taken {
 }
 
 impl Line {
-    pub fn new(channel: Channel, settings: &ChannelSettings, carriers: &Carriers) -> Result<Line, Fault> {
+    pub fn new(
+        ctx: &Ctx,
+        channel: Channel,
+        settings: &ChannelSettings,
+        carriers: &Carriers,
+    ) -> Result<Line, Fault> {
         let (mut accounts, mut made, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for account in &settings.accounts {
             let rate = account.per_second.unwrap_or(UNBOUNDED);
             let burst = account.burst.unwrap_or_else(|| u32::try_from(rate).unwrap_or(u32::MAX));
             let pace = Pace::new(Limits::per_second(rate, burst));
             accounts.push(Account::new(&account.name, pace, Breaker::new(BreakerSettings::default())));
-            made.push(carriers.make(channel, account)?);
+            made.push(carriers.make(ctx, channel, account)?);
             names.push(Arc::from(account.name.as_str()));
         }
         Ok(Line { channel, accounts: Mutex::new(accounts), carriers: made, names })
@@ -62,6 +69,11 @@ impl Line {
     /// The account of that name, if there still is one.
     pub fn named(&self, name: &str) -> Option<Taken> {
         self.names.iter().position(|known| &**known == name).map(|index| self.taken(index))
+    }
+
+    /// Those that reach no addresses of this kind.
+    pub fn unfit(&self, kind: Kind) -> Vec<usize> {
+        (0..self.carriers.len()).filter(|index| !self.carriers[*index].takes(kind)).collect()
     }
 
     /// Whether there is an account that has not refused a message.
@@ -101,6 +113,7 @@ pub fn verdict(provider: Provider, said: &Said) -> Verdict {
             Answer::Http { status: *status, code: code.as_deref(), retry_after: *retry_after, host }
         }
         Said::Smpp { status } => Answer::Smpp { status: *status },
+        Said::Unfit { reason } => return unfit(provider, reason),
         Said::Broken { stage, text } => {
             let stage = match stage {
                 artel_wires::Stage::Before => classes::Stage::Before,

@@ -4,22 +4,33 @@
 //! [`Carriers::make`].
 
 mod accounts;
+mod fcm;
+mod files;
 mod none;
+mod smpp;
+mod smtp;
+mod web_push;
 
 pub use accounts::{Line, Taken};
+pub use fcm::FcmAccount;
 pub use none::NoneSettings;
+pub use smpp::{SmppIds, SmppSettings};
+pub use smtp::{DkimSettings, SmtpSecurity, SmtpSettings};
+pub use web_push::WebPushAccount;
 
-use crate::domain::address::Address;
+use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Provider;
 use crate::domain::state::Found;
 use crate::domain::templates::Body;
 use artel_contract::notify::{Channel, DeliveryId};
+use artel_flow::Ctx;
 use artel_message::{Fault, Time};
 use artel_wires::Handed;
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A message on its way to a provider. Its `Debug` shows nothing of what it says, nor to whom.
 #[derive(Clone)]
@@ -33,6 +44,14 @@ pub struct Outgoing {
     pub language: String,
     /// After which it means nothing any more, where there is such a moment.
     pub expires_at: Option<Time>,
+    pub begun_at: Time,
+}
+
+impl Outgoing {
+    /// For how long it means something, at least a second.
+    fn time_left(&self) -> Option<Duration> {
+        self.expires_at.map(|over| over.since(self.begun_at).max(Duration::from_secs(1)))
+    }
 }
 
 impl std::fmt::Debug for Outgoing {
@@ -57,6 +76,11 @@ pub struct Question {
 pub trait Carrier: Send + Sync {
     /// Whose table of answers holds.
     fn provider(&self) -> Provider;
+
+    /// Whether it reaches addresses of this kind, among those of its channel.
+    fn takes(&self, _: Kind) -> bool {
+        true
+    }
 
     /// Hands one message over. It has its own time limits; its caller has one over them.
     async fn hand(&self, message: &Outgoing) -> Handed;
@@ -89,6 +113,14 @@ pub struct AccountSettings {
     /// Takes everything and sends nothing.
     #[serde(default)]
     pub none: Option<NoneSettings>,
+    #[serde(default)]
+    pub smtp: Option<SmtpSettings>,
+    #[serde(default)]
+    pub smpp: Option<SmppSettings>,
+    #[serde(default)]
+    pub fcm: Option<FcmAccount>,
+    #[serde(default)]
+    pub web_push: Option<WebPushAccount>,
 }
 
 impl ChannelSettings {
@@ -114,13 +146,41 @@ impl ChannelSettings {
 }
 
 impl AccountSettings {
-    /// How many kinds are named, and whether the one fits the channel.
-    fn kind(&self, _: Channel) -> Result<(), String> {
-        let kinds = [self.none.is_some()];
-        match kinds.into_iter().filter(|named| *named).count() {
-            1 => Ok(()),
-            _ => Err("name one kind of provider, such as none = {}".to_owned()),
+    /// Whether it names one kind of provider, which the channel has and whose settings can be used.
+    fn kind(&self, channel: Channel) -> Result<(), String> {
+        let all = [
+            ("none", self.none.is_some(), None),
+            ("smtp", self.smtp.is_some(), Some(Channel::Email)),
+            ("smpp", self.smpp.is_some(), Some(Channel::Sms)),
+            ("fcm", self.fcm.is_some(), Some(Channel::Push)),
+            ("web_push", self.web_push.is_some(), Some(Channel::Push)),
+        ];
+        let of: Vec<&str> =
+            all.iter().filter(|kind| kind.2.is_none_or(|of| of == channel)).map(|kind| kind.0).collect();
+        let named: Vec<&str> = all.iter().filter(|kind| kind.1).map(|kind| kind.0).collect();
+        let kind = match named[..] {
+            [kind] if of.contains(&kind) => kind,
+            [kind] => return Err(format!("{kind} sends no {}; use one of {}", channel.as_str(), of.join(", "))),
+            _ => return Err(format!("name one kind of provider: one of {}", of.join(", "))),
+        };
+        self.usable().map_err(|reason| format!("{kind}.{reason}"))
+    }
+
+    /// Errors name the field.
+    fn usable(&self) -> Result<(), String> {
+        if let Some(smtp) = &self.smtp {
+            smtp::Smtp::new(smtp).map(drop)?;
         }
+        if let Some(smpp) = &self.smpp {
+            smpp.wire().map(drop)?;
+        }
+        if let Some(fcm) = &self.fcm {
+            fcm::Apps::new(fcm).map(drop)?;
+        }
+        if let Some(web_push) = &self.web_push {
+            web_push::Browsers::new(web_push).map(drop)?;
+        }
+        Ok(())
     }
 }
 
@@ -142,15 +202,25 @@ impl Carriers {
     /// The carrier of an account.
     pub(crate) fn make(
         &self,
+        ctx: &Ctx,
         channel: Channel,
         account: &AccountSettings,
     ) -> Result<Arc<dyn Carrier>, Fault> {
         if let Some(own) = self.own.as_ref().and_then(|make| make(channel, account)) {
             return Ok(own);
         }
-        match account {
+        let made: Result<Arc<dyn Carrier>, String> = match account {
             AccountSettings { none: Some(none), .. } => Ok(Arc::new(none::Nowhere::new(channel, none))),
-            _ => Err(Fault::internal(format!("account '{}' names no kind of provider", account.name))),
-        }
+            AccountSettings { smtp: Some(smtp), .. } => smtp::Smtp::new(smtp).map(|it| Arc::new(it) as _),
+            AccountSettings { smpp: Some(smpp), .. } => {
+                smpp::Centre::start(ctx, &account.name, smpp).map(|it| Arc::new(it) as _)
+            }
+            AccountSettings { fcm: Some(fcm), .. } => fcm::Apps::new(fcm).map(|it| Arc::new(it) as _),
+            AccountSettings { web_push: Some(own), .. } => {
+                web_push::Browsers::new(own).map(|it| Arc::new(it) as _)
+            }
+            _ => Err("names no kind of provider".to_owned()),
+        };
+        made.map_err(|reason| Fault::internal(format!("account '{}': {reason}", account.name)))
     }
 }

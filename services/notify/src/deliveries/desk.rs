@@ -52,7 +52,7 @@ impl Desk {
             None => {
                 let settings = ctx.settings::<NotifySettings>();
                 let line = |channel: Channel| {
-                    Line::new(channel, settings.channel(channel), &self.carriers)
+                    Line::new(ctx, channel, settings.channel(channel), &self.carriers)
                         .map(|line| (channel, Arc::new(line)))
                 };
                 let made: BTreeMap<Channel, Arc<Line>> =

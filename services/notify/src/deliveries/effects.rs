@@ -3,6 +3,7 @@
 use super::ask::AskProvider;
 use super::content::Content;
 use super::receipts::NoReceipt;
+use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Verdict;
 use crate::domain::state::{Action, Answer, Delivery, Wait};
 use artel_contract::notify::{Channel, DeliveryId, Lane};
@@ -20,6 +21,10 @@ pub struct Leg {
     pub delivery: DeliveryId,
     /// Its index.
     pub leg: u32,
+    /// Of its address: not every account of a channel reaches all kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub kind: Option<Kind>,
 }
 
 /// What came of an effect of sending.
@@ -131,7 +136,8 @@ pub fn index(leg: usize) -> u32 {
 }
 
 fn queue(tx: &mut Tx, about: &About<'_>, (leg, channel): (usize, Channel), wait: Duration) {
-    let (key, what) = (format!("{}:{leg}", about.id), Leg { delivery: about.id, leg: index(leg) });
+    let kind = about.content.address(leg).map(Address::kind);
+    let (key, what) = (format!("{}:{leg}", about.id), Leg { delivery: about.id, leg: index(leg), kind });
     let order = || order_of(about.recipient);
     match (channel, about.content.lane) {
         (Channel::Email, Lane::Bulk) => tx.after(key, wait, DeliverEmailBulk { what }),

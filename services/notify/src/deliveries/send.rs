@@ -59,7 +59,8 @@ enum Then {
 
 impl Sender<'_> {
     async fn run(&self, mut first: bool) -> Result<Ended, Fault> {
-        let (mut refused, mut rows) = (Vec::new(), Vec::new());
+        let mut refused = self.leg.kind.map(|kind| self.line.unfit(kind)).unwrap_or_default();
+        let mut rows = Vec::new();
         loop {
             let taken = match self.place(&refused).await {
                 Ok(taken) => taken,
@@ -86,7 +87,7 @@ impl Sender<'_> {
                     return Ok(Ended { begun: rows, outcome });
                 }
                 Then::Other | Then::Again(_) => {
-                    let Leg { delivery, leg } = self.leg;
+                    let Leg { delivery, leg, .. } = self.leg;
                     let recorded = Recorded { delivery, leg, attempt, begun: row, again: false };
                     self.desk.record(self.ctx, recorded).await?;
                 }
@@ -131,7 +132,7 @@ impl Sender<'_> {
     ) -> (Attempted, Then) {
         let stored = &filled.stored;
         let of = |answer| attempted(attempt, &taken.name, at, answer);
-        let outgoing = match self.outgoing(filled, attempt) {
+        let outgoing = match self.outgoing(filled, attempt, at) {
             Ok(outgoing) => outgoing,
             Err(fault) => {
                 let refused = of(Answer::Refused { cause: Cause::Permanent, reason: fault.reason });
@@ -191,7 +192,7 @@ impl Sender<'_> {
         }
     }
 
-    fn outgoing(&self, filled: &Filled, attempt: u32) -> Result<Outgoing, Fault> {
+    fn outgoing(&self, filled: &Filled, attempt: u32, begun_at: Time) -> Result<Outgoing, Fault> {
         let (stored, leg) = (&filled.stored, self.leg.leg as usize);
         let address = stored.content.address(leg).cloned();
         let address = address.ok_or_else(|| Fault::invalid("there is no address"))?;
@@ -203,6 +204,7 @@ impl Sender<'_> {
             body,
             language,
             expires_at: stored.plan.expires_at,
+            begun_at,
         })
     }
 

@@ -271,6 +271,22 @@ pub fn classify(provider: Provider, answer: Answer<'_>) -> Verdict {
     }
 }
 
+/// What it means that a message can't be sent as it is, which we found out ourselves: the reason is ours.
+pub fn unfit(provider: Provider, reason: &str) -> Verdict {
+    Verdict {
+        provider,
+        class: Class::Permanent,
+        code: "unfit".to_owned(),
+        wait: None,
+        suppress: None,
+        soft: false,
+        slow: false,
+        reconnect: false,
+        tries: 0,
+        meaning: [reason.to_owned(), reason.to_owned()],
+    }
+}
+
 /// The first row of the provider's table that the answer fits.
 pub fn find(provider: Provider, answer: Answer<'_>) -> Option<&'static Row> {
     provider.rows().iter().find(|row| row.key.fits(answer))

@@ -1,0 +1,79 @@
+//! Signatures, verified by dkimpy.
+
+use super::given;
+use crate::mail::{letter, rsa};
+use artel_wires::mail::{Bounds, Dkim};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const PYTHON: &str = "python/bin/python";
+
+fn verdicts(python: &Path, mail: &[u8], keys: &[Dkim]) -> Vec<String> {
+    use base64::Engine as _;
+    let records: serde_json::Map<_, _> =
+        keys.iter().map(Dkim::record).map(|(name, value)| (name, value.into())).collect();
+    let mail = base64::engine::general_purpose::STANDARD.encode(mail);
+    let asked = serde_json::json!({ "mail": mail, "records": records }).to_string();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/judges/verify.py");
+    let mut command = Command::new(python);
+    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn keys() -> Vec<Dkim> {
+    let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+    vec![
+        Dkim::new("shop.example", "r2026", &rsa()).unwrap(),
+        Dkim::new("shop.example", "e2026", &ed25519).unwrap(),
+    ]
+}
+
+#[test]
+fn both_kinds_of_signature_are_verified() {
+    let Some(python) = given("dkim::both_kinds_of_signature_are_verified", PYTHON) else { return };
+    let keys = keys();
+    let mail = letter().write(&Bounds::default(), &keys).unwrap();
+    assert_eq!(verdicts(&python, &mail, &keys), ["good", "good"]);
+    for (n, key) in keys.iter().enumerate() {
+        let mail = letter().write(&Bounds::default(), std::slice::from_ref(key)).unwrap();
+        assert_eq!(verdicts(&python, &mail, &keys), ["good"], "{n}");
+    }
+    // Another key is published than the one that signed.
+    let other = self::keys();
+    let mail = letter().write(&Bounds::default(), &keys[1..]).unwrap();
+    assert_ne!(verdicts(&python, &mail, &other), ["good"]);
+}
+
+#[test]
+fn a_change_of_what_is_signed_is_seen_and_one_of_blanks_is_not() {
+    let Some(python) = given("dkim::a_change_of_what_is_signed_is_seen_and_one_of_blanks_is_not", PYTHON)
+    else {
+        return;
+    };
+    let keys = keys();
+    let mail = String::from_utf8(letter().write(&Bounds::default(), &keys).unwrap()).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(mail.contains(from), "{from} in {mail}");
+        verdicts(&python, mail.replacen(from, to, 1).as_bytes(), &keys)
+    };
+    for (from, to) in [
+        ("https://shop.example/u", "https://other.example/u"),
+        ("List-Unsubscribe=One-Click", "List-Unsubscribe=Two-Clicks"),
+        ("<parcel-1@shop.example>", "<parcel-2@shop.example>"),
+        ("--=_", "Another text\r\n--=_"),
+        // One more From is none that was signed.
+        ("\r\nSubject: ", "\r\nFrom: <other@other.example>\r\nSubject: "),
+    ] {
+        let verdicts = changed(from, to);
+        assert!(verdicts.iter().all(|verdict| verdict != "good"), "{from}: {verdicts:?}");
+    }
+    assert_eq!(changed("Message-ID: <", "message-id:   <"), ["good", "good"]);
+    assert_eq!(changed("\r\n\r\n--=_", "\r\n\r\n--=_"), ["good", "good"]);
+    let longer = format!("{mail}\r\n\r\n");
+    assert_eq!(verdicts(&python, longer.as_bytes(), &keys), ["good", "good"]);
+}
