@@ -12,6 +12,7 @@ mod push;
 pub mod said;
 pub mod simulators;
 pub mod smpp;
+pub mod twilio;
 pub mod web_push;
 
 pub use push::BadPush;

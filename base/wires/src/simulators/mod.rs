@@ -13,6 +13,7 @@ mod jws;
 mod serve;
 mod set;
 pub mod smpp;
+pub mod twilio;
 pub mod web_push;
 
 pub use board::{Arrival, Board, Counts, Wanted};
