@@ -15,6 +15,7 @@ pub mod said;
 pub mod simulators;
 pub mod smpp;
 pub mod smtp;
+pub mod twilio;
 pub mod web_push;
 
 pub use push::BadPush;

@@ -76,7 +76,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) retry_after: Option<Duration>,
-    /// Cut at [`MOST_BODY`].
+    /// Cut at [`MOST_BODY`], or as [`Http::get`] was told.
     pub(crate) body: Bytes,
 }
 
@@ -126,6 +126,21 @@ impl Http {
 
     /// The body must not be empty: that its first byte was asked for is how we know that the request may have left.
     pub(crate) async fn post(&self, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Answer, Broken> {
+        self.send((Method::POST, uri), headers, body, MOST_BODY).await
+    }
+
+    /// Of the answer's body as many bytes are kept at most.
+    pub(crate) async fn get(&self, uri: &Uri, headers: HeaderMap, most: usize) -> Result<Answer, Broken> {
+        self.send((Method::GET, uri), headers, Bytes::new(), most).await
+    }
+
+    async fn send(
+        &self,
+        (method, uri): (Method, &Uri),
+        headers: HeaderMap,
+        body: Bytes,
+        most: usize,
+    ) -> Result<Answer, Broken> {
         let until = Instant::now() + self.settings.whole;
         let broken = |stage, text: String| Broken { stage, text: format!("{}: {text}", host_of(uri)) };
         connect::check_literal(uri, &self.settings.addresses)
@@ -135,24 +150,24 @@ impl Http {
         };
         let left = Arc::new(AtomicBool::new(false));
         let mut request = Request::new(Once::new(body, Arc::clone(&left)));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         let stage = || if left.load(Ordering::Acquire) { Stage::After } else { Stage::Before };
         match timeout_at(until, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(self.read(response, until).await),
+            Ok(Ok(response)) => Ok(self.read(response, until, most).await),
             Ok(Err(error)) => Err(broken(stage(), innermost(&error))),
             Err(_) => Err(broken(stage(), "no answer within the time".to_owned())),
         }
     }
 
     /// The status is the answer. What its body lost by a broken connection does not change what became of the message.
-    async fn read(&self, response: Response<Incoming>, until: Instant) -> Answer {
+    async fn read(&self, response: Response<Incoming>, until: Instant, most: usize) -> Answer {
         let (parts, mut incoming) = response.into_parts();
         let mut body = BytesMut::new();
         while let Ok(Some(Ok(frame))) = timeout_at(until, incoming.frame()).await {
             if let Ok(data) = frame.into_data() {
-                let room = MOST_BODY - body.len();
+                let room = most - body.len();
                 body.extend_from_slice(&data[..data.len().min(room)]);
                 if data.len() > room {
                     break;

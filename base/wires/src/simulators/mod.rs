@@ -14,6 +14,7 @@ mod serve;
 mod set;
 pub mod smpp;
 pub mod smtp;
+pub mod twilio;
 pub mod web_push;
 
 pub use board::{Arrival, Board, Counts, Wanted};

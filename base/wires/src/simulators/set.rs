@@ -1,6 +1,8 @@
 //! All simulators together, with one list of what arrived and one plan of faults.
 
 use super::fcm::{FcmSimulator, FcmSimulatorSettings};
+use super::smpp::{SmppSimulator, SmppSimulatorSettings};
+use super::twilio::{TwilioSimulator, TwilioSimulatorSettings};
 use super::web_push::{WebPushSimulator, WebPushSimulatorSettings};
 use super::{Board, FaultPlan, Faults, Listen, Served, front};
 use crate::http::{Clock, system_clock};
@@ -14,6 +16,9 @@ use std::sync::Arc;
 pub struct Settings {
     pub fcm: Option<FcmSimulatorSettings>,
     pub web_push: Option<WebPushSimulatorSettings>,
+    /// Left out where nothing else is said: it needs the caller's tables to read texts.
+    pub smpp: Option<SmppSimulatorSettings>,
+    pub twilio: Option<TwilioSimulatorSettings>,
     /// The API and the page.
     pub front: Option<Listen>,
     pub faults: FaultPlan,
@@ -28,6 +33,8 @@ impl Default for Settings {
         Settings {
             fcm: Some(FcmSimulatorSettings::default()),
             web_push: Some(WebPushSimulatorSettings::default()),
+            smpp: None,
+            twilio: Some(TwilioSimulatorSettings::default()),
             front: Some(Listen::loopback(0)),
             faults: FaultPlan::by_address(),
             most_bytes: 64 << 20,
@@ -67,6 +74,14 @@ pub async fn start(settings: Settings) -> Result<Running, StartFailure> {
     if let Some(own) = settings.web_push {
         let server = WebPushSimulator::start(own, running.board.clone(), Arc::clone(&judge)).await;
         running.add("web_push", server, |server| server.served().address())?;
+    }
+    if let Some(own) = settings.smpp {
+        let server = SmppSimulator::start(own, running.board.clone(), Arc::clone(&judge)).await;
+        running.add("smpp", server, SmppSimulator::address)?;
+    }
+    if let Some(own) = settings.twilio {
+        let server = TwilioSimulator::start(own, running.board.clone(), Arc::clone(&judge)).await;
+        running.add("twilio", server, |server| server.served().address())?;
     }
     if let Some(listen) = settings.front {
         let (board, faults) = (running.board.clone(), running.faults.clone());

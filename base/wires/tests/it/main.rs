@@ -6,3 +6,4 @@ mod mail;
 mod push;
 mod smpp;
 mod smtp;
+mod twilio;

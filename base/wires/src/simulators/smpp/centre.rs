@@ -1,8 +1,9 @@
 //! What the links of a centre share.
 
 use super::parts::Parts;
-use super::{Counts, Settings};
-use crate::simulators::Arrival;
+use super::{Counts, SmppSimulatorSettings};
+use crate::simulators::{Arrival, Board, Judge};
+use crate::smpp::Ids;
 use crate::smpp::pdu::{Body, Message, Mode};
 use crate::smpp::session::Session;
 use std::collections::{HashMap, VecDeque};
@@ -14,7 +15,9 @@ use tokio::sync::watch;
 const MOST_KNOWN: usize = 100_000;
 
 pub(super) struct Centre {
-    pub(super) settings: Settings,
+    pub(super) settings: SmppSimulatorSettings,
+    board: Board,
+    pub(super) judge: Judge,
     stopped: watch::Receiver<bool>,
     state: Mutex<State>,
     /// Changes when a link is bound.
@@ -40,11 +43,23 @@ struct Link {
 }
 
 impl Centre {
-    pub(super) fn new(settings: Settings, stopped: watch::Receiver<bool>) -> Centre {
+    pub(super) fn new(
+        settings: SmppSimulatorSettings,
+        board: Board,
+        judge: Judge,
+        stopped: watch::Receiver<bool>,
+    ) -> Centre {
         let (bound, _) = watch::channel(0);
         // Ids are told from the numbers of a run before, and have letters where they are hexadecimal.
         let last = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()) << 20;
-        Centre { settings, stopped, state: Mutex::new(State { last, ..State::default() }), bound }
+        Centre {
+            settings,
+            board,
+            judge,
+            stopped,
+            state: Mutex::new(State { last, ..State::default() }),
+            bound,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -85,7 +100,7 @@ impl Centre {
     /// The id of a message as the text of receipts has it.
     pub(super) fn written(&self, number: u64) -> String {
         match self.settings.ids {
-            crate::smpp::Ids::DecimalAnswers { .. } => format!("{number:X}"),
+            Ids::DecimalAnswers { .. } => format!("{number:X}"),
             _ => number.to_string(),
         }
     }
@@ -98,7 +113,7 @@ impl Centre {
     /// The number of the message that answers called so.
     pub(super) fn number_of(&self, id: &str) -> Option<u64> {
         match self.settings.ids {
-            crate::smpp::Ids::HexAnswers { .. } => u64::from_str_radix(id, 16).ok(),
+            Ids::HexAnswers { .. } => u64::from_str_radix(id, 16).ok(),
             _ => id.parse().ok(),
         }
     }
@@ -146,7 +161,7 @@ impl Centre {
             }
         };
         if let Some(whole) = whole {
-            self.settings.board.put(whole);
+            self.board.put(whole);
         }
     }
 
@@ -154,7 +169,7 @@ impl Centre {
     pub(super) fn sweep(&self, waited: Duration) {
         let gone = self.state().parts.sweep(waited, self.settings.gsm);
         for arrival in gone {
-            self.settings.board.put(arrival);
+            self.board.put(arrival);
         }
     }
 

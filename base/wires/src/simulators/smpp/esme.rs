@@ -138,7 +138,7 @@ impl Esme {
         let waiting = self.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         let (part, octets) = Part::read(&message);
         let mut arrival = self.arrival(&message, part, &octets);
-        let mut behaviour = (self.centre.settings.judge)(&arrival);
+        let mut behaviour = (self.centre.judge)(&arrival);
         if waiting > self.centre.settings.window {
             behaviour.refusal = Some(Refusal::Smpp { status: status::THROTTLED });
         }

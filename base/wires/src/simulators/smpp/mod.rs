@@ -25,14 +25,12 @@ use tokio_rustls::TlsAcceptor;
 
 /// How a centre is.
 #[derive(Clone)]
-pub struct Settings {
+pub struct SmppSimulatorSettings {
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
     pub tls: Option<Arc<ServerConfig>>,
     /// Names and passwords; with an empty list anybody may bind.
     pub accounts: Vec<(String, String)>,
-    pub board: Board,
-    pub judge: Judge,
     /// Reads `data_coding` 0, an octet for a septet: the tables are the caller's.
     pub gsm: fn(&[u8]) -> String,
     /// Messages on a link that have no answer yet: more are throttled.
@@ -79,22 +77,20 @@ pub struct Counts {
 }
 
 /// A centre at work.
-pub struct Smsc {
+pub struct SmppSimulator {
     address: SocketAddr,
     centre: Arc<Centre>,
     stop: watch::Sender<bool>,
     work: JoinHandle<()>,
 }
 
-impl Settings {
+impl SmppSimulatorSettings {
     /// A centre that lets anybody in.
-    pub fn new(board: Board, judge: Judge, gsm: fn(&[u8]) -> String) -> Settings {
-        Settings {
+    pub fn new(gsm: fn(&[u8]) -> String) -> SmppSimulatorSettings {
+        SmppSimulatorSettings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: None,
             accounts: Vec::new(),
-            board,
-            judge,
             gsm,
             window: 1_000,
             ids: Ids::Alike,
@@ -108,15 +104,19 @@ impl Settings {
     }
 }
 
-impl Smsc {
+impl SmppSimulator {
     /// Begins to listen.
-    pub async fn start(settings: Settings) -> io::Result<Smsc> {
+    pub async fn start(
+        settings: SmppSimulatorSettings,
+        board: Board,
+        judge: Judge,
+    ) -> io::Result<SmppSimulator> {
         let listener = TcpListener::bind(settings.listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let centre = Arc::new(Centre::new(settings, stopped));
+        let centre = Arc::new(Centre::new(settings, board, judge, stopped));
         let work = tokio::spawn(serve(Arc::clone(&centre), listener));
-        Ok(Smsc { address, centre, stop, work })
+        Ok(SmppSimulator { address, centre, stop, work })
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -5,7 +5,7 @@
 
 use super::{PATIENCE, board, bound, gsm, long, sms};
 use artel_wires::Said;
-use artel_wires::simulators::smpp::{Settings as Centre, Smsc};
+use artel_wires::simulators::smpp::{SmppSimulator, SmppSimulatorSettings};
 use artel_wires::simulators::{Arrival, Behaviour, Receipt as Told, Refusal, Wanted};
 use artel_wires::smpp::{Client, Delivery, Ids, Incoming, Receipt, Reference, Settings, sender};
 use serde_json::{Value, json};
@@ -149,8 +149,8 @@ async fn a_client_of_npm_at_the_centre() {
     });
     let accounts = vec![("shop".to_owned(), "secret".to_owned())];
     let repeat = Duration::from_millis(20);
-    let smsc =
-        Smsc::start(Centre { accounts, repeat, ..Centre::new(board.clone(), judge, gsm) }).await.unwrap();
+    let settings = SmppSimulatorSettings { accounts, repeat, ..SmppSimulatorSettings::new(gsm) };
+    let smsc = SmppSimulator::start(settings, board.clone(), judge).await.unwrap();
     let mut node = Program::node(&folder, "esme.js", &smsc.address().port().to_string());
     let seen = node.says("bound").await;
     for (what, expected) in [

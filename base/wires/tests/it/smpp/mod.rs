@@ -5,7 +5,7 @@ mod foreign;
 mod receipts;
 mod sending;
 
-use artel_wires::simulators::smpp::{Settings as Centre, Smsc};
+use artel_wires::simulators::smpp::{SmppSimulator, SmppSimulatorSettings};
 use artel_wires::simulators::{Arrival, Behaviour, Board, Judge, Wanted};
 use artel_wires::smpp::{Client, Delivery, Reference, Settings, Sms, sender};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ pub fn quiet() -> Judge {
     Arc::new(|_| Behaviour::default())
 }
 
-pub fn settings(smsc: &Smsc) -> Settings {
+pub fn settings(smsc: &SmppSimulator) -> Settings {
     Settings {
         host: smsc.address().ip().to_string(),
         port: smsc.address().port(),
@@ -44,7 +44,7 @@ pub fn settings(smsc: &Smsc) -> Settings {
 }
 
 pub struct Both {
-    pub smsc: Smsc,
+    pub smsc: SmppSimulator,
     pub client: Client,
     pub incoming: mpsc::Receiver<Delivery>,
     pub board: Board,
@@ -53,14 +53,14 @@ pub struct Both {
 /// A centre and a client of it.
 pub async fn both(
     judge: Judge,
-    of_centre: impl FnOnce(&mut Centre),
+    of_centre: impl FnOnce(&mut SmppSimulatorSettings),
     of_client: impl FnOnce(&mut Settings),
 ) -> Both {
     let board = board();
-    let mut centre = Centre::new(board.clone(), judge, gsm);
+    let mut centre = SmppSimulatorSettings::new(gsm);
     centre.accounts = vec![("shop".into(), "secret".into())];
     of_centre(&mut centre);
-    let smsc = Smsc::start(centre).await.unwrap();
+    let smsc = SmppSimulator::start(centre, board.clone(), judge).await.unwrap();
     let mut settings = settings(&smsc);
     of_client(&mut settings);
     let (client, incoming) = Client::start(settings);

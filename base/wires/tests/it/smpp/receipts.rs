@@ -108,7 +108,7 @@ async fn receipts_of_text_alone_name_the_message_in_all_ways_of_writing_it() {
         Ids::HexAnswers { digits: 0, upper: false },
         Ids::DecimalAnswers { digits: 20 },
     ] {
-        let text = |centre: &mut artel_wires::simulators::smpp::Settings| {
+        let text = |centre: &mut artel_wires::simulators::smpp::SmppSimulatorSettings| {
             (centre.receipts, centre.ids) = (Receipts::Text, ids);
         };
         let mut both = both(telling(vec![Told::Undelivered(7)]), text, |settings| settings.ids = ids).await;

@@ -1,7 +1,7 @@
 //! Sending, and what is said of it.
 
 use super::{PATIENCE, both, bound, gsm, long, quiet, settings, sms};
-use artel_wires::simulators::smpp::{Settings as Centre, Smsc};
+use artel_wires::simulators::smpp::{SmppSimulator, SmppSimulatorSettings};
 use artel_wires::simulators::{Arrival, Behaviour, Judge, Refusal};
 use artel_wires::smpp::{Client, Mode, Reference, Settings, Tls};
 use artel_wires::{Said, Stage};
@@ -244,8 +244,13 @@ async fn a_centre_that_goes_away_is_found_again() {
     both.smsc.stop().await;
     let gone = both.client.send(&sms("b")).await.handed.said;
     assert_eq!(stage(&gone), Some(Stage::Before), "{gone:?}");
-    let again =
-        Smsc::start(Centre { listen, ..Centre::new(both.board.clone(), quiet(), gsm) }).await.unwrap();
+    let again = SmppSimulator::start(
+        SmppSimulatorSettings { listen, ..SmppSimulatorSettings::new(gsm) },
+        both.board.clone(),
+        quiet(),
+    )
+    .await
+    .unwrap();
     bound(&both.client, 1).await;
     assert_eq!(both.client.send(&sms("c")).await.handed.said, OK);
     assert_eq!(again.counts().parts, 1);
