@@ -11,33 +11,38 @@ use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::{PublicKey, SecretKey};
 use ring::aead::Aad;
 use ring::rand::{SecureRandom, SystemRandom};
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) struct Browsers {
     derived: Derived,
     /// Ids that were taken back.
     ended: Mutex<VecDeque<String>>,
+    /// Those that were asked for lately: their keys take a while to compute.
+    known: Mutex<HashMap<String, Arc<Browser>>>,
 }
 
 pub(super) struct Browser {
     pub(super) id: String,
     pub(super) auth: [u8; 16],
+    /// An uncompressed point.
+    pub(super) public: [u8; 65],
     key: SecretKey,
     /// The first characters of a VAPID key's hash, or [`ANYBODY`].
     sender: String,
 }
 
 const MOST_ENDED: usize = 10_000;
+const MOST_KNOWN: usize = 10_000;
 const ANYBODY: &str = "any";
 
 impl Browsers {
     pub(super) fn new(derived: Derived) -> Browsers {
-        Browsers { derived, ended: Mutex::default() }
+        Browsers { derived, ended: Mutex::default(), known: Mutex::default() }
     }
 
     /// `None` where the VAPID key is none.
-    pub(super) fn new_one(&self, sender: Option<&str>, random: &SystemRandom) -> Option<Browser> {
+    pub(super) fn new_one(&self, sender: Option<&str>, random: &SystemRandom) -> Option<Arc<Browser>> {
         let sender = match sender {
             None => ANYBODY.to_owned(),
             Some(text) => {
@@ -53,7 +58,21 @@ impl Browsers {
     }
 
     /// The browser with that id, if we gave it out.
-    pub(super) fn find(&self, id: &str) -> Option<Browser> {
+    pub(super) fn find(&self, id: &str) -> Option<Arc<Browser>> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(browser) = known().get(id) {
+            return Some(Arc::clone(browser));
+        }
+        let browser = Arc::new(self.compute(id)?);
+        let mut known = known();
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(id.to_owned(), Arc::clone(&browser));
+        Some(browser)
+    }
+
+    fn compute(&self, id: &str) -> Option<Browser> {
         let (begin, mark) = id.rsplit_once('.')?;
         let (_, sender) = begin.split_once('.')?;
         if self.mark(begin) != mark {
@@ -64,7 +83,7 @@ impl Browsers {
             SecretKey::from_slice(&bytes).ok()
         })?;
         let auth = self.derived.bytes("browser auth", id.as_bytes())[..16].try_into().ok()?;
-        Some(Browser { id: id.to_owned(), auth, key, sender: sender.to_owned() })
+        Some(Browser { id: id.to_owned(), auth, public: point(&key), key, sender: sender.to_owned() })
     }
 
     /// Whether there was one to end.
@@ -100,13 +119,13 @@ fn hash(key: &[u8]) -> String {
     base64url(&ring::digest::digest(&ring::digest::SHA256, key).as_ref()[..9])
 }
 
-impl Browser {
-    pub(super) fn public(&self) -> [u8; 65] {
-        let mut bytes = [0; 65];
-        bytes.copy_from_slice(self.key.public_key().to_sec1_point(false).as_bytes());
-        bytes
-    }
+fn point(key: &SecretKey) -> [u8; 65] {
+    let mut bytes = [0; 65];
+    bytes.copy_from_slice(key.public_key().to_sec1_point(false).as_bytes());
+    bytes
+}
 
+impl Browser {
     pub(super) fn belongs_to(&self, key: &[u8]) -> bool {
         self.sender == ANYBODY || self.sender == hash(key)
     }
@@ -132,7 +151,7 @@ impl Browser {
         let shared = diffie_hellman(self.key.to_nonzero_scalar(), theirs.as_affine());
         let failed = "the key does not fit";
         let (key, nonce) =
-            keys(shared.raw_secret_bytes(), &self.auth, &self.public(), sender, salt).map_err(|_| failed)?;
+            keys(shared.raw_secret_bytes(), &self.auth, &self.public, sender, salt).map_err(|_| failed)?;
         let mut record = record.to_vec();
         let plain = key.open_in_place(nonce, Aad::empty(), &mut record).map_err(|_| failed)?;
         // Padding is zeros behind the delimiter, which is 2 in the last record.
@@ -148,10 +167,12 @@ mod tests {
     #[test]
     fn the_example_of_rfc_8291_is_read() {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap();
+        let key = SecretKey::from_slice(&decode("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94")).unwrap();
         let browser = Browser {
             id: String::new(),
+            public: point(&key),
             auth: decode("BTBZMqHH6r4Tts7J_aSIgg").try_into().unwrap(),
-            key: SecretKey::from_slice(&decode("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94")).unwrap(),
+            key,
             sender: ANYBODY.to_owned(),
         };
         let body = decode(
@@ -170,7 +191,7 @@ mod tests {
         let browsers = Browsers::new(Derived::new(7));
         let one = browsers.new_one(None, &SystemRandom::new()).unwrap();
         let again = Browsers::new(Derived::new(7)).find(&one.id).unwrap();
-        assert_eq!((again.public(), again.auth), (one.public(), one.auth));
+        assert_eq!((again.public, again.auth), (one.public, one.auth));
         assert!(Browsers::new(Derived::new(8)).find(&one.id).is_none());
         assert!(browsers.find(&format!("x{}", one.id)).is_none() && browsers.find("x").is_none());
         assert!(browsers.end(&one.id) && browsers.ended(&one.id) && !browsers.end(&one.id));

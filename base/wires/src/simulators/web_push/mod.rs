@@ -142,7 +142,7 @@ impl Service {
             "endpoint": format!("http://{host}/push/{}", browser.id),
             "expirationTime": null,
             "keys": {
-                "p256dh": crate::jwt::base64url(browser.public()),
+                "p256dh": crate::jwt::base64url(browser.public),
                 "auth": crate::jwt::base64url(browser.auth),
             },
         }))
