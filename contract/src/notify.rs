@@ -3,6 +3,12 @@
 
 pub mod dead;
 pub mod decisions;
+pub mod person;
+pub mod rules;
+pub mod subscribers;
+pub mod suppression;
+pub mod templates;
+pub mod topics;
 
 use artel_message::{Command, Event, Fault, Id, Page, Query, Tag, Time};
 use schemars::JsonSchema;

@@ -32,6 +32,12 @@ pub struct NotifySettings {
     pub receipts_hours: u32,
     /// Templates that are kept compiled.
     pub templates: usize,
+    /// Whether the rule that comes with the program holds: who waits for a shipment hears of it.
+    pub example: bool,
+    /// A file of rules that is applied at each start.
+    pub rules_file: Option<String>,
+    /// Days for which it is kept what rules could do nothing with.
+    pub misses_days: u32,
 }
 
 /// How often and how long a message is tried again.
@@ -60,6 +66,9 @@ impl Default for NotifySettings {
             references_days: 14,
             receipts_hours: 24,
             templates: 1_000,
+            example: true,
+            rules_file: None,
+            misses_days: 7,
         }
     }
 }
@@ -92,6 +101,7 @@ impl Settings for NotifySettings {
         within("keep_days", u64::from(self.keep_days), 1, 36_500);
         within("references_days", u64::from(self.references_days), 1, 3_650);
         within("receipts_hours", u64::from(self.receipts_hours), 1, 8_760);
+        within("misses_days", u64::from(self.misses_days), 1, 3_650);
         within("templates", self.templates as u64, 1, 1_000_000);
         problems
     }

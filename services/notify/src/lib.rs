@@ -5,7 +5,10 @@ mod config;
 mod deliveries;
 pub mod domain;
 mod http;
+mod recipients;
+mod rules;
 mod store;
+mod templates;
 
 use crate::channels::Carriers;
 use crate::deliveries::Desk;
@@ -32,9 +35,10 @@ pub fn service() -> Service {
 pub fn service_over(carriers: Carriers) -> Service {
     let desk = Arc::new(Desk::new(carriers));
     let service = Service::new("notify")
-        .migrations(migrations!("notify", "0001_deliveries.sql"))
+        .migrations(migrations!("notify", "0001_deliveries.sql", "0002_recipients.sql", "0003_rules.sql"))
         .settings::<NotifySettings>()
         .routes(http::routes);
+    let service = rules::register(templates::register(recipients::register(service)));
     sending(commands(service), &desk)
 }
 

@@ -7,6 +7,7 @@ use crate::domain::address::Address;
 use crate::domain::rules::Planned;
 use crate::domain::state::{Action, Delivery, Entry, Happened, Wait, Why};
 use crate::store::deliveries::{self, New};
+use crate::templates;
 use artel_contract::notify::{Channel, DeliveryChanged, DeliveryId, Queued, State};
 use artel_flow::Tx;
 use artel_message::{Fault, Time};
@@ -31,9 +32,13 @@ pub async fn accept(tx: &mut Tx, acceptance: Acceptance<'_>) -> Result<Vec<Queue
     let now = tx.now();
     let Acceptance { planned, data, cause, send_at } = acceptance;
     let order: Vec<DeliveryId> = planned.iter().map(|one| one.id).collect();
+    let wanted = planned.iter().map(|one| one.template.as_str()).collect();
+    let versions = templates::current(tx, &wanted).await?;
     let mut begun: BTreeMap<DeliveryId, (New, Vec<Action>)> = BTreeMap::new();
     for one in planned {
-        let (id, made) = (one.id, made(one, cause, send_at, now));
+        let version = versions.get(&one.template).copied();
+        let (id, mut made) = (one.id, made(one, cause, send_at, now));
+        made.0.content.template_version = version.unwrap_or(made.0.content.template_version);
         begun.entry(id).or_insert(made);
     }
     let (new, mut actions): (Vec<New>, BTreeMap<DeliveryId, Vec<Action>>) =
@@ -132,6 +137,7 @@ fn made(planned: Planned, cause: Option<&str>, send_at: Option<Time>, now: Time)
     let content = Content {
         topic: planned.topic,
         template: planned.template,
+        template_version: 1,
         lane: planned.lane,
         legs,
         left_out,

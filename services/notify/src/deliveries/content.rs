@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Content {
     pub topic: String,
     pub template: String,
+    /// The one that was sent when it was accepted.
+    #[serde(default = "first")]
+    pub template_version: u32,
     pub lane: Lane,
     /// In the order of the legs.
     pub legs: Vec<LegContent>,
@@ -29,6 +32,10 @@ pub struct Content {
     /// The name of the recipient's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+}
+
+fn first() -> u32 {
+    1
 }
 
 /// Of one leg.

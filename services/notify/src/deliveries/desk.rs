@@ -2,11 +2,13 @@
 
 use super::begin::{Beginning, Going};
 use super::effects::Attempted;
+use super::feedback::Guards;
 use super::gather::Gather;
 use crate::NotifySettings;
 use crate::channels::{Carriers, Line};
-use crate::domain::templates::{Bounds, Compiled, shipment};
+use crate::domain::templates::Compiled;
 use crate::store::deliveries::Stored;
+use crate::templates::Shelf;
 use artel_contract::notify::{Channel, DeliveryId};
 use artel_flow::Ctx;
 use artel_message::Fault;
@@ -37,7 +39,8 @@ pub struct Desk {
     begins: Mutex<HashMap<&'static str, Arc<Gather<Beginning, Going>>>>,
     pub(super) records: Gather<Recorded, ()>,
     kept: Mutex<HashMap<DeliveryId, Stored>>,
-    templates: Mutex<HashMap<String, Arc<Compiled>>>,
+    templates: Shelf,
+    pub(super) guards: Guards,
 }
 
 impl Desk {
@@ -81,22 +84,9 @@ impl Desk {
         ids.filter_map(|id| kept.remove(&id)).collect()
     }
 
-    /// A template, compiled once.
-    pub(super) fn template(&self, ctx: &Ctx, id: &str) -> Result<Arc<Compiled>, Fault> {
-        let known = |templates: &HashMap<String, Arc<Compiled>>| templates.get(id).cloned();
-        if let Some(compiled) = known(&self.templates.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(compiled);
-        }
-        let found = Some(shipment()).filter(|template| template.id == id);
-        let template = found.ok_or_else(|| Fault::not_found(format!("there is no template '{id}'")))?;
-        let compiled = Compiled::new(template, Bounds::default()).map_err(|problems| {
-            let first = problems.first().map_or_else(String::new, ToString::to_string);
-            Fault::invalid(format!("template '{id}': {first}"))
-        })?;
-        let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
-        if templates.len() >= ctx.settings::<NotifySettings>().templates {
-            templates.clear();
-        }
-        Ok(templates.entry(id.to_owned()).or_insert(Arc::new(compiled)).clone())
+    /// A version of a template, compiled once.
+    pub(super) async fn template(&self, ctx: &Ctx, id: &str, version: u32) -> Result<Arc<Compiled>, Fault> {
+        let most = ctx.settings::<NotifySettings>().templates;
+        self.templates.get(ctx, id, version, most).await
     }
 }

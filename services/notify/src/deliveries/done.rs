@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::effects::{Attempted, Ended, Leg, Outcome, Sending, index};
+use super::feedback::{self, Heard};
 use super::receipts;
 use super::steps::{self, Stepped, Tell, Telling};
 use crate::domain::state::{Answer, Cause, Happened};
@@ -36,7 +37,7 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
     let now = tx.now();
     let known = desk.kept(all.iter().map(|(leg, _)| leg.delivery));
     let mut begun: BTreeMap<Uuid, i64> = BTreeMap::new();
-    let (mut told, mut named) = (Vec::with_capacity(all.len()), Vec::new());
+    let (mut told, mut named, mut heard) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
     for (leg, result) in all {
         let outcome = match result {
             Ok(ended) => {
@@ -50,6 +51,9 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
                 continue;
             }
         };
+        if let Outcome::Attempt(attempted) = &outcome {
+            heard.push(Heard::of(leg.delivery, leg.leg, attempted));
+        }
         if let Outcome::Attempt(Attempted {
             account,
             attempt,
@@ -69,6 +73,7 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
     }
     let stepped = steps::apply(tx, known, told).await?;
     bury(tx, &stepped);
+    feedback::learn(tx, &desk.guards, &stepped, heard).await?;
     deliveries::ended(tx, begun.into_iter()).await?;
     if !named.is_empty() {
         references::insert(tx, &named).await?;

@@ -13,6 +13,7 @@ mod decide;
 mod desk;
 mod done;
 mod effects;
+mod feedback;
 mod gather;
 mod list;
 mod notify;

@@ -2,12 +2,15 @@
 
 use super::accept::{Acceptance, accept};
 use crate::domain::preferences::Topic;
-use crate::domain::rules::{Given, Outcome, Person, Planned, Recipients, Rule, Trigger};
-use crate::domain::templates::shipment;
+use crate::domain::rules::{Given, Outcome, Planned, Recipients, Rule, Trigger};
+use crate::recipients;
+use crate::store::topics;
+use crate::templates;
 use artel_contract::notify::{Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient};
 use artel_flow::Tx;
 use artel_message::Fault;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 pub async fn notify(tx: &mut Tx, command: Notify) -> Result<Queued, Fault> {
     let queued = send(tx, vec![command.recipient], command.content).await?;
@@ -18,20 +21,23 @@ pub async fn notify_many(tx: &mut Tx, command: NotifyMany) -> Result<QueuedMany,
     Ok(QueuedMany { deliveries: send(tx, command.recipients, command.content).await? })
 }
 
-async fn send(tx: &mut Tx, recipients: Vec<Recipient>, content: Content) -> Result<Vec<Queued>, Fault> {
+async fn send(tx: &mut Tx, to: Vec<Recipient>, content: Content) -> Result<Vec<Queued>, Fault> {
     let now = tx.now();
     if let Some(at) = content.expires_at.filter(|at| *at <= now) {
         return Err(Fault::field("content.expires_at", format!("{at} is over")));
     }
-    let rule = rule(&content)?;
-    let people = people(&recipients);
+    let rule = rule(tx, &content).await?;
+    let topic = topics::settings(tx, &rule.topic).await?;
+    let topic: Topic = topic.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let given: Vec<Given> = to.iter().map(given).collect();
+    let people = recipients::people(tx, &given).await?;
     let data = Value::Object(content.data.into_iter().collect());
     let (base, mut planned) = (tx.new_id(), Vec::with_capacity(people.len()));
     let cause = artel_message::Cause::message(base, now);
     for (at, person) in (0u32..).zip(people) {
         // Each by itself: two recipients of one address get what was asked for twice, as it was asked for.
         let mut id = |_: &str| DeliveryId::from(cause.derive("notify", at));
-        let outcome = rule.plan(&data, std::slice::from_ref(&person), &Topic::default(), now, now, &mut id);
+        let outcome = rule.plan(&data, std::slice::from_ref(&person), &topic, now, now, &mut id);
         let Outcome::Planned(mut one) = outcome else {
             return Err(Fault::internal("a direct send that is no plan"));
         };
@@ -47,12 +53,12 @@ async fn send(tx: &mut Tx, recipients: Vec<Recipient>, content: Content) -> Resu
 }
 
 /// What was asked for, as a rule has it.
-fn rule(content: &Content) -> Result<Rule, Fault> {
-    let template = Some(shipment()).filter(|template| template.id == content.template);
-    let template = template.ok_or_else(|| {
-        Fault::field("content.template", format!("there is no template '{}'", content.template))
-    })?;
-    let has = template.channels();
+async fn rule(tx: &mut Tx, content: &Content) -> Result<Rule, Fault> {
+    let id = content.template.as_str();
+    let missing = || Fault::field("content.template", format!("there is no template '{id}'"));
+    let version = templates::current(tx, &BTreeSet::from([id])).await?.remove(id).ok_or_else(missing)?;
+    let found = templates::version(tx, id, version).await?.ok_or_else(missing)?;
+    let has = templates::template(id, version, &found.body)?.channels();
     let channels = if content.channels.is_empty() { has.clone() } else { content.channels.clone() };
     if let Some(missing) = channels.iter().find(|channel| !has.contains(channel)) {
         let reason = format!("template '{}' has no text for {}", content.template, missing.as_str());
@@ -77,13 +83,12 @@ fn rule(content: &Content) -> Result<Rule, Fault> {
     })
 }
 
-fn people(recipients: &[Recipient]) -> Vec<Person> {
-    let given = |recipient: &Recipient| Given {
+fn given(recipient: &Recipient) -> Given {
+    Given {
         subscriber: recipient.subscriber.clone(),
         email: recipient.email.clone(),
         phone: recipient.phone.clone(),
         name: None,
         language: recipient.language.clone(),
-    };
-    recipients.iter().map(|recipient| given(recipient).person(None)).collect()
+    }
 }

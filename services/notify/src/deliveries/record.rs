@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, Recorded};
 use super::effects::Attempted;
+use super::feedback::{self, Guards, Heard};
 use super::steps::{self, Tell, Telling};
 use crate::store::deliveries;
 use artel_contract::notify::DeliveryId;
@@ -35,13 +36,18 @@ pub struct Made {
 
 pub async fn record(tx: &mut Tx, record: Record) -> Result<(), Fault> {
     let mut begun: BTreeMap<Uuid, i64> = BTreeMap::new();
-    let mut told = Vec::with_capacity(record.attempts.len());
+    let (mut told, mut heard) = (Vec::with_capacity(record.attempts.len()), Vec::new());
     for Made { delivery, leg, begun: row, attempt, again } in record.attempts {
         *begun.entry(row).or_default() += i64::from(!again);
+        if !again {
+            heard.push(Heard::of(delivery, leg, &attempt));
+        }
         let tell = Tell::Attempt { leg: leg as usize, attempt, retried: true };
         told.push(Telling { delivery, tell });
     }
-    steps::apply(tx, Vec::new(), told).await?;
+    let stepped = steps::apply(tx, Vec::new(), told).await?;
+    // An attempt that another one follows says nothing of a token.
+    feedback::learn(tx, &Guards::default(), &stepped, heard).await?;
     Ok(deliveries::ended(tx, begun.into_iter()).await?)
 }
 

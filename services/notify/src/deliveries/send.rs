@@ -14,7 +14,7 @@ use crate::domain::templates::{Context, Rendered};
 use crate::store::deliveries::{Filled, Stored};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
-use artel_message::{Effect, Fault, Time};
+use artel_message::{Code, Effect, Fault, Time};
 use artel_wires::{Handed, Said, Stage};
 use chrono_tz::Tz;
 use std::pin::Pin;
@@ -132,8 +132,13 @@ impl Sender<'_> {
     ) -> (Attempted, Then) {
         let stored = &filled.stored;
         let of = |answer| attempted(attempt, &taken.name, at, answer);
-        let outgoing = match self.outgoing(filled, attempt, at) {
+        let outgoing = match self.outgoing(filled, attempt, at).await {
             Ok(outgoing) => outgoing,
+            // The template could not be read, which says nothing of the message.
+            Err(fault) if !fault.code.is_final() && fault.code != Code::NotFound => {
+                let again = self.ctx.now() + self.ctx.settings::<NotifySettings>().policy().pause;
+                return (of(Answer::NotTaken { again, reason: fault.reason }), Then::Again(again));
+            }
             Err(fault) => {
                 let refused = of(Answer::Refused { cause: Cause::Permanent, reason: fault.reason });
                 return (refused.clone(), Then::End(Outcome::Attempt(refused)));
@@ -192,11 +197,11 @@ impl Sender<'_> {
         }
     }
 
-    fn outgoing(&self, filled: &Filled, attempt: u32, begun_at: Time) -> Result<Outgoing, Fault> {
+    async fn outgoing(&self, filled: &Filled, attempt: u32, begun_at: Time) -> Result<Outgoing, Fault> {
         let (stored, leg) = (&filled.stored, self.leg.leg as usize);
         let address = stored.content.address(leg).cloned();
         let address = address.ok_or_else(|| Fault::invalid("there is no address"))?;
-        let Rendered { language, body } = self.render(filled)?;
+        let Rendered { language, body } = self.render(filled).await?;
         Ok(Outgoing {
             delivery: stored.id,
             key: key_of(stored.id.uuid(), self.leg.leg, attempt),
@@ -208,9 +213,9 @@ impl Sender<'_> {
         })
     }
 
-    fn render(&self, filled: &Filled) -> Result<Rendered, Fault> {
+    async fn render(&self, filled: &Filled) -> Result<Rendered, Fault> {
         let content = &filled.stored.content;
-        let template = self.desk.template(self.ctx, &content.template)?;
+        let template = self.desk.template(self.ctx, &content.template, content.template_version).await?;
         let data =
             serde_json::from_str(&filled.data).map_err(|error| Fault::invalid(format!("data: {error}")))?;
         let zone = content.zone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);

@@ -1,12 +1,26 @@
 //! Routes: each parses, asks the mediator, answers.
 
 mod deliveries;
+mod etag;
+mod rules;
+mod subscribers;
+mod suppression;
+mod templates;
+mod topics;
 
 use artel_flow::{Asked, Ctx};
 use artel_frame::edge::{RequestInfo, Routes};
 
 pub fn routes(ctx: &Ctx) -> Routes {
-    deliveries::routes(Routes::new()).with_state(ctx.clone())
+    // The one place that is called once on each node that runs the service.
+    crate::rules::start(ctx);
+    deliveries::routes(Routes::new())
+        .merge(subscribers::routes())
+        .merge(suppression::routes())
+        .merge(topics::routes())
+        .merge(templates::routes())
+        .merge(rules::routes())
+        .with_state(ctx.clone())
 }
 
 /// Who asks, for the mediator.

@@ -1,4 +1,11 @@
 //! Every SQL text of the service, by what it is about.
 
 pub mod deliveries;
+pub mod persons;
 pub mod references;
+pub mod rows;
+pub mod rules;
+pub mod subscribers;
+pub mod suppression;
+pub mod templates;
+pub mod topics;

@@ -4,7 +4,11 @@
 
 mod board;
 mod deliveries;
+mod edit;
 mod failing;
+mod recipients;
+mod rules;
+mod templates;
 
 use artel_frame::client::{Answer, Client};
 use artel_frame::{Sandbox, SandboxOptions};

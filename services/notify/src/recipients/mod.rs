@@ -1,0 +1,36 @@
+//! People: what is known of them, what they are reached by, what is never sent to.
+
+pub mod convert;
+mod people;
+mod person;
+pub mod subscribers;
+pub mod subscriptions;
+pub mod suppression;
+pub mod topics;
+
+pub use people::{people, subscribed};
+
+use artel_flow::Service;
+
+/// Takes in what is said about people.
+pub fn register(service: Service) -> Service {
+    service
+        .command(subscribers::put)
+        .command(subscribers::put_address)
+        .command(subscribers::remove_address)
+        .command(subscribers::set_preferences)
+        .command(subscriptions::subscribe)
+        .command(subscriptions::unsubscribe)
+        .command(suppression::suppress)
+        .command(suppression::unsuppress)
+        .command(topics::put)
+        .query(topics::list)
+        .command(person::erase)
+        .command(person::forget)
+        .query(person::export)
+        .query(subscribers::get)
+        .query(subscribers::list)
+        .query(subscriptions::list)
+        .query(suppression::list)
+        .every("notify.purge-suppression", "23 * * * *", suppression::purge)
+}
