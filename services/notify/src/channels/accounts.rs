@@ -1,8 +1,8 @@
 //! The accounts of one channel as this node uses them: who takes the next message, and what came of it.
 
 use super::{Carrier, Carriers, ChannelSettings};
-use crate::domain::breaker::{Breaker, BreakerSettings};
 use crate::domain::address::Kind;
+use crate::domain::breaker::{Breaker, BreakerSettings};
 use crate::domain::classes::{self, Answer, Provider, Verdict, classify, unfit};
 use crate::domain::failover::{Account, Choice, choose};
 use crate::domain::pace::{Limits, Pace};

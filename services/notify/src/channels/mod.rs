@@ -160,7 +160,9 @@ impl AccountSettings {
         let named: Vec<&str> = all.iter().filter(|kind| kind.1).map(|kind| kind.0).collect();
         let kind = match named[..] {
             [kind] if of.contains(&kind) => kind,
-            [kind] => return Err(format!("{kind} sends no {}; use one of {}", channel.as_str(), of.join(", "))),
+            [kind] => {
+                return Err(format!("{kind} sends no {}; use one of {}", channel.as_str(), of.join(", ")));
+            }
             _ => return Err(format!("name one kind of provider: one of {}", of.join(", "))),
         };
         self.usable().map_err(|reason| format!("{kind}.{reason}"))

@@ -86,9 +86,8 @@ pub(super) struct Smtp {
 impl Smtp {
     /// Errors name the field.
     pub fn new(settings: &SmtpSettings) -> Result<Smtp, String> {
-        let address = |field: &str, text: &str| {
-            smtp::Address::parse(text).map_err(|error| format!("{field}: {error}"))
-        };
+        let address =
+            |field: &str, text: &str| smtp::Address::parse(text).map_err(|error| format!("{field}: {error}"));
         let from = address("from", &settings.from)?;
         if let Some(reply_to) = &settings.reply_to {
             address("reply_to", reply_to)?;

@@ -69,8 +69,10 @@ impl Carrier for Browsers {
     }
 
     async fn hand(&self, message: &Outgoing) -> Handed {
-        let unfit = |reason: String| Handed { said: Said::Unfit { reason }, reference: None, by: self.by.clone() };
-        let (Address::WebPush(to), Body::Push { title, body, data }) = (&message.address, &message.body) else {
+        let unfit =
+            |reason: String| Handed { said: Said::Unfit { reason }, reference: None, by: self.by.clone() };
+        let (Address::WebPush(to), Body::Push { title, body, data }) = (&message.address, &message.body)
+        else {
             return unfit("is no push message to a browser".to_owned());
         };
         let to = match Subscription::new(to.endpoint(), *to.p256dh(), *to.auth()) {

@@ -12,7 +12,7 @@ use artel_flow::{Read, Tx};
 use artel_message::{Command, Cursor, Fault, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Deliveries of a page of an export.
@@ -54,7 +54,9 @@ pub async fn export(mut read: &Read, query: ExportSubscriber) -> Result<Export, 
     let ids = persons::deliveries(&mut read, &keys, before, PAGE + 1).await?;
     let mut whole = deliveries::read(read, &ids).await?;
     whole.sort_unstable_by(|a, b| b.stored.id.cmp(&a.stored.id));
-    let exported = whole.iter().map(exported).collect();
+    let filled = deliveries::filled(read, &ids).await?;
+    let data: BTreeMap<_, _> = filled.into_iter().map(|one| (one.stored.id, one.data)).collect();
+    let exported = whole.iter().map(|one| exported(one, data.get(&one.stored.id))).collect();
     let deliveries = page(exported, PAGE, |one: &ExportedDelivery| Cursor::of(&one.delivery.id));
     let mut export =
         Export { subscriber: None, subscriptions: Vec::new(), suppressions: Vec::new(), deliveries };
@@ -76,12 +78,12 @@ pub async fn export(mut read: &Read, query: ExportSubscriber) -> Result<Export, 
     Ok(export)
 }
 
-fn exported(whole: &deliveries::Whole) -> ExportedDelivery {
+fn exported(whole: &deliveries::Whole, data: Option<&String>) -> ExportedDelivery {
     let addresses = whole.stored.content.legs.iter().filter_map(|leg| leg.address.as_ref());
     ExportedDelivery {
         delivery: view::delivery(&whole.stored, &whole.trail),
         addresses: addresses.map(|address| convert::contact(address, true)).collect(),
-        data: serde_json::from_str(&whole.data).unwrap_or_default(),
+        data: data.and_then(|data| serde_json::from_str(data).ok()).unwrap_or_default(),
     }
 }
 

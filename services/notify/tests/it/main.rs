@@ -9,6 +9,7 @@ mod failing;
 mod recipients;
 mod rules;
 mod templates;
+mod wires;
 
 use artel_frame::client::{Answer, Client};
 use artel_frame::{Sandbox, SandboxOptions};

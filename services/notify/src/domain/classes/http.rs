@@ -47,7 +47,8 @@ fn fcm(body: &Value) -> Option<String> {
         details.iter().find(|detail| detail["@type"].as_str().is_some_and(|kind| kind.ends_with(name)))
     };
     let own = of_type(FCM_ERROR).and_then(|detail| text(&detail["errorCode"]));
-    let code = own.clone().or_else(|| text(&error["status"]))?;
+    // The server that gives tokens answers with the code alone (RFC 6749, section 5.2).
+    let code = own.clone().or_else(|| text(&error["status"])).or_else(|| text(error))?;
     if code != "INVALID_ARGUMENT" {
         return Some(code);
     }

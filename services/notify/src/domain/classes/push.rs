@@ -11,6 +11,10 @@ const fn any(from: u16, to: u16) -> Key {
     Key::Http { from, to, code: "", host: "" }
 }
 
+const fn token(code: &'static str) -> Key {
+    Key::Http { from: 400, to: 401, code, host: "" }
+}
+
 /// FCM's `ErrorCode`, as [`super::code_of`] reads it. `INVALID_ARGUMENT` comes in two shapes: about the token, and about our
 /// message. The second one says nothing against the token, which is kept.
 pub(super) const FCM: &[Row] = &[
@@ -60,6 +64,25 @@ pub(super) const FCM: &[Row] = &[
         .wait(60),
     Row::new(said(503, "UNAVAILABLE"), Class::Retry, "overloaded", "сервер перегружен"),
     Row::new(said(500, "INTERNAL"), Class::Retry, "an error at the provider", "сбой на стороне провайдера"),
+    // Of the server that gives tokens (RFC 6749, section 5.2).
+    Row::new(
+        token("invalid_grant"),
+        Class::Config,
+        "the service account is refused",
+        "сервисный аккаунт отклонён",
+    ),
+    Row::new(
+        token("invalid_client"),
+        Class::Config,
+        "the service account is refused",
+        "сервисный аккаунт отклонён",
+    ),
+    Row::new(
+        token("unauthorized_client"),
+        Class::Config,
+        "the service account is refused",
+        "сервисный аккаунт отклонён",
+    ),
     Row::new(any(400, 400), Class::Permanent, "the request is malformed", "ошибочный запрос"),
     Row::new(any(401, 403), Class::Config, "the credentials are refused", "доступ отклонён"),
     Row::new(any(404, 404), Class::Config, "there is no such project", "проект не найден"),
