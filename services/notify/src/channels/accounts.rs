@@ -11,9 +11,13 @@ use artel_flow::Ctx;
 use artel_message::{Fault, Time};
 use artel_wires::Said;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// As many messages a second as anybody sends.
 const UNBOUNDED: u64 = 1_000_000;
+
+/// Messages on their way to one account, unless it says otherwise.
+const AT_ONCE: u32 = 256;
 
 /// A channel's accounts, in order. Pace and breaker are each node's own.
 pub struct Line {
@@ -21,6 +25,7 @@ pub struct Line {
     accounts: Mutex<Vec<Account>>,
     carriers: Vec<Arc<dyn Carrier>>,
     names: Vec<Arc<str>>,
+    places: Vec<Arc<Semaphore>>,
 }
 
 /// An account whose place was taken.
@@ -29,6 +34,14 @@ pub struct Taken {
     pub index: usize,
     pub name: Arc<str>,
     pub carrier: Arc<dyn Carrier>,
+    places: Arc<Semaphore>,
+}
+
+impl Taken {
+    /// Waits until few enough are on their way to the account. `None`: the node stops.
+    pub async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().acquire_owned().await.ok()
+    }
 }
 
 impl Line {
@@ -38,7 +51,8 @@ impl Line {
         settings: &ChannelSettings,
         carriers: &Carriers,
     ) -> Result<Line, Fault> {
-        let (mut accounts, mut made, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut accounts, mut made, mut names, mut places) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for account in &settings.accounts {
             let rate = account.per_second.unwrap_or(UNBOUNDED);
             let burst = account.burst.unwrap_or_else(|| u32::try_from(rate).unwrap_or(u32::MAX));
@@ -46,8 +60,10 @@ impl Line {
             accounts.push(Account::new(&account.name, pace, Breaker::new(BreakerSettings::default())));
             made.push(carriers.make(ctx, channel, account)?);
             names.push(Arc::from(account.name.as_str()));
+            let most = usize::try_from(account.at_once.unwrap_or(AT_ONCE)).unwrap_or(usize::MAX);
+            places.push(Arc::new(Semaphore::new(most)));
         }
-        Ok(Line { channel, accounts: Mutex::new(accounts), carriers: made, names })
+        Ok(Line { channel, accounts: Mutex::new(accounts), carriers: made, names, places })
     }
 
     fn accounts(&self) -> MutexGuard<'_, Vec<Account>> {
@@ -63,7 +79,8 @@ impl Line {
     }
 
     fn taken(&self, index: usize) -> Taken {
-        Taken { index, name: self.names[index].clone(), carrier: self.carriers[index].clone() }
+        let (name, carrier) = (self.names[index].clone(), self.carriers[index].clone());
+        Taken { index, name, carrier, places: self.places[index].clone() }
     }
 
     /// The account of that name, if there still is one.

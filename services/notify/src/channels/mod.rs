@@ -110,6 +110,9 @@ pub struct AccountSettings {
     /// How many may go at once after a rest.
     #[serde(default)]
     pub burst: Option<u32>,
+    /// How many may be on their way to it together: as many as nobody would know the end of, should the node die.
+    #[serde(default)]
+    pub at_once: Option<u32>,
     /// Takes everything and sends nothing.
     #[serde(default)]
     pub none: Option<NoneSettings>,
@@ -138,6 +141,9 @@ impl ChannelSettings {
             }
             if account.per_second.is_some_and(|rate| !(1..=1_000_000).contains(&rate)) {
                 problems.push(format!("{place}.per_second: is not 1 to 1000000"));
+            }
+            if account.at_once.is_some_and(|most| !(1..=10_000).contains(&most)) {
+                problems.push(format!("{place}.at_once: is not 1 to 10000"));
             }
             problems.extend(account.kind(channel).err().map(|reason| format!("{place}: {reason}")));
         }

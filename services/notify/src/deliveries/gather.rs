@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 /// The most in one round.
 const MOST: usize = 500;
 
-type Asked<T, R> = (T, oneshot::Sender<Result<R, Fault>>);
+type Tell<R> = oneshot::Sender<Result<R, Fault>>;
+type Asked<T, R> = (T, Tell<R>);
 
 struct State<T, R> {
     waiting: VecDeque<Asked<T, R>>,
@@ -55,7 +56,7 @@ struct Working<T, R>(Arc<Mutex<State<T, R>>>);
 
 impl<T, R> Working<T, R> {
     /// The next round; `None` = nobody waits, and nobody works any more.
-    fn next(&self) -> Option<(Vec<T>, Vec<oneshot::Sender<Result<R, Fault>>>)> {
+    fn next(&self) -> Option<(Vec<T>, Vec<Tell<R>>)> {
         let mut state = lock(&self.0);
         if state.waiting.is_empty() {
             state.working = false;

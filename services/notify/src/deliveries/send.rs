@@ -66,6 +66,8 @@ impl Sender<'_> {
                 Ok(taken) => taken,
                 Err(outcome) => return Ok(Ended { begun: rows, outcome }),
             };
+            // Before it is written down that it begins: what waits for its place is not under way.
+            let place = taken.place().await;
             let beginning = Beginning { leg: self.leg, account: taken.name.clone(), first };
             first = false;
             let (filled, attempt, at, row) = match self.desk.begin(self.ctx, self.name, beginning).await? {
@@ -80,6 +82,7 @@ impl Sender<'_> {
             };
             let number = attempt;
             let (attempt, then) = self.attempt(&filled, &taken, attempt, at, &refused).await;
+            drop(place);
             match then {
                 Then::End(outcome) => {
                     rows.push(row);
