@@ -163,8 +163,11 @@ async fn topic_exists(ctx: &Ctx, field: &str, body: &RuleBody) -> Result<(), Fau
     let topic = &body.on.topic;
     match ctx.topics().bus().describe(topic).await {
         Ok(_) => Ok(()),
-        Err(error @ BusError::UnknownTopic(_)) => {
-            let reason = format!("{error}; make it first, or save the rule with enabled = false");
+        Err(BusError::UnknownTopic(_)) => {
+            let short: String = topic.chars().take(60).collect();
+            let reason = format!(
+                "topic '{short}' does not exist; make it first, or save the rule with enabled = false"
+            );
             Err(Fault::field(field, reason))
         }
         Err(error) => Err(error.into()),

@@ -85,6 +85,7 @@ pub fn same<T: DeserializeOwned>(field: &str, wire: &impl Serialize) -> Result<T
         let at = match (field, below.as_str()) {
             (field, ".") => field.to_owned(),
             ("", below) => below.to_owned(),
+            (field, below) if below.starts_with('[') => format!("{field}{below}"),
             (field, below) => format!("{field}.{below}"),
         };
         Fault::field(&at, error.into_inner())

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// The messages of this service.
 pub fn catalogue() -> Vec<Described> {
-    artel_contract::of(&["notify"])
+    artel_contract::of(&["notify", "logistics"])
 }
 
 /// A node with this board for all of its providers.

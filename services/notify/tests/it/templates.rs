@@ -32,7 +32,7 @@ async fn what_came_with_the_program_is_there_and_can_be_changed_and_taken_back()
     let phone = json!({ "phone": "+79161234567", "language": "en" });
     send(&node, &to(phone.clone(), &["sms"])).await;
     node.settle().await;
-    assert_eq!(board.all()[0].text, "Own words for RA123");
+    assert!(board.all()[0].text.contains("Own words for RA123"), "{}", board.all()[0].text);
     let versions = get(&client, "/api/notify/templates?versions_of=shipment").await;
     let numbers: Vec<u64> =
         versions["items"].as_array().unwrap().iter().map(|one| one["version"].as_u64().unwrap()).collect();
@@ -41,7 +41,7 @@ async fn what_came_with_the_program_is_there_and_can_be_changed_and_taken_back()
     assert_eq!(client.delete(path).await.unwrap().status, 204);
     send(&node, &to(phone, &["sms"])).await;
     node.settle().await;
-    assert_ne!(board.all()[1].text, "Own words for RA123");
+    assert!(!board.all()[1].text.contains("Own words"), "{}", board.all()[1].text);
     let again = client.delete(path).await.unwrap();
     assert_eq!(again.status, 409, "{}", again.text());
     // Numbers are given once.
