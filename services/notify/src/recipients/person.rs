@@ -52,7 +52,7 @@ pub async fn export(mut read: &Read, query: ExportSubscriber) -> Result<Export, 
     let keys = keys(&id, own.iter().map(|own| &own.address));
     let ids = persons::deliveries(&mut read, &keys, before, PAGE + 1).await?;
     let mut whole = deliveries::read(read, &ids).await?;
-    whole.sort_unstable_by(|a, b| b.stored.id.cmp(&a.stored.id));
+    whole.sort_unstable_by_key(|one| std::cmp::Reverse(one.stored.id));
     let filled = deliveries::filled(read, &ids).await?;
     let data: BTreeMap<_, _> = filled.into_iter().map(|one| (one.stored.id, one.data)).collect();
     let exported = whole.iter().map(|one| exported(one, data.get(&one.stored.id))).collect();
