@@ -59,6 +59,33 @@ pub enum Command {
     Backup(Backup),
     /// Bring a backup back into an empty data folder.
     Restore(Restore),
+    /// Stand in for what is outside, so that everything can be tried without an account anywhere.
+    Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+pub struct Simulate {
+    #[command(subcommand)]
+    pub what: Simulated,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Simulated {
+    /// Providers of mail, SMS and push on this machine, and a page that shows what arrived.
+    Providers(Providers),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The folder gets an artel.toml with accounts at them, and what these need.\n\n\
+                        example: artel simulate providers --folder data/providers\n         \
+                        artel run --config data/providers/artel.toml")]
+pub struct Providers {
+    /// Where settings and keys for a node are written.
+    #[arg(long, value_name = "FOLDER", default_value = "data/providers")]
+    pub folder: PathBuf,
+    /// The port of the page; the providers have the five after it. 0 takes free ones.
+    #[arg(long, default_value_t = 8090, value_parser = clap::value_parser!(u16).range(..=65_530))]
+    pub port: u16,
 }
 
 /// Where settings come from.

@@ -12,6 +12,7 @@ mod restore;
 mod run;
 mod schedules;
 mod show;
+mod simulate;
 mod status;
 mod tail;
 mod why;
@@ -43,6 +44,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Move(args) => block_on(relocate::run(args)),
         Command::Backup(args) => block_on(backup::run(args)),
         Command::Restore(args) => block_on(restore::run(args)),
+        Command::Simulate(args) => block_on(simulate::run(args)),
     }
 }
 

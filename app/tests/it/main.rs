@@ -39,6 +39,7 @@ mod roles;
 mod sandboxes;
 mod scenarios;
 mod scrape;
+mod simulate;
 mod size;
 mod stops;
 mod system;

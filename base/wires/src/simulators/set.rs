@@ -4,7 +4,7 @@ use super::fcm::{FcmSimulator, FcmSimulatorSettings};
 use super::smpp::{SmppSimulator, SmppSimulatorSettings};
 use super::twilio::{TwilioSimulator, TwilioSimulatorSettings};
 use super::web_push::{WebPushSimulator, WebPushSimulatorSettings};
-use super::{Board, FaultPlan, Faults, Listen, Served, front};
+use super::{Board, FaultPlan, Faults, Listen, Served, front, smtp};
 use crate::http::{Clock, system_clock};
 use std::any::Any;
 use std::io;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 /// Which to start. `None` leaves one out.
 #[derive(Clone)]
 pub struct Settings {
+    pub smtp: Option<smtp::Settings>,
     pub fcm: Option<FcmSimulatorSettings>,
     pub web_push: Option<WebPushSimulatorSettings>,
     /// Left out where nothing else is said: it needs the caller's tables to read texts.
@@ -31,6 +32,7 @@ impl Default for Settings {
     /// All, on any free ports of this machine.
     fn default() -> Settings {
         Settings {
+            smtp: Some(smtp::Settings::on(Listen::loopback(0).address)),
             fcm: Some(FcmSimulatorSettings::default()),
             web_push: Some(WebPushSimulatorSettings::default()),
             smpp: None,
@@ -67,6 +69,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartFailure> {
     let judge = faults.judge();
     let mut running = Running { board, faults, servers: Vec::new(), held: Vec::new(), front: None };
     // A simulator is added by its lines here, and a field above.
+    if let Some(own) = settings.smtp {
+        let server = smtp::Simulator::start(own, running.board.clone(), Arc::clone(&judge)).await;
+        running.add("smtp", server, smtp::Simulator::address)?;
+    }
     if let Some(own) = settings.fcm {
         let server = FcmSimulator::start(own, running.board.clone(), Arc::clone(&judge)).await;
         running.add("fcm", server, |server| server.served().address())?;

@@ -6,18 +6,16 @@ use artel_frame::Sandbox;
 use artel_frame::client::Client;
 use artel_notify::domain::sms_text::decode_gsm;
 use artel_wires::simulators::smpp::SmppSimulatorSettings;
-use artel_wires::simulators::{self, Arrival, Running, Wanted, smtp};
+use artel_wires::simulators::{self, Arrival, Running, Wanted};
 use artel_wires::web_push::VapidKey;
 use serde_json::{Value, json};
 use std::fs;
-use std::net::SocketAddr;
 use tempfile::TempDir;
 
 /// Providers of all kinds, and a node whose accounts are with them.
 struct Providers {
-    running: Running,
     /// They listen until this is dropped.
-    _mail: smtp::Simulator,
+    running: Running,
     _folder: TempDir,
     node: Sandbox,
 }
@@ -28,9 +26,6 @@ async fn start() -> Providers {
         ..simulators::Settings::default()
     };
     let running = simulators::start(settings).await.unwrap();
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mail = smtp::Simulator::start(smtp::Settings::on(any), running.board.clone(), running.faults.judge());
-    let mail = mail.await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -48,7 +43,7 @@ async fn start() -> Providers {
          [[notify.push.accounts]]\nname = \"apps\"\n[notify.push.accounts.fcm]\naccount_file = '{}'\nbase = \"{fcm}\"\n\
          [[notify.push.accounts]]\nname = \"browsers\"\n[notify.push.accounts.web_push]\n\
          contact = \"mailto:parcels@example.com\"\nkey_file = '{}'\nallow_loopback = true\n",
-        mail.address().port(),
+        running.address("smtp").unwrap().port(),
         running.address("smpp").unwrap().port(),
         file("smpp", "secret\n"),
         file("fcm.json", &account.text()),
@@ -56,7 +51,7 @@ async fn start() -> Providers {
     );
     let node = Sandbox::of(|| vec![artel_notify::service()], catalogue).file(file("artel.toml", &text));
     let node = node.start().await.expect("the node starts");
-    Providers { running, _mail: mail, _folder: folder, node }
+    Providers { running, _folder: folder, node }
 }
 
 impl Providers {

@@ -1,0 +1,104 @@
+//! `artel simulate`: what is outside, on this machine.
+
+use crate::cli::{Providers, Simulate, Simulated};
+use anyhow::{Context, Result};
+use artel_frame::client::Client;
+use artel_notify::domain::sms_text::decode_gsm;
+use artel_wires::simulators::fcm::FcmSimulatorSettings;
+use artel_wires::simulators::smpp::SmppSimulatorSettings;
+use artel_wires::simulators::twilio::TwilioSimulatorSettings;
+use artel_wires::simulators::web_push::WebPushSimulatorSettings;
+use artel_wires::simulators::{self, Listen, Running, Settings, smtp};
+use artel_wires::web_push::VapidKey;
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub async fn run(args: Simulate) -> Result<ExitCode> {
+    let Simulated::Providers(args) = args.what;
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let running =
+        simulators::start(settings(&args)).await.context("the simulators do not start; see --port")?;
+    let file = prepare(&args.folder, &running).await?;
+    say(&running, &file)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &Providers) -> Settings {
+    let listen = |nth: u16| Listen::loopback(if args.port == 0 { 0 } else { args.port + nth });
+    Settings {
+        front: Some(listen(0)),
+        smtp: Some(smtp::Settings::on(listen(1).address)),
+        smpp: Some(SmppSimulatorSettings {
+            listen: listen(2).address,
+            ..SmppSimulatorSettings::new(decode_gsm)
+        }),
+        fcm: Some(FcmSimulatorSettings { listen: listen(3), ..FcmSimulatorSettings::default() }),
+        web_push: Some(WebPushSimulatorSettings { listen: listen(4), ..WebPushSimulatorSettings::default() }),
+        twilio: Some(TwilioSimulatorSettings { listen: listen(5), ..TwilioSimulatorSettings::default() }),
+        ..Settings::default()
+    }
+}
+
+/// Writes the settings of a node that has accounts at them, and what these need; gives the file.
+async fn prepare(folder: &Path, running: &Running) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
+    let folder = folder.canonicalize()?;
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        Ok::<_, anyhow::Error>(path)
+    };
+    let address = |name: &str| running.address(name).with_context(|| format!("{name} does not run"));
+    let fcm = format!("http://{}", address("fcm")?);
+    let account = Client::new(&fcm)?.get("/service-account.json").await?;
+    let account = write("service-account.json", &account.text())?;
+    let secret = write("smpp.secret", "simulated")?;
+    // A key that is there is kept: browsers have subscribed with it.
+    let vapid = folder.join("vapid.secret");
+    if !vapid.exists() {
+        write("vapid.secret", &VapidKey::generate()?.private())?;
+    }
+    let text = node(address("smtp")?, address("smpp")?, &fcm, [&secret, &account, &vapid]);
+    write("artel.toml", &text)
+}
+
+fn node(smtp: SocketAddr, smpp: SocketAddr, fcm: &str, [secret, account, vapid]: [&Path; 3]) -> String {
+    let quoted = |path: &Path| serde_json::Value::from(path.display().to_string()).to_string();
+    format!(
+        "# Written by `artel simulate providers`: accounts at the providers that it simulates.\n\
+         [[notify.email.accounts]]\nname = \"simulated-mail\"\n[notify.email.accounts.smtp]\n\
+         host = \"127.0.0.1\"\nport = {}\nsecurity = \"none\"\nfrom = \"parcels@example.com\"\nfrom_name = \"Parcels\"\n\n\
+         [[notify.sms.accounts]]\nname = \"simulated-sms\"\n[notify.sms.accounts.smpp]\n\
+         host = \"127.0.0.1\"\nport = {}\nsystem_id = \"artel\"\nsecret_file = {}\nfrom = \"Parcels\"\n\n\
+         [[notify.push.accounts]]\nname = \"simulated-apps\"\n[notify.push.accounts.fcm]\n\
+         account_file = {}\nbase = \"{fcm}\"\n\n\
+         [[notify.push.accounts]]\nname = \"simulated-browsers\"\n[notify.push.accounts.web_push]\n\
+         contact = \"mailto:parcels@example.com\"\nkey_file = {}\nallow_loopback = true\n",
+        smtp.port(),
+        smpp.port(),
+        quoted(secret),
+        quoted(account),
+        quoted(vapid),
+    )
+}
+
+fn say(running: &Running, file: &Path) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    if let Some(front) = running.front() {
+        writeln!(out, "what arrives: http://{}/", front.address())?;
+    }
+    for (name, address) in running.servers() {
+        writeln!(out, "{name}: {address}")?;
+    }
+    writeln!(out, "a node that sends to them: artel run --config {}", file.display())?;
+    out.flush()?;
+    Ok(())
+}
