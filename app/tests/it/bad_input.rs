@@ -59,7 +59,7 @@ fn settings_that_do_not_fit_together_are_refused() {
     for (text, said) in [
         (
             "[node]\nroles = [\"billing\"]\n",
-            "my.toml:2: node.roles: no service is called 'billing'; there are bridge\n",
+            "my.toml:2: node.roles: no service is called 'billing'; there are bridge, notify\n",
         ),
         (
             "[kafka]\nsecurity = \"sasl_ssl\"\n",

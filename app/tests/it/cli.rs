@@ -49,7 +49,9 @@ async fn what_a_node_knows_is_shown() {
     assert!(run(&["cache"]).starts_with("key "));
     let schedules = run(&["schedules", "list"]);
     assert!(
-        schedules.starts_with("service ") && schedules.contains("bridge.purge  17 * * * *  UTC "),
+        schedules.starts_with("service ")
+            && schedules.contains("bridge.purge ")
+            && schedules.contains("  17 * * * *  UTC "),
         "{schedules}"
     );
     assert_eq!(run(&["schedules", "run", "bridge", "bridge.purge"]), "bridge.purge of bridge is due now\n");
