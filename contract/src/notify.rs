@@ -387,7 +387,11 @@ pub struct ListDeliveries {
 }
 
 fn check_list(query: &ListDeliveries) -> Result<(), Fault> {
-    match query.limit {
+    page_size(query.limit)
+}
+
+fn page_size(limit: Option<u32>) -> Result<(), Fault> {
+    match limit {
         Some(limit) if !bounds::PAGE.contains(&limit) => {
             Err(Fault::field("limit", format!("{limit} is not 1 to 500")))
         }

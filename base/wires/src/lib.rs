@@ -15,6 +15,7 @@ pub mod said;
 pub mod simulators;
 pub mod smpp;
 pub mod smtp;
+mod tls;
 pub mod twilio;
 pub mod web_push;
 

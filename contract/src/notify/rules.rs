@@ -1,8 +1,7 @@
 //! Rules: which message on which topic becomes which notification, to whom.
 
-use super::subscribers::page_size;
 use super::templates::Problem;
-use super::{Channel, Lane, Mode, name};
+use super::{Channel, Lane, Mode, name, page_size};
 use artel_message::{Command, Fault, Page, Query, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Subscribers: people known by an id, with what they are reached by and what they want to hear of.
 
-use super::{Channel, bounds, name};
+use super::{Channel, name, page_size};
 use artel_message::{Command, Fault, Page, Query, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -336,15 +336,6 @@ pub struct ListSubscribers {
 
 fn check_list(query: &ListSubscribers) -> Result<(), Fault> {
     page_size(query.limit)
-}
-
-pub(super) fn page_size(limit: Option<u32>) -> Result<(), Fault> {
-    match limit {
-        Some(limit) if !bounds::PAGE.contains(&limit) => {
-            Err(Fault::field("limit", format!("{limit} is not 1 to 500")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What somebody has subscribed to.

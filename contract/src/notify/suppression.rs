@@ -1,7 +1,8 @@
 //! Addresses that nothing is sent to.
 
 use super::name;
-use super::subscribers::{AddressKind, Changed, page_size};
+use super::page_size;
+use super::subscribers::{AddressKind, Changed};
 use artel_message::{Command, Fault, Page, Query, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 //! Templates: the texts of a message per language and channel.
 
-use super::subscribers::page_size;
-use super::{Channel, name};
+use super::{Channel, name, page_size};
 use artel_message::{Command, Fault, Page, Query, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

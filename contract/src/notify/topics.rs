@@ -1,6 +1,7 @@
 //! Topics of preferences: what holds for each where a subscriber has not chosen, and what passes a choice.
 
-use super::subscribers::{Choice, Saved, page_size};
+use super::page_size;
+use super::subscribers::{Choice, Saved};
 use super::{Channel, name};
 use artel_message::{Command, Fault, Page, Query, Time};
 use schemars::JsonSchema;

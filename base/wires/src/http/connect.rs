@@ -2,12 +2,11 @@
 
 use super::HttpSettings;
 use super::url::literal;
+use crate::tls;
 use http::Uri;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
 use std::future::Future;
@@ -78,27 +77,11 @@ pub(super) fn connector(settings: &HttpSettings) -> Result<Connector, NoTrust> {
 fn tls(roots: &Roots) -> Result<ClientConfig, NoTrust> {
     let mut store = RootCertStore::empty();
     match roots {
-        Roots::Native => {
-            let found = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(found.certs);
-            if let (true, Some(error)) = (store.is_empty(), found.errors.first()) {
-                return Err(NoTrust(error.to_string()));
-            }
-        }
-        Roots::Pem(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let certificate = certificate.map_err(|error| NoTrust(error.to_string()))?;
-                store.add(certificate).map_err(|error| NoTrust(error.to_string()))?;
-            }
-            if store.is_empty() {
-                return Err(NoTrust("the PEM text holds none".to_owned()));
-            }
-        }
+        Roots::Native => tls::add_native(&mut store),
+        Roots::Pem(pem) => tls::add_pem(&mut store, pem),
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| NoTrust(error.to_string()))?;
-    Ok(config.with_root_certificates(store).with_no_client_auth())
+    .map_err(NoTrust)?;
+    tls::client(store).map_err(|error| NoTrust(error.to_string()))
 }
 
 /// A resolver that leaves out addresses which must not be connected to.

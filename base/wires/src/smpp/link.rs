@@ -6,9 +6,10 @@ use super::pdu::{Address, Bind, Body, Mode, RESPONSE, status};
 use super::session::{Limits, Queue, Reader, Session, Writer};
 use super::settings::{Settings, Tls};
 use crate::said::{Said, Stage};
+use crate::tls;
 use bytes::BytesMut;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -153,13 +154,10 @@ async fn connect(settings: &Settings) -> std::io::Result<(Reader, Writer)> {
 
 /// Trusts whom the machine trusts.
 fn trusted() -> std::io::Result<Arc<ClientConfig>> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(std::io::Error::other)?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+    let mut roots = RootCertStore::empty();
+    // Without any the handshake says so.
+    let _ = tls::add_native(&mut roots);
+    tls::client(roots).map(Arc::new).map_err(std::io::Error::other)
 }
 
 /// Binds, and gives what was read beyond the answer.

@@ -1,10 +1,10 @@
 //! Where a server is, how it is talked to, and for how long anything is waited for.
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use crate::http::is_loopback;
+use crate::tls;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Settings {
         if self.connections == 0 || self.connections > 1_000 {
             return bad("connections", "from 1 to 1000");
         }
-        let open = self.security == Security::None && !loopback(&self.host);
+        let open = self.security == Security::None && !is_loopback(&self.host);
         if open && !self.plain_is_fine {
             return bad("security", "no TLS is for this machine only; plain_is_fine allows it");
         }
@@ -164,34 +164,18 @@ impl Settings {
         let host = self.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| bad("host", error.to_string()))?;
         let mut roots = RootCertStore::empty();
-        // Certificates of the system that can't be read are passed over: others are there.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        // Where the system has none, those that are given may do.
+        let _ = tls::add_native(&mut roots);
         if let Some(pem) = &self.extra_roots {
-            let before = roots.len();
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                let added = certificate.map_err(|error| error.to_string());
-                let added = added.and_then(|one| roots.add(one).map_err(|error| error.to_string()));
-                added.map_err(|error| bad("extra_roots", error))?;
-            }
-            if roots.len() == before {
-                return Err(bad("extra_roots", "no certificate in it".to_owned()));
-            }
+            tls::add_pem(&mut roots, pem).map_err(|error| bad("extra_roots", error))?;
         }
         if roots.is_empty() {
             let reason = "this system has no certificates of authorities, and none are given";
             return Err(bad("extra_roots", reason.to_owned()));
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = versions.map_err(|error| bad("security", error.to_string()))?;
-        Ok(Some((Arc::new(builder.with_root_certificates(roots).with_no_client_auth()), name)))
+        let config = tls::client(roots).map_err(|error| bad("security", error.to_string()))?;
+        Ok(Some((Arc::new(config), name)))
     }
-}
-
-fn loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Secret {

@@ -35,6 +35,8 @@ pub struct Recorded {
 pub struct Desk {
     carriers: Carriers,
     lines: OnceLock<BTreeMap<Channel, Arc<Line>>>,
+    /// Held while they are made: a second link to a provider would be one too many.
+    making: Mutex<()>,
     /// By the effect's name: bulk waits for nobody else, nor anybody for it.
     begins: Mutex<HashMap<&'static str, Arc<Gather<Beginning, Going>>>>,
     pub(super) records: Gather<Recorded, ()>,
@@ -52,18 +54,23 @@ impl Desk {
     pub(super) fn line(&self, ctx: &Ctx, channel: Channel) -> Result<Arc<Line>, Fault> {
         let lines = match self.lines.get() {
             Some(lines) => lines,
-            None => {
-                let settings = ctx.settings::<NotifySettings>();
-                let line = |channel: Channel| {
-                    Line::new(ctx, channel, settings.channel(channel), &self.carriers)
-                        .map(|line| (channel, Arc::new(line)))
-                };
-                let made: BTreeMap<Channel, Arc<Line>> =
-                    Channel::ALL.into_iter().map(line).collect::<Result<_, Fault>>()?;
-                self.lines.get_or_init(|| made)
-            }
+            None => self.make(ctx)?,
         };
         lines.get(&channel).cloned().ok_or_else(|| Fault::internal("a channel without accounts"))
+    }
+
+    fn make(&self, ctx: &Ctx) -> Result<&BTreeMap<Channel, Arc<Line>>, Fault> {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = self.lines.get() {
+            return Ok(lines);
+        }
+        let settings = ctx.settings::<NotifySettings>();
+        let line = |channel: Channel| {
+            let line = Line::new(ctx, channel, settings.channel(channel), &self.carriers)?;
+            Ok((channel, Arc::new(line)))
+        };
+        let made = Channel::ALL.into_iter().map(line).collect::<Result<_, Fault>>()?;
+        Ok(self.lines.get_or_init(|| made))
     }
 
     pub(super) fn begins(&self, name: &'static str) -> Arc<Gather<Beginning, Going>> {

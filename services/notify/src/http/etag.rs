@@ -2,11 +2,13 @@
 
 use crate::recipients::subscribers::CHANGED;
 use artel_flow::http::{Input, Op};
-use artel_frame::edge::Problem;
+use artel_frame::edge::{Json, Problem};
 use artel_message::{Code, Fault};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 
 /// What a change is made to: `If-Match` has the ETag of what was read, `If-None-Match: *` says that there is nothing yet. `None` = to
 /// whatever is there.
@@ -50,6 +52,12 @@ impl Input for Expected {
 pub fn etag(rev: u64) -> [(HeaderName, HeaderValue); 1] {
     let text = format!("\"{rev}\"");
     [(header::ETAG, HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("")))]
+}
+
+/// What was saved, with its ETag: 201 where it was made.
+pub fn answer<T: Serialize>(created: bool, rev: u64, saved: T) -> Response {
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    (status, etag(rev), Json(saved)).into_response()
 }
 
 /// A change to something older is 412, as a precondition that was named.

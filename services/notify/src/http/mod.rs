@@ -10,6 +10,28 @@ mod topics;
 
 use artel_flow::{Asked, Ctx};
 use artel_frame::edge::{RequestInfo, Routes};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// One of the versions of something.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    /// The current one when absent.
+    #[serde(default)]
+    version: Option<u32>,
+}
+
+/// A part of a list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    /// 1 to 500; 50 when absent.
+    #[serde(default)]
+    limit: Option<u32>,
+    #[serde(default)]
+    cursor: Option<String>,
+}
 
 pub fn routes(ctx: &Ctx) -> Routes {
     // The one place that is called once on each node that runs the service.

@@ -1,7 +1,7 @@
 //! Rules over HTTP.
 
-use super::asked;
-use super::etag::{Expected, etag, refused};
+use super::etag::{Expected, answer, etag, refused};
+use super::{Part, Which, asked};
 use crate::rules::group_of;
 use artel_bus::BusError;
 use artel_contract::notify::rules::{
@@ -17,24 +17,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Which {
-    /// The current one when absent.
-    #[serde(default)]
-    version: Option<u32>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    /// 1 to 500; 50 when absent.
-    #[serde(default)]
-    limit: Option<u32>,
-    #[serde(default)]
-    cursor: Option<String>,
-}
+use std::collections::BTreeSet;
 
 /// A rule to be tried.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -185,8 +168,7 @@ async fn put(
     topic_exists(&ctx, "on.topic", &body).await?;
     let command = PutRule { rule, body, by: caller.name.to_string(), expected };
     let saved = ctx.ask_as(command, asked(&caller.name, &info)).await.map_err(refused)?;
-    let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, etag(u64::from(saved.version)), Json(saved)).into_response())
+    Ok(answer(saved.created, u64::from(saved.version), saved))
 }
 
 async fn remove(
@@ -225,7 +207,12 @@ async fn apply(
     info: RequestInfo,
     Json(Set { source, rules }): Json<Set>,
 ) -> Result<Json<AppliedRules>, Problem> {
-    for (at, rule) in rules.iter().enumerate() {
+    // Many rules are about few topics: the log is asked once for each.
+    let mut seen = BTreeSet::new();
+    for (at, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.body.enabled) {
+        if !seen.insert(&rule.body.on.topic) {
+            continue;
+        }
         topic_exists(&ctx, &format!("rules[{at}].body.on.topic"), &rule.body).await?;
     }
     let command = ApplyRules { source, rules, by: caller.name.to_string() };

@@ -1,7 +1,7 @@
 //! Subscribers over HTTP.
 
-use super::asked;
-use super::etag::{Expected, etag, refused};
+use super::etag::{Expected, answer, etag, refused};
+use super::{Part, asked};
 use artel_contract::notify::person::{EraseSubscriber, Erased, Export, ExportSubscriber};
 use artel_contract::notify::subscribers::{
     AddressKind, Changed, Contact, GetSubscriber, ListSubscribers, ListSubscriptions, Preferences, Profile,
@@ -22,16 +22,6 @@ use serde::Deserialize;
 struct Where {
     kind: AddressKind,
     address: String,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    /// 1 to 500; 50 when absent.
-    #[serde(default)]
-    limit: Option<u32>,
-    #[serde(default)]
-    cursor: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -128,8 +118,7 @@ async fn export(
 
 /// What was saved, with its ETag.
 fn saved(saved: Saved) -> Response {
-    let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-    (status, etag(saved.rev), Json(saved)).into_response()
+    answer(saved.created, saved.rev, saved)
 }
 
 async fn put(

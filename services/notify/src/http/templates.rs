@@ -1,7 +1,7 @@
 //! Templates over HTTP.
 
-use super::asked;
-use super::etag::{Expected, etag, refused};
+use super::etag::{Expected, answer, etag, refused};
+use super::{Which, asked};
 use artel_contract::notify::templates::{
     GetTemplate, ListTemplates, Preview, PreviewTemplate, PutTemplate, RemoveTemplate, SavedTemplate,
     TemplateBody, TemplateSummary, TemplateVersion,
@@ -18,14 +18,6 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Which {
-    /// The current one when absent.
-    #[serde(default)]
-    version: Option<u32>,
-}
 
 /// How a template is to be seen.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -127,8 +119,7 @@ async fn put(
 ) -> Result<Response, Problem> {
     let command = PutTemplate { template, body, by: caller.name.to_string(), expected };
     let saved = ctx.ask_as(command, asked(&caller.name, &info)).await.map_err(refused)?;
-    let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, etag(u64::from(saved.version)), Json(saved)).into_response())
+    Ok(answer(saved.created, u64::from(saved.version), saved))
 }
 
 async fn remove(

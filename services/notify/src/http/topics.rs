@@ -1,15 +1,14 @@
 //! Topics of preferences over HTTP.
 
 use super::asked;
-use super::etag::{Expected, etag, refused};
+use super::etag::{Expected, answer, refused};
 use artel_contract::notify::subscribers::Saved;
 use artel_contract::notify::topics::{ListTopics, PutTopic, TopicSettings, TopicVersion};
 use artel_flow::Ctx;
 use artel_frame::edge::{Json, Needs, Path, Problem, Produce, Query, Read, RequestInfo, Routes};
 use artel_message::Page;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 pub fn routes() -> Routes<Ctx> {
     Routes::new()
@@ -43,6 +42,5 @@ async fn put(
 ) -> Result<Response, Problem> {
     let command = PutTopic { topic, settings, expected };
     let saved = ctx.ask_as(command, asked(&caller.name, &info)).await.map_err(refused)?;
-    let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, etag(saved.rev), Json(saved)).into_response())
+    Ok(answer(saved.created, saved.rev, saved))
 }
