@@ -16,6 +16,10 @@ use cli::Cli;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Messages are made on one thread and freed on another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Something was refused, or is not as it should be.
 pub const REFUSED: u8 = 1;
 /// Nothing could be done: a wrong command line or configuration, no start, no connection.

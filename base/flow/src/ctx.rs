@@ -67,8 +67,8 @@ pub(crate) struct Shared {
 pub(crate) struct Wake {
     pub relay: Notify,
     pub timers: Alarm,
-    /// Counted, since each effect has a loop of its own that must notice.
-    pub effects: watch::Sender<u64>,
+    /// By name: each effect has a loop of its own, and those of the others would look for nothing. Counted, so that none is missed.
+    effects: BTreeMap<&'static str, watch::Sender<u64>>,
     pub schedules: Notify,
     pub groups: Notify,
     pub parked: Notify,
@@ -77,11 +77,12 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    pub fn new(progress: watch::Sender<u64>) -> Wake {
+    /// For a service with these effects.
+    pub fn new(progress: watch::Sender<u64>, effects: impl Iterator<Item = &'static str>) -> Wake {
         Wake {
             relay: Notify::new(),
             timers: Alarm::default(),
-            effects: watch::Sender::new(0),
+            effects: effects.map(|name| (name, watch::Sender::new(0))).collect(),
             schedules: Notify::new(),
             groups: Notify::new(),
             parked: Notify::new(),
@@ -89,8 +90,21 @@ impl Wake {
         }
     }
 
+    /// Effects of a name may be claimed.
+    pub fn effect(&self, name: &str) {
+        if let Some(of) = self.effects.get(name) {
+            of.send_modify(|n| *n += 1);
+        }
+    }
+
+    /// Nobody knows of which name those are that may be claimed.
     pub fn effects(&self) {
-        self.effects.send_modify(|n| *n += 1);
+        self.effects.values().for_each(|of| of.send_modify(|n| *n += 1));
+    }
+
+    /// The wake-ups of one effect from now on; `None` = the service has none of that name.
+    pub fn of_effect(&self, name: &str) -> Option<watch::Receiver<u64>> {
+        self.effects.get(name).map(watch::Sender::subscribe)
     }
 }
 
@@ -133,8 +147,8 @@ impl Shared {
                 self.wake_others(wakes::TIMERS);
             }
         }
-        if sent.effects {
-            self.wake.effects();
+        if !sent.effects.is_empty() {
+            sent.effects.iter().for_each(|name| self.wake.effect(name));
             self.wake_others(wakes::EFFECTS);
         }
         if sent.groups {

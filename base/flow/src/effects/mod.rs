@@ -79,7 +79,7 @@ impl Work {
 
     /// Effects have ended: others may be called now, if they are of the same key by any node.
     fn woken(&self) {
-        self.ctx.shared.wake.effects();
+        self.ctx.shared.wake.effect(self.name);
         if self.entry().is_some_and(|entry| entry.options.per_key) {
             self.ctx.shared.wake_others(EFFECTS);
         }
@@ -155,7 +155,7 @@ async fn calls(work: &Arc<Work>, ended: &UnboundedSender<Ended>, stop: &Cancella
     let shared = &work.ctx.shared;
     let Some(rate) = work.entry().map(|entry| entry.options.rate) else { return };
     let (mut gcra, mut held_up) = (Gcra::default(), HELD_UP);
-    let mut woken = shared.wake.effects.subscribe();
+    let Some(mut woken) = shared.wake.of_effect(work.name) else { return };
     let of = Whose::Effect(work.name.to_owned());
     let mut outage = Outage::new(of, "effects wait for the infrastructure", "effects go on");
     let mut looks = Looks::default();

@@ -119,7 +119,7 @@ impl Opening {
             gone: Gone::default(),
             adopted: RwLock::new(made.into_iter().collect()),
             stuck: Mutex::default(),
-            wake: Wake::new(self.progress.clone()),
+            wake: Wake::new(self.progress.clone(), service.effects.keys().copied()),
             shutdown: self.intake.clone(),
             service,
         });

@@ -7,6 +7,7 @@ use crate::storage::given::Given;
 use artel_message::{Fault, Time};
 use artel_store::{Args, Db, FromRow, Read, Row, RowStream, StoreError, Write};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use uuid::Uuid;
 
@@ -79,7 +80,8 @@ pub(crate) struct Sent {
     pub rows: Vec<Waiting>,
     /// When the first of the timers that were set is due.
     pub timers: Option<Time>,
-    pub effects: bool,
+    /// Names of the effects that were queued.
+    pub effects: BTreeSet<String>,
     pub groups: bool,
     /// Topics adopted.
     pub adopted: Vec<String>,

@@ -319,7 +319,7 @@ impl Tx {
         }
         let deleted = storage::outbox::clear_away(&mut write, out.gone.runs()).await?;
         storage::timers::insert(&mut write, &out.timers).await?;
-        let effects = !out.effects.is_empty();
+        let effects = out.effects.iter().map(|effect| effect.name.clone()).collect();
         storage::effects::insert(&mut write, out.effects, now).await?;
         storage::counts::add(&mut write, slot.shard(), &out.counted).await?;
         let timers = out.timers.iter().map(|timer| timer.due).min();
