@@ -2,12 +2,13 @@
 
 use super::connection::{Connection, Tls};
 use super::settings::{BadSettings, Settings};
-use super::transaction::{Done, carry};
+use super::transaction::{Carried, Done, content, envelope};
 use super::wire::Mail;
 use crate::said::{Handed, Said, Stage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use tokio::sync::Semaphore;
+use tokio::time::timeout_at;
 
 /// Sends mails over a few kept connections, many mails over each. Clones share them.
 #[derive(Clone)]
@@ -69,7 +70,10 @@ impl Inner {
     async fn send(self: &Arc<Self>, mail: &Mail) -> (Said, Option<String>) {
         let broken = |text: &str| (Said::Broken { stage: Stage::Before, text: text.to_owned() }, None);
         let limits = &self.settings.limits;
-        let _turn = match tokio::time::timeout(limits.turn, self.turns.acquire()).await {
+        let late = || broken("the server did not come so far as to take the mail in time");
+        let deadline = tokio::time::Instant::now() + limits.begin;
+        let turn = limits.turn.min(limits.begin);
+        let _turn = match tokio::time::timeout(turn, self.turns.acquire()).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) => return broken("the client is closed"),
             Err(_) => return broken("no connection became free in time"),
@@ -79,12 +83,18 @@ impl Inner {
             let was_kept = kept.is_some();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => match Connection::open(&self.settings, &self.tls).await {
-                    Ok(connection) => connection,
-                    Err(unopened) => return (unopened.0, None),
+                None => match timeout_at(deadline, Connection::open(&self.settings, &self.tls)).await {
+                    Ok(Ok(connection)) => connection,
+                    Ok(Err(unopened)) => return (unopened.0, None),
+                    Err(_) => return late(),
                 },
             };
-            let Done { said, reference, keep, ended } = carry(&mut connection, mail, limits).await;
+            let carried = match timeout_at(deadline, envelope(&mut connection, mail, limits)).await {
+                Ok(Carried::Ready) => content(&mut connection, mail, limits).await,
+                Ok(Carried::Done(done)) => done,
+                Err(_) => return late(),
+            };
+            let Done { said, reference, keep, ended } = carried;
             if keep {
                 self.give_back(connection);
             }

@@ -56,6 +56,9 @@ pub struct Secret(String);
 /// How long each step is waited for. The defaults from `greeting` on are those of RFC 5321, section 4.5.3.2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// For everything before the mail's content, whatever the limits of its steps: whoever gives a mail up as a whole after some
+    /// time knows by then that it was not sent, where it has not come so far.
+    pub begin: Duration,
     /// For a connection of the pool to be free.
     pub turn: Duration,
     /// For the connection, and again for TLS.
@@ -77,6 +80,7 @@ impl Default for Limits {
     fn default() -> Limits {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Limits {
+            begin: minutes(20),
             turn: minutes(5),
             connect: Duration::from_secs(30),
             greeting: minutes(5),

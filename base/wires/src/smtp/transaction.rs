@@ -18,10 +18,17 @@ pub(super) struct Done {
     pub ended: bool,
 }
 
-/// Carries a mail over. If the future is dropped, so has the connection to be.
-pub(super) async fn carry(connection: &mut Connection, mail: &Mail, limits: &Limits) -> Done {
+/// How far a mail came without its content.
+pub(super) enum Carried {
+    /// The server waits for the content.
+    Ready,
+    Done(Done),
+}
+
+/// Carries a mail's envelope over; its content is next. If the future is dropped, so has the connection to be.
+pub(super) async fn envelope(connection: &mut Connection, mail: &Mail, limits: &Limits) -> Carried {
     if let Some(said) = unfit(connection, mail) {
-        return Done { said, reference: None, keep: true, ended: false };
+        return Carried::Done(Done { said, reference: None, keep: true, ended: false });
     }
     connection.mails += 1;
     let mut envelope = Envelope { refusal: None, heard: 0, accepted: false };
@@ -30,14 +37,14 @@ pub(super) async fn carry(connection: &mut Connection, mail: &Mail, limits: &Lim
         // The rest does not matter for the mail, only for the connection.
         let keep = failed.is_none() && refusal.code != 421;
         connection.reset = true;
-        return Done { said: refusal.said(), reference: None, keep, ended: false };
+        return Carried::Done(Done { said: refusal.said(), reference: None, keep, ended: false });
     }
     if let Some(fault) = failed {
         let ended = envelope.heard == 0 && matches!(fault, Fault::Closed | Fault::Io(_));
         let said = Said::Broken { stage: Stage::Before, text: fault.to_string() };
-        return Done { said, reference: None, keep: false, ended };
+        return Carried::Done(Done { said, reference: None, keep: false, ended });
     }
-    content(connection, mail, limits).await
+    Carried::Ready
 }
 
 /// The commands of one mail up to DATA, and what was answered.
@@ -143,7 +150,7 @@ fn put(step: Step, connection: &mut Connection, mail: &Mail) {
 }
 
 /// The mail itself. From the moment that its last byte may have gone out, silence is no refusal.
-async fn content(connection: &mut Connection, mail: &Mail, limits: &Limits) -> Done {
+pub(super) async fn content(connection: &mut Connection, mail: &Mail, limits: &Limits) -> Done {
     let mut whole = false;
     let answer = match connection.link.write(&mail.wire, limits.data_block, &mut whole).await {
         Ok(()) => reply::read(&mut connection.link, limits.data_end).await,

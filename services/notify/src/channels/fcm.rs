@@ -10,6 +10,7 @@ use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,12 +28,14 @@ pub(super) struct Apps {
 }
 
 impl Apps {
-    /// Errors name the field.
-    pub fn new(settings: &FcmAccount) -> Result<Apps, String> {
+    /// `call` is the longest that a message may take. Errors name the field.
+    pub fn new(settings: &FcmAccount, call: Duration) -> Result<Apps, String> {
         let json = secret("account_file", &settings.account_file)?;
         let account = ServiceAccount::parse(&json).map_err(|error| format!("account_file: {error}"))?;
         let by = account.email().to_owned();
         let mut wire = FcmSettings::default();
+        // A request for an access token comes before the message's own.
+        wire.http.whole = wire.http.whole.min(call / 3);
         if let Some(base) = &settings.base {
             wire.base.clone_from(base);
         }

@@ -18,6 +18,7 @@ pub use smpp::{SmppIds, SmppSettings};
 pub use smtp::{DkimSettings, SmtpSecurity, SmtpSettings};
 pub use web_push::WebPushAccount;
 
+use crate::NotifySettings;
 use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Provider;
 use crate::domain::state::Found;
@@ -177,13 +178,13 @@ impl AccountSettings {
     /// Errors name the field.
     fn usable(&self) -> Result<(), String> {
         if let Some(smtp) = &self.smtp {
-            smtp::Smtp::new(smtp).map(drop)?;
+            smtp::Smtp::new(smtp, CHECKED).map(drop)?;
         }
         if let Some(smpp) = &self.smpp {
             smpp.wire().map(drop)?;
         }
         if let Some(fcm) = &self.fcm {
-            fcm::Apps::new(fcm).map(drop)?;
+            fcm::Apps::new(fcm, CHECKED).map(drop)?;
         }
         if let Some(web_push) = &self.web_push {
             web_push::Browsers::new(web_push).map(drop)?;
@@ -191,6 +192,9 @@ impl AccountSettings {
         Ok(())
     }
 }
+
+/// The time of a call where settings are only looked at.
+const CHECKED: Duration = Duration::from_secs(1);
 
 /// Makes a carrier of an account's settings; `None` = it is of no kind that this one knows.
 pub type Make = Arc<dyn Fn(Channel, &AccountSettings) -> Option<Arc<dyn Carrier>> + Send + Sync>;
@@ -217,13 +221,16 @@ impl Carriers {
         if let Some(own) = self.own.as_ref().and_then(|make| make(channel, account)) {
             return Ok(own);
         }
+        let call = ctx.settings::<NotifySettings>().call();
         let made: Result<Arc<dyn Carrier>, String> = match account {
             AccountSettings { none: Some(none), .. } => Ok(Arc::new(none::Nowhere::new(channel, none))),
-            AccountSettings { smtp: Some(smtp), .. } => smtp::Smtp::new(smtp).map(|it| Arc::new(it) as _),
+            AccountSettings { smtp: Some(smtp), .. } => {
+                smtp::Smtp::new(smtp, call).map(|it| Arc::new(it) as _)
+            }
             AccountSettings { smpp: Some(smpp), .. } => {
                 smpp::Centre::start(ctx, &account.name, smpp).map(|it| Arc::new(it) as _)
             }
-            AccountSettings { fcm: Some(fcm), .. } => fcm::Apps::new(fcm).map(|it| Arc::new(it) as _),
+            AccountSettings { fcm: Some(fcm), .. } => fcm::Apps::new(fcm, call).map(|it| Arc::new(it) as _),
             AccountSettings { web_push: Some(own), .. } => {
                 web_push::Browsers::new(own).map(|it| Arc::new(it) as _)
             }

@@ -2,6 +2,7 @@
 
 use super::files::secret;
 use super::{Carrier, Outgoing, Question};
+use crate::NotifySettings;
 use crate::deliveries::{TakeReceipts, Told};
 use crate::domain::address::Address;
 use crate::domain::classes::{Provider, ReceiptState, receipt_state};
@@ -110,7 +111,9 @@ impl SmppSettings {
 impl Centre {
     /// Begins to connect; receipts are stored from then on.
     pub fn start(ctx: &Ctx, account: &str, settings: &SmppSettings) -> Result<Centre, String> {
-        let wire = settings.wire()?;
+        let mut wire = settings.wire()?;
+        // The rest is for the answers: that there is no link is no doubt about the message.
+        wire.place_limit = wire.place_limit.min(ctx.settings::<NotifySettings>().call() / 3);
         let by = wire.account();
         let (client, incoming) = Client::start(wire);
         tokio::spawn(store_receipts(ctx.clone(), account.to_owned(), incoming));

@@ -6,11 +6,12 @@ use crate::domain::address::Address;
 use crate::domain::classes::Provider;
 use crate::domain::templates::Body;
 use artel_wires::mail::{Bounds, Dkim, Letter, Mailbox};
-use artel_wires::smtp::{self, Client, Envelope, Login, Mail, Secret, Security};
+use artel_wires::smtp::{self, Client, Envelope, Limits, Login, Mail, Secret, Security};
 use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,8 +85,8 @@ pub(super) struct Smtp {
 }
 
 impl Smtp {
-    /// Errors name the field.
-    pub fn new(settings: &SmtpSettings) -> Result<Smtp, String> {
+    /// `call` is the longest that a mail may take. Errors name the field.
+    pub fn new(settings: &SmtpSettings, call: Duration) -> Result<Smtp, String> {
         let address =
             |field: &str, text: &str| smtp::Address::parse(text).map_err(|error| format!("{field}: {error}"));
         let from = address("from", &settings.from)?;
@@ -101,7 +102,7 @@ impl Smtp {
             made.map_err(|error| format!("dkim[{at}].{error}"))
         });
         Ok(Smtp {
-            client: Client::new(wire(settings)?).map_err(|error| error.to_string())?,
+            client: Client::new(wire(settings, call)?).map_err(|error| error.to_string())?,
             provider: match settings.host.to_ascii_lowercase().ends_with(".amazonaws.com") {
                 true => Provider::Ses,
                 false => Provider::Smtp,
@@ -146,7 +147,7 @@ fn mailbox(name: &str, address: &str) -> Mailbox {
     Mailbox { name: name.to_owned(), address: address.to_owned() }
 }
 
-fn wire(settings: &SmtpSettings) -> Result<smtp::Settings, String> {
+fn wire(settings: &SmtpSettings, call: Duration) -> Result<smtp::Settings, String> {
     let (security, port) = match settings.security {
         SmtpSecurity::Starttls => (Security::StartTls, 587),
         SmtpSecurity::Tls => (Security::Tls, 465),
@@ -167,6 +168,8 @@ fn wire(settings: &SmtpSettings) -> Result<smtp::Settings, String> {
         login,
         extra_roots: settings.roots_file.as_ref().map(|file| text("roots_file", file)).transpose()?,
         connections: settings.connections,
+        // The rest is for the mail itself: silence before it is no doubt about it.
+        limits: Limits { begin: call * 2 / 3, ..Limits::default() },
         ..smtp::Settings::to(&settings.host)
     })
 }

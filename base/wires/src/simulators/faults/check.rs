@@ -10,7 +10,7 @@ pub struct BadPlan {
     pub reason: String,
 }
 
-const PROVIDERS: [&str; 5] = ["smtp", "smpp", "twilio", "fcm", "web_push"];
+const PROVIDERS: [&str; 6] = ["smtp", "smpp", "twilio", "fcm", "fcm_token", "web_push"];
 const MOST_RULES: usize = 200;
 const MOST_MS: u64 = 3_600_000;
 const MOST_TEXT: usize = 500;

@@ -10,7 +10,8 @@ use std::time::Duration;
 #[serde(default, deny_unknown_fields)]
 pub struct FaultPlan {
     pub seed: u64,
-    /// By provider: `smtp`, `smpp`, `twilio`, `fcm`, `web_push`.
+    /// By provider: `smtp`, `smpp`, `twilio`, `fcm`, `web_push`; and `fcm_token` for requests for access tokens, which go to the
+    /// e-mail of a service account.
     pub providers: BTreeMap<String, Shares>,
     /// Looked through before the shares; the first one that fits counts.
     pub addresses: Vec<AddressRule>,

@@ -48,6 +48,17 @@ pub(super) fn bad_token() -> Answer {
     detailed(400, "INVALID_ARGUMENT", message, own("INVALID_ARGUMENT"))
 }
 
+/// Of the server that gives tokens (RFC 6749, section 5.2).
+pub(super) fn no_token(refusal: &Refusal) -> Answer {
+    let (status, code, retry_after) = match refusal {
+        Refusal::Http { status, code, retry_after } => (*status, code.as_str(), *retry_after),
+        _ => (500, "internal_failure", None),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = value!({"error": code, "error_description": "refused as it was asked for"});
+    with_retry(json(status, &body), retry_after)
+}
+
 /// By FCM's `ErrorCode`; `INVALID_ARGUMENT` comes in two shapes, and `message` behind it asks for the second one.
 pub(super) fn refusal(refusal: &Refusal) -> Answer {
     let Refusal::Http { status, code, retry_after } = refusal else {

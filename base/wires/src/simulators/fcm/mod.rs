@@ -3,7 +3,7 @@
 //! | route | |
 //! |---|---|
 //! | `GET /service-account.json` | a key file for this simulator |
-//! | `POST /token` | an access token for an assertion that the account signed |
+//! | `POST /token` | an access token for an assertion that the account signed; judged as a message of the provider `fcm_token` to the account's e-mail |
 //! | `POST /v1/projects/{project}/messages:send` | a message |
 
 mod account;
@@ -125,7 +125,7 @@ impl Routes for Fcm {
         let project = path.strip_prefix("/v1/projects/").and_then(|rest| rest.strip_suffix("/messages:send"));
         match (request.method(), path, project) {
             (&Method::GET, "/service-account.json", _) => Some(self.file(request.headers()).await),
-            (&Method::POST, "/token", _) => Some(self.token(request.headers(), request.body()).await),
+            (&Method::POST, "/token", _) => self.token(request.headers(), request.body()).await,
             (&Method::POST, _, Some(project)) => self.send(project, request.headers(), request.body()).await,
             _ => Some(text(StatusCode::NOT_FOUND, "no such route")),
         }
@@ -152,7 +152,19 @@ impl Fcm {
         }
     }
 
-    async fn token(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
+    async fn token(&self, headers: &HeaderMap, body: &[u8]) -> Option<Answer> {
+        let (project, to) = (self.settings.project.clone(), self.account().await?.email.clone());
+        let asked = Arrival { provider: "fcm_token", account: project, to, ..Arrival::default() };
+        let behaviour = (self.judge)(&asked);
+        tokio::time::sleep(behaviour.delay).await;
+        let answer = match &behaviour.refusal {
+            None => self.grant(headers, body).await,
+            Some(refusal) => answers::no_token(refusal),
+        };
+        (!behaviour.lose_reply).then_some(answer)
+    }
+
+    async fn grant(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
         let field = |name: &str| {
             let mut fields = form_urlencoded::parse(body);
             fields.find(|(own, _)| own == name).map(|(_, value)| value.into_owned())

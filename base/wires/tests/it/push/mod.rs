@@ -37,9 +37,13 @@ impl Mind {
         };
         self.set(Behaviour { refusal: Some(refusal), ..Behaviour::default() });
     }
+    /// Of messages; access tokens are given.
     fn judge(&self) -> Judge {
         let own = self.clone();
-        Arc::new(move |_| own.0.lock().unwrap().clone())
+        Arc::new(move |arrival| match arrival.provider {
+            "fcm_token" => Behaviour::good(),
+            _ => own.0.lock().unwrap().clone(),
+        })
     }
 }
 

@@ -55,6 +55,9 @@ async fn each_step_has_its_time_limit() {
         ("RCPT", Limits { command: SOON, ..all.clone() }, Stage::Before),
         ("DATA", Limits { data_start: SOON, ..all.clone() }, Stage::Before),
         (".", Limits { data_end: SOON, ..all.clone() }, Stage::After),
+        // All of them before the mail itself have one together.
+        ("", Limits { begin: SOON, ..all.clone() }, Stage::Before),
+        ("DATA", Limits { begin: SOON, ..all.clone() }, Stage::Before),
     ] {
         assert_eq!(stage(&at(place, || Do::Silence, b"A: b\r\n\r\n", limits).await), wanted, "{place:?}");
     }
