@@ -16,6 +16,7 @@ use artel_contract::notify::Channel;
 use artel_flow::{HandlerExt, Service};
 use artel_store::migrations;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use config::NotifySettings;
 pub use deliveries::{TakeReceipts, Told};
@@ -26,6 +27,9 @@ const BULK_WIDTH: usize = 512;
 /// An effect goes on for as long as the message's own policy says, which has fewer tries than that.
 const TRIES: u32 = 1_000_000;
 
+/// How often it is looked for what has gone out of date unseen.
+const LAPSES: Duration = Duration::from_secs(10);
+
 /// The service, for the table of services.
 pub fn service() -> Service {
     service_over(Carriers::default())
@@ -35,7 +39,13 @@ pub fn service() -> Service {
 pub fn service_over(carriers: Carriers) -> Service {
     let desk = Arc::new(Desk::new(carriers));
     let service = Service::new("notify")
-        .migrations(migrations!("notify", "0001_deliveries.sql", "0002_recipients.sql", "0003_rules.sql"))
+        .migrations(migrations!(
+            "notify",
+            "0001_deliveries.sql",
+            "0002_recipients.sql",
+            "0003_rules.sql",
+            "0004_lapses.sql"
+        ))
         .settings::<NotifySettings>()
         .routes(http::routes);
     let service = rules::register(templates::register(recipients::register(service)));
@@ -54,6 +64,8 @@ fn commands(service: Service) -> Service {
         .query(deliveries::get)
         .query(deliveries::list)
         .query(deliveries::why)
+        .command(deliveries::lapse)
+        .every("notify.lapse", LAPSES, deliveries::lapse_on_time)
         .command(deliveries::purge)
         .every("notify.purge", "23 * * * *", deliveries::purge_on_time)
 }

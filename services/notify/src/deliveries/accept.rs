@@ -7,6 +7,7 @@ use crate::domain::address::Address;
 use crate::domain::rules::Planned;
 use crate::domain::state::{Action, Delivery, Entry, Happened, Wait, Why};
 use crate::store::deliveries::{self, New};
+use crate::store::lapses;
 use crate::templates;
 use artel_contract::notify::{Channel, DeliveryChanged, DeliveryId, Queued, State};
 use artel_flow::Tx;
@@ -58,6 +59,14 @@ pub async fn accept(tx: &mut Tx, acceptance: Acceptance<'_>) -> Result<Vec<Queue
         }
     }
     supersede(tx, &newest).await?;
+    let lapses: Vec<(Time, DeliveryId)> = new
+        .iter()
+        .filter(|new| states.get(&new.id).is_some_and(|state| !state.is_final()))
+        .filter_map(|new| Some((new.plan.expires_at?, new.id)))
+        .collect();
+    if !lapses.is_empty() {
+        lapses::insert(tx, &lapses).await?;
+    }
     let known: Vec<DeliveryId> = order.iter().copied().filter(|id| !states.contains_key(id)).collect();
     if !known.is_empty() {
         states.extend(deliveries::states(tx, &known).await?);
@@ -146,6 +155,7 @@ fn made(planned: Planned, cause: Option<&str>, send_at: Option<Time>, now: Time)
         name: planned.name,
         language: planned.language,
         zone: planned.zone.map(|zone| zone.name().to_owned()),
+        quiet: planned.quiet,
     };
     let new = New {
         id: planned.id,

@@ -2,10 +2,11 @@
 
 use super::desk::Desk;
 use super::effects::{Leg, Outcome};
+use super::wanted::unwanted;
 use crate::domain::state::{Refused, Wait, Why};
 use crate::store::deliveries::{self, BegunEntry, Filled};
 use artel_contract::notify::DeliveryId;
-use artel_flow::{Ctx, Tx};
+use artel_flow::{Ctx, Read, Tx};
 use artel_message::{Command, Fault, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,6 @@ async fn round(ctx: &Ctx, all: Vec<Beginning>) -> Result<Vec<Going>, Fault> {
         true => Vec::new(),
         false => deliveries::begun(&read, MOST_ROWS).await?,
     };
-    drop(read);
     let found: HashMap<DeliveryId, Arc<Filled>> =
         found.into_iter().map(|filled| (filled.stored.id, Arc::new(filled))).collect();
     let open: HashMap<(DeliveryId, u32, u32), (Time, String)> = begun
@@ -97,6 +97,8 @@ async fn round(ctx: &Ctx, all: Vec<Beginning>) -> Result<Vec<Going>, Fault> {
         .collect();
     let now = ctx.now();
     let mut going: Vec<Going> = all.iter().map(|one| look(one, &found, &open, now)).collect();
+    leave_out(&read, &all, &mut going, now).await?;
+    drop(read);
     let attempts: Vec<BegunEntry> = all
         .iter()
         .zip(&going)
@@ -118,6 +120,24 @@ async fn round(ctx: &Ctx, all: Vec<Beginning>) -> Result<Vec<Going>, Fault> {
     Ok(going)
 }
 
+/// Takes out what would go to an address that nothing is sent to by now.
+async fn leave_out(read: &Read, all: &[Beginning], going: &mut [Going], now: Time) -> Result<(), Fault> {
+    let legs = all.iter().zip(&*going).filter_map(|(one, going)| match going {
+        Going::Go { filled, .. } => Some((&filled.stored, one.leg.leg)),
+        _ => None,
+    });
+    let mut unwanted = unwanted(read, legs, now).await?;
+    if unwanted.is_empty() {
+        return Ok(());
+    }
+    for (one, going) in all.iter().zip(going) {
+        if let Some(reason) = unwanted.remove(&(one.leg.delivery, one.leg.leg)) {
+            *going = Going::Not(Outcome::Suppressed(reason));
+        }
+    }
+    Ok(())
+}
+
 fn look(
     one: &Beginning,
     found: &HashMap<DeliveryId, Arc<Filled>>,
@@ -131,7 +151,7 @@ fn look(
     if let Some((at, account)) = open.get(&(one.leg.delivery, one.leg.leg, attempt)) {
         return Going::Lost { attempt, at: *at, account: account.clone() };
     }
-    if let Some(until) = stored.content.not_before(index).filter(|until| *until > now) {
+    if let Some(until) = stored.content.waits(index, leg.channel, now) {
         let wait = Wait { until, why: Why::QuietHours };
         return Going::Not(Outcome::PutOff(wait));
     }

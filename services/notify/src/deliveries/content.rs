@@ -1,6 +1,7 @@
 //! What was decided of a delivery when it was accepted, and never changes.
 
 use crate::domain::address::Address;
+use crate::domain::quiet::{Quiet, zone};
 use artel_contract::notify::{Channel, Lane};
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub struct Content {
     /// The name of the recipient's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// The recipient's quiet hours, where this keeps any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
 }
 
 fn first() -> u32 {
@@ -63,5 +67,14 @@ impl Content {
 
     pub fn not_before(&self, leg: usize) -> Option<Time> {
         self.legs.get(leg)?.not_before
+    }
+
+    /// The moment that a leg has to wait for, if there is one: what was decided when it was accepted, and then the end of quiet hours.
+    pub fn waits(&self, leg: usize, channel: Channel, now: Time) -> Option<Time> {
+        let decided = self.not_before(leg).map_or(now, |from| from.max(now));
+        let zone = self.zone.as_deref().and_then(|name| zone(name).ok());
+        let quiet = self.quiet.as_ref().zip(zone);
+        let until = quiet.map_or(decided, |(quiet, zone)| quiet.not_before(channel, decided, zone));
+        (until > now).then_some(until)
     }
 }

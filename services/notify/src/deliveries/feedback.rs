@@ -3,7 +3,7 @@
 use super::effects::Attempted;
 use super::steps::Stepped;
 use crate::domain::address::Address;
-use crate::domain::classes::{Guard, GuardSettings, Removal};
+use crate::domain::classes::{Guard, GuardSettings, Over, Removal};
 use crate::domain::state::Answer;
 use crate::domain::suppression::{Reason, SoftPolicy};
 use crate::store::suppression::{self, Entry};
@@ -48,7 +48,9 @@ impl Guards {
         let mut guards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let guard = guards.entry(account.to_owned()).or_insert_with(|| Guard::new(GuardSettings::default()));
         if !refused {
-            guard.other(now);
+            if let Some(Over { since, kept }) = guard.other(now) {
+                tracing::info!(account, %since, kept, "push tokens that are refused are removed again");
+            }
             return false;
         }
         match guard.refused(now) {

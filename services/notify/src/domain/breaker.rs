@@ -153,6 +153,13 @@ impl Breaker {
         self.circuit = Circuit::Open { until: now + doubled };
     }
 
+    /// While it is left alone: at least until this moment, such as one that the provider named.
+    pub fn rest(&mut self, least: Time) {
+        if let Circuit::Open { until } = &mut self.circuit {
+            *until = least.max(*until);
+        }
+    }
+
     /// A person put the account right.
     pub fn close(&mut self) {
         *self = Breaker::new(self.settings);

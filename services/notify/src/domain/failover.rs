@@ -94,7 +94,11 @@ impl Account {
             Class::Accepted => self.pace.went_well(now),
             _ => {}
         }
-        self.breaker.heard(verdict.class, now)
+        let out = self.breaker.heard(verdict.class, now);
+        if let (Class::Config, Some(wait)) = (verdict.class, verdict.wait) {
+            self.breaker.rest(now + wait);
+        }
+        out
     }
 }
 
@@ -140,6 +144,19 @@ mod tests {
         assert_eq!(choose(&mut two, &[], at(1)), Choice::Use(1));
         assert_eq!(choose(&mut two, &[1], at(1)), Choice::Wait { until: at(60), why: Why::Breaker });
         assert_eq!(choose(&mut two, &[], at(60)), Choice::Use(0));
+    }
+
+    #[test]
+    fn one_that_names_a_moment_rests_until_then() {
+        let mut one = accounts(&[100]);
+        // Blocked for frequent errors: knocking earlier is what it is blocked for.
+        let blocked = classify(
+            Provider::Smsc,
+            Answer::Http { status: 200, code: Some("4"), retry_after: None, host: "" },
+        );
+        assert!(one[0].heard(&blocked, at(0)));
+        assert_eq!(choose(&mut one, &[], at(60)), Choice::Wait { until: at(3_600), why: Why::Breaker });
+        assert_eq!(choose(&mut one, &[], at(3_600)), Choice::Use(0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A window is a part of the wall clock's day. What is quiet is decided by what the clock on the recipient's wall shows: an hour that
 //! is shown twice in autumn is quiet both times, and one that is left out in spring is never quiet.
 
+use artel_contract::notify::Channel;
 use artel_message::Time;
 use chrono::{DateTime, Datelike, NaiveDateTime, Offset, TimeZone, Timelike, Weekday};
 use chrono_tz::Tz;
@@ -113,6 +114,22 @@ impl TryFrom<Vec<Window>> for QuietHours {
 impl From<QuietHours> for Vec<Window> {
     fn from(hours: QuietHours) -> Vec<Window> {
         hours.0
+    }
+}
+
+/// What a delivery keeps of its recipient's quiet hours, so that whatever begins later respects them too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quiet {
+    pub hours: QuietHours,
+    /// That keep them.
+    pub channels: Vec<Channel>,
+}
+
+impl Quiet {
+    /// The first moment from `now` on at which a channel may be used.
+    pub fn not_before(&self, channel: Channel, now: Time, zone: Tz) -> Time {
+        let keeps = self.channels.contains(&channel);
+        if keeps { not_before(now, zone, &self.hours, false) } else { now }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every SQL text of the service, by what it is about.
 
 pub mod deliveries;
+pub mod lapses;
 pub mod persons;
 pub mod references;
 pub mod rows;

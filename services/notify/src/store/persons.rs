@@ -79,7 +79,7 @@ pub async fn forget(tx: &mut Tx, ids: &[DeliveryId]) -> Result<(), StoreError> {
     let mut rows = Vec::with_capacity(kept.len());
     for Kept(id, mut content) in kept {
         content.legs.iter_mut().for_each(|leg| leg.address = None);
-        (content.name, content.zone) = (None, None);
+        (content.name, content.zone, content.quiet) = (None, None, None);
         rows.push((id, super::deliveries::text("content", &content)?).values());
     }
     tx.exec_rows(

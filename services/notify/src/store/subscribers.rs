@@ -191,6 +191,20 @@ pub async fn take_from_others(
     Ok(count)
 }
 
+/// Whose these devices are, by hash; what is nobody's is not there.
+pub async fn owners(
+    rows: &mut impl Rows,
+    devices: impl Iterator<Item = &str>,
+) -> Result<BTreeMap<String, String>, StoreError> {
+    let devices = ids(devices);
+    if devices.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let found: Vec<(String, String)> =
+        rows.all_rows("SELECT hash, subscriber FROM address WHERE hash IN ({rows})", (), devices).await?;
+    Ok(found.into_iter().collect())
+}
+
 /// Subscribers by id, behind `after`; of those who have one of these addresses, where there are some.
 pub async fn list(
     rows: &mut impl Rows,

@@ -37,6 +37,8 @@ pub struct Board {
     next: Mutex<HashMap<String, VecDeque<Does>>>,
     found: Mutex<VecDeque<Found>>,
     pub asked: watch::Sender<Vec<Question>>,
+    /// Questions are not answered while this is true.
+    pub silent: watch::Sender<bool>,
     /// Providers answer nothing until this is open.
     pub closed: watch::Sender<bool>,
 }
@@ -117,6 +119,7 @@ impl Carrier for Account {
 
     async fn ask(&self, question: &Question) -> Found {
         self.board.asked.send_modify(|all| all.push(question.clone()));
+        self.board.silent.subscribe().wait_for(|silent| !silent).await.expect("a board");
         self.board.found.lock().unwrap().pop_front().unwrap_or(Found::CantSay)
     }
 }

@@ -2,13 +2,16 @@
 //! are a board in the test's hands.
 #![allow(clippy::unwrap_used)]
 
+mod asking;
 mod board;
 mod deliveries;
 mod edit;
 mod failing;
+mod late;
 mod recipients;
 mod rules;
 mod templates;
+mod verdicts;
 mod wires;
 
 use artel_frame::client::{Answer, Client};

@@ -1,5 +1,6 @@
 //! The guard against a wrong environment: when suddenly many tokens are refused, it is more likely that we send with the wrong key,
-//! or to the other environment, than that all these people removed the app. Then nothing is removed, and somebody is told.
+//! or to the other environment, than that all these people removed the app. Then nothing is removed, and somebody is told. It is over
+//! when answers show that it is: time alone shows nothing, for a wrong key looks healthy as soon as nothing is sent.
 
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
@@ -14,11 +15,14 @@ pub struct GuardSettings {
     pub least: u64,
     /// A spike is this share of all answers, in percent.
     pub percent: u64,
+    /// A spike is over with so many answers in a row of which fewer than half that share are refused, a window after it began at the
+    /// earliest.
+    pub healthy: u64,
 }
 
 impl Default for GuardSettings {
     fn default() -> GuardSettings {
-        GuardSettings { window: Duration::from_secs(600), least: 20, percent: 30 }
+        GuardSettings { window: Duration::from_secs(600), least: 20, percent: 30, healthy: 50 }
     }
 }
 
@@ -32,6 +36,14 @@ pub enum Removal {
     Keep,
 }
 
+/// A spike that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Over {
+    pub since: Time,
+    /// Tokens that were kept because of it.
+    pub kept: u64,
+}
+
 const SLOTS: i64 = 10;
 
 /// Counts answers and refused tokens of one account over a window.
@@ -40,20 +52,28 @@ pub struct Guard {
     settings: GuardSettings,
     /// (slot, answers, refused): the window in ten slots, the oldest first.
     slots: Vec<(i64, u64, u64)>,
-    /// Since when nothing is removed.
-    closed: Option<Time>,
+    /// While nothing is removed.
+    closed: Option<Closed>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Closed {
+    since: Time,
     /// Tokens that were kept because of it.
     kept: u64,
+    /// Of the row that is counted now: answers, and refused tokens among them.
+    row: (u64, u64),
 }
 
 impl Guard {
     pub fn new(settings: GuardSettings) -> Guard {
-        Guard { settings, slots: Vec::new(), closed: None, kept: 0 }
+        Guard { settings, slots: Vec::new(), closed: None }
     }
 
-    /// An answer that was not about a refused token.
-    pub fn other(&mut self, now: Time) {
+    /// An answer that was not about a refused token; the spike that is over by it.
+    pub fn other(&mut self, now: Time) -> Option<Over> {
         self.count(now, 0);
+        self.in_row(0, now)
     }
 
     /// A token was refused as gone, malformed or foreign.
@@ -62,15 +82,15 @@ impl Guard {
         let (answers, refused) = self.sums();
         let spike = refused >= self.settings.least.max(1)
             && refused.saturating_mul(100) >= answers.saturating_mul(self.settings.percent);
-        match (self.closed, spike) {
-            (None, false) => Removal::Remove,
-            (None, true) => {
-                self.closed = Some(now);
-                self.kept = 1;
+        match &mut self.closed {
+            None if !spike => Removal::Remove,
+            None => {
+                self.closed = Some(Closed { since: now, kept: 1, row: (0, 0) });
                 Removal::Alarm
             }
-            (Some(_), _) => {
-                self.kept = self.kept.saturating_add(1);
+            Some(closed) => {
+                closed.kept = closed.kept.saturating_add(1);
+                self.in_row(1, now);
                 Removal::Keep
             }
         }
@@ -78,13 +98,30 @@ impl Guard {
 
     /// Since when nothing is removed, and how many tokens were kept because of it.
     pub fn closed(&self) -> Option<(Time, u64)> {
-        self.closed.map(|since| (since, self.kept))
+        self.closed.map(|closed| (closed.since, closed.kept))
     }
 
-    /// A person looked: tokens are removed again, and counting begins anew. It never opens by itself, because a wrong key looks
-    /// healthy as soon as nothing is sent.
+    /// A person looked: tokens are removed again, and counting begins anew.
     pub fn open(&mut self) {
         *self = Guard::new(self.settings);
+    }
+
+    /// Counts an answer of the row that shows whether a spike is over. A refused one never ends a row well, so that the token that it is
+    /// about stays.
+    fn in_row(&mut self, refused: u64, now: Time) -> Option<Over> {
+        let GuardSettings { window, percent, healthy, .. } = self.settings;
+        let closed = self.closed.as_mut()?;
+        closed.row = (closed.row.0.saturating_add(1), closed.row.1.saturating_add(refused));
+        let (answers, gone) = closed.row;
+        if gone.saturating_mul(200) >= healthy.max(1).saturating_mul(percent) {
+            // However the row goes on, it is none.
+            closed.row = (0, 0);
+            return None;
+        }
+        let over = refused == 0 && answers >= healthy && now.since(closed.since) >= window;
+        let over = over.then_some(Over { since: closed.since, kept: closed.kept })?;
+        self.open();
+        Some(over)
     }
 
     fn count(&mut self, now: Time, refused: u64) {
@@ -131,9 +168,50 @@ mod tests {
         assert!(removed < 250, "{removed}");
         assert_eq!(answers.iter().filter(|a| **a == Removal::Alarm).count(), 1);
         assert_eq!(guard.closed().map(|(_, kept)| kept), Some(1000 - removed as u64));
-        assert_eq!(guard.refused(at(90_000)), Removal::Keep, "only a person opens it");
+        assert_eq!(guard.refused(at(90_000)), Removal::Keep, "time alone does not open it");
         guard.open();
         assert_eq!(guard.refused(at(90_001)), Removal::Remove);
+    }
+
+    /// A guard that closes with the first refused token, and opens with ten answers of which one is refused at most.
+    fn closed() -> Guard {
+        let settings = GuardSettings { window: Duration::from_secs(600), least: 1, percent: 40, healthy: 10 };
+        let mut guard = Guard::new(settings);
+        assert_eq!(guard.refused(at(0)), Removal::Alarm);
+        guard
+    }
+
+    #[test]
+    fn it_opens_with_answers_that_are_healthy_and_not_before_its_window() {
+        let mut guard = closed();
+        for i in 1..100 {
+            assert_eq!(guard.other(at(i)), None, "the spike may have been a short one");
+        }
+        assert_eq!(
+            guard.refused(at(700)),
+            Removal::Keep,
+            "the token that is refused is kept whatever follows"
+        );
+        assert_eq!(guard.other(at(700)), Some(Over { since: at(0), kept: 2 }));
+        assert_eq!(guard.closed(), None);
+        // Counted anew: what was refused in the spike says nothing any more.
+        for i in 0..100 {
+            assert_eq!(guard.other(at(701 + i)), None);
+        }
+        assert_eq!(guard.refused(at(801)), Removal::Remove);
+    }
+
+    #[test]
+    fn it_stays_closed_while_many_are_refused_and_while_nothing_is_heard() {
+        let mut guard = closed();
+        for i in 0..500 {
+            // One in four: more than half the share.
+            match i % 4 {
+                0 => assert_eq!(guard.refused(at(1_000 + i)), Removal::Keep),
+                _ => assert_eq!(guard.other(at(1_000 + i)), None),
+            }
+        }
+        assert_eq!(guard.refused(at(90_000)), Removal::Keep);
     }
 
     #[test]
@@ -148,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_more_than_the_share_and_the_least_are_removed_within_a_slot(answers: Vec<bool>) {
-            let mut guard = Guard::new(GuardSettings { window: Duration::from_secs(600), least: 5, percent: 30 });
+            let mut guard = Guard::new(GuardSettings { window: Duration::from_secs(600), least: 5, percent: 30, healthy: 50 });
             let (mut all, mut removed) = (0u64, 0u64);
             for refused in answers {
                 all += 1;

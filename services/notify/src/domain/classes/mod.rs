@@ -14,7 +14,7 @@ mod sms;
 mod tests;
 
 pub use explain::{Language, explain};
-pub use guard::{Guard, GuardSettings, Removal};
+pub use guard::{Guard, GuardSettings, Over, Removal};
 pub use http::code_of;
 pub use protocols::{ReceiptState, Stage, receipt_state};
 

@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::domain::address::Address;
 use crate::domain::preferences::{Preferences, Topic};
-use crate::domain::quiet::{QuietHours, not_before};
+use crate::domain::quiet::{Quiet, QuietHours};
 use crate::domain::suppression::Suppressed;
 use artel_contract::notify::{Channel, DeliveryId, Lane, Mode};
 use artel_message::Time;
@@ -54,6 +54,8 @@ pub struct Planned {
     /// The language wanted; the template's fallback chain begins with it.
     pub language: Option<String>,
     pub zone: Option<Tz>,
+    /// `None`: nothing has to wait for the recipient's morning.
+    pub quiet: Option<Quiet>,
     pub mode: Mode,
     pub lane: Lane,
     pub patience: Option<Duration>,
@@ -190,6 +192,7 @@ impl Rule {
                 template: self.template.clone(),
                 language: self.language.clone().or_else(|| person.language.clone()),
                 zone: person.zone,
+                quiet: self.quiet(person),
                 mode: self.mode,
                 lane: self.lane,
                 patience: self.patience(),
@@ -252,12 +255,15 @@ impl Rule {
     }
 
     fn leg(&self, person: &Person, address: &Address, now: Time) -> PlannedLeg {
-        let quiet = person.quiet_channels.contains(&address.channel());
-        let critical = self.lane == Lane::Critical;
-        let not_before = match person.zone.filter(|_| quiet) {
-            Some(zone) => not_before(now, zone, &person.quiet, critical),
-            None => now,
-        };
-        PlannedLeg { address: address.clone(), not_before }
+        let until = |quiet: &Quiet, zone| quiet.not_before(address.channel(), now, zone);
+        let not_before = self.quiet(person).as_ref().zip(person.zone).map(|(quiet, zone)| until(quiet, zone));
+        PlannedLeg { address: address.clone(), not_before: not_before.unwrap_or(now) }
+    }
+
+    /// What is critical keeps no quiet hours.
+    fn quiet(&self, person: &Person) -> Option<Quiet> {
+        let keeps =
+            self.lane != Lane::Critical && person.zone.is_some() && !person.quiet.windows().is_empty();
+        keeps.then(|| Quiet { hours: person.quiet.clone(), channels: person.quiet_channels.clone() })
     }
 }

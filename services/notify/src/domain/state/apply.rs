@@ -29,6 +29,12 @@ impl Delivery {
     /// Takes in what happened. Facts that were known, or that say less than what is known, give a step without changes and actions
     /// ([`Step::is_repeat`]); control that does not fit is refused, and nothing is changed.
     pub fn apply(&mut self, happened: &Happened, now: Time) -> Result<Step, Refused> {
+        // What is over waits for nothing: it would wait for ever.
+        let over = self.expires_at.is_some_and(|at| at <= now);
+        let happened = match happened {
+            Happened::PutOff { .. } if over => &Happened::Expired,
+            happened => happened,
+        };
         let from = self.state();
         let index = happened.leg();
         let leg_from = match index {

@@ -226,6 +226,13 @@ fn what_is_over_or_replaced_is_not_begun() {
     assert_eq!(late.apply(&begun(0, 1), at(100)), Err(Refused::TooLate { at: at(100) }));
     assert_eq!(run(&mut late, &[Happened::Expired], at(100)).to, State::Expired);
 
+    // Nor is it put off: until when that is, it waits for nothing.
+    let (mut late, _) = Delivery::plan(&[Channel::Sms], Mode::First, None, expires, at(0));
+    let wait = |until| Happened::PutOff { leg: 0, wait: Wait { until, why: Why::Breaker } };
+    assert_eq!(run(&mut late, &[wait(at(300))], at(50)).to, State::Scheduled);
+    let step = run(&mut late, &[wait(at(300))], at(100));
+    assert_eq!((step.to, step.audit.what.as_str(), step.actions.len()), (State::Expired, "expired", 0));
+
     let mut delivery = push_then_sms();
     let newer = Happened::Superseded { by: "delivery 2".to_owned() };
     let step = run(&mut delivery, std::slice::from_ref(&newer), at(1));
