@@ -9,6 +9,7 @@ mod edit;
 mod failing;
 mod late;
 mod recipients;
+mod rows;
 mod rules;
 mod templates;
 mod verdicts;
