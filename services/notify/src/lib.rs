@@ -35,7 +35,13 @@ pub fn service() -> Service {
 pub fn service_over(carriers: Carriers) -> Service {
     let desk = Arc::new(Desk::new(carriers));
     let service = Service::new("notify")
-        .migrations(migrations!("notify", "0001_deliveries.sql", "0002_recipients.sql", "0003_rules.sql"))
+        .migrations(migrations!(
+            "notify",
+            "0001_deliveries.sql",
+            "0002_recipients.sql",
+            "0003_rules.sql",
+            "0004_once.sql"
+        ))
         .settings::<NotifySettings>()
         .routes(http::routes);
     let service = rules::register(templates::register(recipients::register(service)));
