@@ -100,7 +100,8 @@ pub struct Settings {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "example: artel run --data-dir data --listen 127.0.0.1:9000")]
+#[command(after_help = "example: artel run --data-dir data --listen 127.0.0.1:9000\n         \
+                        artel run --simulate")]
 pub struct Run {
     #[command(flatten)]
     pub settings: Settings,
@@ -110,6 +111,16 @@ pub struct Run {
     /// The services that run here; all of them unless said.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     pub roles: Option<Vec<String>>,
+    /// Stand in, within this process, for providers of mail, SMS and push where no account is configured, with a page of what
+    /// arrived on this port of this machine; the providers have the five after it. 0 takes free ones.
+    #[arg(
+        long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "8090",
+        overrides_with = "simulate", value_parser = clap::value_parser!(u16).range(..=65_530)
+    )]
+    pub simulate: Option<u16>,
+    /// Takes back a --simulate before it.
+    #[arg(long, overrides_with = "simulate")]
+    pub no_simulate: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,9 +2,10 @@
 
 use crate::cli::Run;
 use crate::commands::check::report;
+use crate::commands::simulate::{self, Within};
 use crate::{FAILED, REFUSED, services, sources};
 use anyhow::{Context, Result};
-use artel_frame::config::Config;
+use artel_frame::config::{Config, Sources};
 use artel_frame::telemetry::{Identity, SpanCounts, Telemetry};
 use artel_frame::{Node, Overrides};
 use std::io::Write;
@@ -16,13 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const GRACE: Duration = Duration::from_secs(5);
 
 pub fn run(args: &Run) -> Result<ExitCode> {
-    let config = match sources::load(sources::of_run(args)) {
-        Ok(config) => config,
-        Err(problems) => {
-            report(&problems)?;
-            return Ok(ExitCode::from(FAILED));
-        }
-    };
+    let Some(config) = load(sources::of_run(args))? else { return Ok(ExitCode::from(FAILED)) };
     let who = Identity {
         service: "artel".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,13 +26,38 @@ pub fn run(args: &Run) -> Result<ExitCode> {
     let telemetry = Telemetry::install(&config.telemetry, who)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("no threads for a node")?;
-    let done = runtime.block_on(serve(config, telemetry.spans()));
+    let done = runtime.block_on(async {
+        let within = match args.simulate {
+            Some(port) => simulate::within(&config, port).await?,
+            None => None,
+        };
+        let config = match &within {
+            Some(within) => load(sources::of_run(args).defaults("--simulate", &within.settings))?,
+            None => Some(config),
+        };
+        match config {
+            Some(config) => serve(config, telemetry.spans(), within.as_ref()).await,
+            None => Ok(ExitCode::from(FAILED)),
+        }
+    });
     runtime.shutdown_background();
     telemetry.flush();
     done
 }
 
-async fn serve(config: Config, spans: SpanCounts) -> Result<ExitCode> {
+/// `None`, said on standard error, where something is wrong with it.
+fn load(sources: Sources) -> Result<Option<Config>> {
+    match sources::load(sources) {
+        Ok(config) => Ok(Some(config)),
+        Err(problems) => {
+            report(&problems)?;
+            Ok(None)
+        }
+    }
+}
+
+/// The simulated providers answer for as long as the node runs.
+async fn serve(config: Config, spans: SpanCounts, within: Option<&Within>) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let generated = config.auth.operator_token.is_none();
     let stop_within = config.node.stop_within.get();
@@ -47,7 +67,7 @@ async fn serve(config: Config, spans: SpanCounts) -> Result<ExitCode> {
         node = start => node?,
         () = signals.next() => return Ok(ExitCode::from(REFUSED)),
     };
-    if let Err(error) = welcome(&node, generated) {
+    if let Err(error) = welcome(&node, generated, within) {
         tracing::debug!(%error, "nobody reads standard output");
     }
     tracing::info!(url = node.url(), "ready");
@@ -63,7 +83,7 @@ async fn serve(config: Config, spans: SpanCounts) -> Result<ExitCode> {
 }
 
 /// What a person needs to go on.
-fn welcome(node: &Node, generated: bool) -> std::io::Result<()> {
+fn welcome(node: &Node, generated: bool, within: Option<&Within>) -> std::io::Result<()> {
     let url = node.url();
     let program = std::env::args().next().unwrap_or_else(|| "artel".to_owned());
     let mut out = std::io::stdout().lock();
@@ -74,6 +94,9 @@ fn welcome(node: &Node, generated: bool) -> std::io::Result<()> {
         node.data_dir().display()
     )?;
     writeln!(out, "  the API, to read and to try: {url}/api/docs")?;
+    if let Some(within) = within {
+        writeln!(out, "  {}", within.sentence())?;
+    }
     if generated {
         writeln!(out, "  operator token, for /api/admin: {}", node.operator_token().expose())?;
     }
@@ -91,6 +114,12 @@ fn welcome(node: &Node, generated: bool) -> std::io::Result<()> {
         out,
         "  {program} produce{at} --topic shipments --key-field shipment examples/shipments.ndjson"
     )?;
+    if within.is_some() {
+        writeln!(
+            out,
+            "  {program} produce{at} --topic logistics.shipment --key-field shipment examples/notify/shipments.ndjson"
+        )?;
+    }
     writeln!(out, "  {program} tail{at}{folder} shipments --from beginning -n 10")?;
     writeln!(out, "  curl -s {url}/api/bridge/stats\n")?;
     out.flush()

@@ -1,8 +1,11 @@
-//! `artel simulate`: what is outside, on this machine.
+//! `artel simulate`: what is outside, on this machine; and the same within a node, for `artel run --simulate`.
 
-use crate::cli::{Providers, Simulate, Simulated};
+use crate::cli::{Simulate, Simulated};
 use anyhow::{Context, Result};
+use artel_contract::notify::Channel;
 use artel_frame::client::Client;
+use artel_frame::config::Config;
+use artel_notify::NotifySettings;
 use artel_notify::domain::sms_text::decode_gsm;
 use artel_wires::simulators::fcm::FcmSimulatorSettings;
 use artel_wires::simulators::smpp::SmppSimulatorSettings;
@@ -13,6 +16,7 @@ use artel_wires::web_push::VapidKey;
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,7 +25,7 @@ pub async fn run(args: Simulate) -> Result<ExitCode> {
     let Simulated::Providers(args) = args.what;
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let running =
-        simulators::start(settings(&args)).await.context("the simulators do not start; see --port")?;
+        simulators::start(settings(args.port)).await.context("the simulators do not start; see --port")?;
     let file = prepare(&args.folder, &running).await?;
     say(&running, &file)?;
     tokio::select! {
@@ -31,8 +35,53 @@ pub async fn run(args: Simulate) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn settings(args: &Providers) -> Settings {
-    let listen = |nth: u16| Listen::loopback(if args.port == 0 { 0 } else { args.port + nth });
+/// Simulators within this process, and the settings that a node has them by.
+pub struct Within {
+    pub running: Running,
+    /// TOML, to be laid below what is configured: a channel that has accounts keeps them.
+    pub settings: String,
+    /// Channels whose messages arrive at the simulators.
+    pub channels: Vec<Channel>,
+}
+
+/// For a node whose configuration leaves channels without an account; `None` where it leaves none, or does not notify. What they
+/// need is kept in the data folder: browsers have subscribed with the key that is there.
+pub async fn within(config: &Config, port: u16) -> Result<Option<Within>> {
+    let roles = &config.node.roles;
+    if !roles.is_empty() && !roles.iter().any(|role| role == "notify") {
+        return Ok(None);
+    }
+    // Whoever loaded the configuration has said what is wrong with the section.
+    let Ok(own) = config.section::<NotifySettings>("notify") else { return Ok(None) };
+    let bare = |channel: &Channel| own.channel(*channel).accounts.is_empty();
+    let channels: Vec<Channel> = Channel::ALL.into_iter().filter(bare).collect();
+    if channels.is_empty() {
+        return Ok(None);
+    }
+    let running = simulators::start(settings(port)).await.context(
+        "the simulated providers do not start; another port with --simulate=PORT, none of them with --no-simulate",
+    )?;
+    let folder = config.node.data_dir.join("simulated");
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.with_context(|| format!("make the folder {}", folder.display()))?;
+    let settings = fs::read_to_string(prepare(&folder, &running).await?)?;
+    Ok(Some(Within { running, settings, channels }))
+}
+
+impl Within {
+    /// What a person is told: what arrives where, and how to do without.
+    pub fn sentence(&self) -> String {
+        let names: Vec<&str> = self.channels.iter().map(|channel| channel.as_str()).collect();
+        let page = self.running.front().map(|front| front.address().to_string()).unwrap_or_default();
+        format!(
+            "{} messages go to simulated providers: http://{page}/ shows what arrives (--no-simulate turns them off)",
+            names.join(", ")
+        )
+    }
+}
+
+fn settings(port: u16) -> Settings {
+    let listen = |nth: u16| Listen::loopback(if port == 0 { 0 } else { port + nth });
     Settings {
         front: Some(listen(0)),
         smtp: Some(smtp::Settings::on(listen(1).address)),

@@ -31,6 +31,7 @@ mod newer;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
+mod providers;
 #[cfg(feature = "grown")]
 mod refusals;
 #[cfg(feature = "grown")]
@@ -39,6 +40,7 @@ mod roles;
 mod sandboxes;
 mod scenarios;
 mod scrape;
+mod shipments;
 mod simulate;
 mod size;
 mod stops;

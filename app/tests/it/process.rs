@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// What runs in a process.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Process {
     child: Option<Child>,
     /// From the start of the process to its line that it is ready.
     pub ready_after: Duration,
+    /// The lines behind that one, as they come.
+    said: watch::Sender<Vec<String>>,
 }
 
 impl Process {
@@ -78,7 +81,8 @@ impl Process {
         let listen = address::free().to_string();
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let program = Program::Artel;
-        Process { place, data, listen, program, arguments, child: None, ready_after: Duration::ZERO }
+        let (ready_after, said) = (Duration::ZERO, watch::Sender::default());
+        Process { place, data, listen, program, arguments, child: None, ready_after, said }
     }
 
     /// What it is started with from its next start on.
@@ -96,7 +100,16 @@ impl Process {
         self.ready_after = began.elapsed();
         assert!(said, "no start:\n{}", self.log());
         // What else it says is read away, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
+        let said = self.said.clone();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| said.send_modify(|all| all.push(line)));
+        });
+    }
+
+    /// Waits for a line that it says behind the one that it is ready, and gives it.
+    pub async fn says(&self, part: &str) -> String {
+        let found = |all: &[String]| all.iter().find(|line| line.contains(part)).cloned();
+        until(&format!("a line with {part}"), async || found(&self.said.borrow())).await
     }
 
     /// Starts the process, which may wait for its servers, or end.

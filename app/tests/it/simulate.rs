@@ -1,39 +1,15 @@
-//! `artel simulate providers`, and a node that sends to what it simulates.
+//! `artel simulate providers`, and a node that sends to what it simulates; a node that simulates them itself.
 
 use crate::process::Process;
-use crate::system::{System, post, program};
+use crate::providers::Providers;
+use crate::system::{System, post};
 use crate::until::until;
-use artel_frame::client::Client;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-
-/// They end with the test, however it ends.
-struct Simulators(Child);
-
-impl Drop for Simulators {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[tokio::test]
 async fn messages_of_a_node_arrive_at_the_simulated_providers() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = program();
-    command.args(["simulate", "providers", "--port", "0", "--folder"]).arg(folder.path());
-    let mut simulators = Simulators(command.stdout(Stdio::piped()).spawn().unwrap());
-    let lines = BufReader::new(simulators.0.stdout.take().unwrap()).lines();
-    let mut page = String::new();
-    let config = lines.map_while(Result::ok).find_map(|line| {
-        page = line.strip_prefix("what arrives: ").map_or(page.clone(), str::to_owned);
-        line.strip_prefix("a node that sends to them: artel run --config ").map(str::to_owned)
-    });
-    let config = config.expect("it says what settings to use");
-
-    let node = Process::with(None, &["--config", &config]).await;
+    let providers = Providers::start();
+    let node = Process::with(None, &["--config", &providers.config]).await;
     let data = json!({
         "shipment": "s-1", "state": "in_transit", "tracking_number": "RA123", "occurred_at": "2026-01-02T10:00:00Z",
     });
@@ -45,9 +21,8 @@ async fn messages_of_a_node_arrive_at_the_simulated_providers() {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let id = answer.json::<Value>().unwrap()["deliveries"][0]["delivery"].as_str().unwrap().to_owned();
 
-    let board = Client::new(page.trim_end_matches('/')).unwrap();
     let all = until("a mail and a short message", async || {
-        let all: Value = board.get("/api/arrivals").await.ok()?.json().ok()?;
+        let all: Value = providers.board.get("/api/arrivals").await.ok()?.json().ok()?;
         let text = all.to_string();
         (text.contains("ivan@example.com") && text.contains("79161234567")).then_some(text)
     })
@@ -61,7 +36,63 @@ async fn messages_of_a_node_arrive_at_the_simulated_providers() {
     })
     .await;
     drop(node);
+    assert!(providers.stop());
+}
 
-    kill_process(Pid::from_child(&simulators.0), Signal::TERM).unwrap();
-    assert!(simulators.0.wait().unwrap().success());
+fn to_everything() -> Value {
+    json!({
+        "recipient": { "email": "ivan@example.com", "phone": "+79161234567" },
+        "content": { "template": "shipment", "topic": "shipments", "mode": "all", "data": {
+            "shipment": "s-1", "state": "lost", "tracking_number": "RA123", "occurred_at": "2026-01-02T10:00:00Z",
+        } },
+    })
+}
+
+/// Sends to everything and gives the legs at their end: (channel, account or reason).
+async fn legs(node: &Process) -> Vec<(String, String)> {
+    let answer = post(node, "/api/notify/deliveries", &to_everything()).await;
+    let id = answer.json::<Value>().unwrap()["deliveries"][0]["delivery"].as_str().unwrap().to_owned();
+    let path = format!("/api/notify/deliveries/{id}");
+    let legs = until("every leg at its end", async || {
+        let delivery: Value = node.client().get(&path).await.ok()?.json().ok()?;
+        let legs = delivery["legs"].as_array()?.clone();
+        let ended = |leg: &Value| ["sent", "delivered", "suppressed"].iter().any(|end| leg["state"] == *end);
+        legs.iter().all(ended).then_some(legs)
+    })
+    .await;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut legs: Vec<_> = legs
+        .iter()
+        .map(|leg| (text(&leg["channel"]), text(&leg["provider"]) + &text(&leg["reason"])))
+        .collect();
+    legs.sort();
+    legs
+}
+
+#[tokio::test]
+async fn a_node_stands_in_for_providers_where_there_is_no_account_and_only_if_told_to() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, config) = (place.path().join("data"), place.path().join("artel.toml"));
+    std::fs::write(&config, "[[notify.email.accounts]]\nname = \"own\"\nnone = {}\n").unwrap();
+    let arguments = ["--config", config.to_str().unwrap(), "--simulate=0"];
+    let mut node = Process::with(Some(&data), &arguments).await;
+    node.says("sms, push messages go to simulated providers: http://127.0.0.1:").await;
+    let own = ("email".to_owned(), "own".to_owned());
+    assert_eq!(legs(&node).await, [own.clone(), ("sms".to_owned(), "simulated-sms".to_owned())]);
+    let key = std::fs::read(data.join("simulated/vapid.secret")).unwrap();
+    node.restart().await;
+    assert_eq!(
+        std::fs::read(data.join("simulated/vapid.secret")).unwrap(),
+        key,
+        "browsers subscribed with it"
+    );
+    assert!(node.stop().await.success());
+
+    // As `./run` is told not to.
+    let mut node =
+        Process::with(Some(&data), &[arguments[0], arguments[1], arguments[2], "--no-simulate"]).await;
+    let without = legs(&node).await;
+    assert_eq!(without[0], own);
+    assert!(without[1].1.contains("notify.sms.accounts"), "{without:?}");
+    assert!(node.stop().await.success());
 }

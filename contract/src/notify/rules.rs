@@ -39,6 +39,10 @@ pub struct RuleBody {
     /// What a later notification to the same recipient has in common with those that it replaces: `shipment:{shipment}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersede: Option<String>,
+    /// What only one event has, so that it notifies once however often it is written: `{shipment}:{state}:{occurred_at}`. Events that
+    /// name themselves (`ce_source`, `ce_id`, `ce_time`) need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once_per: Option<String>,
     /// A language that everybody gets it in, instead of each in their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,

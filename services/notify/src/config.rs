@@ -36,6 +36,8 @@ pub struct NotifySettings {
     pub example: bool,
     /// A file of rules that is applied at each start.
     pub rules_file: Option<String>,
+    /// Days for which an event is known by what only it has.
+    pub once_days: u32,
     /// Days for which it is kept what rules could do nothing with.
     pub misses_days: u32,
 }
@@ -68,6 +70,7 @@ impl Default for NotifySettings {
             templates: 1_000,
             example: true,
             rules_file: None,
+            once_days: 7,
             misses_days: 7,
         }
     }
@@ -101,6 +104,7 @@ impl Settings for NotifySettings {
         within("keep_days", u64::from(self.keep_days), 1, 36_500);
         within("references_days", u64::from(self.references_days), 1, 3_650);
         within("receipts_hours", u64::from(self.receipts_hours), 1, 8_760);
+        within("once_days", u64::from(self.once_days), 1, 3_650);
         within("misses_days", u64::from(self.misses_days), 1, 3_650);
         within("templates", self.templates as u64, 1, 1_000_000);
         problems

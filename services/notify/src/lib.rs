@@ -44,7 +44,8 @@ pub fn service_over(carriers: Carriers) -> Service {
             "0001_deliveries.sql",
             "0002_recipients.sql",
             "0003_rules.sql",
-            "0004_lapses.sql"
+            "0004_lapses.sql",
+            "0005_once.sql"
         ))
         .settings::<NotifySettings>()
         .routes(http::routes);

@@ -38,7 +38,7 @@ async fn send(tx: &mut Tx, to: Vec<Recipient>, content: Content) -> Result<Vec<Q
         // Each by itself: two recipients of one address get what was asked for twice, as it was asked for.
         let mut id = |_: &str| DeliveryId::from(cause.derive("notify", at));
         let outcome = rule.plan(&data, std::slice::from_ref(&person), &topic, now, now, &mut id);
-        let Outcome::Planned(mut one) = outcome else {
+        let Outcome::Planned { planned: mut one, .. } = outcome else {
             return Err(Fault::internal("a direct send that is no plan"));
         };
         planned.append(&mut one);
@@ -79,6 +79,7 @@ async fn rule(tx: &mut Tx, content: &Content) -> Result<Rule, Fault> {
         valid_for_s: None,
         patience_s: None,
         supersede: None,
+        once_per: None,
         language: None,
     })
 }

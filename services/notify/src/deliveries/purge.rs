@@ -1,7 +1,7 @@
 //! Forgets what nobody asks for any more.
 
 use crate::NotifySettings;
-use crate::store::{deliveries, references};
+use crate::store::{deliveries, references, rules};
 use artel_flow::Tx;
 use artel_message::{Command, Fault};
 use schemars::JsonSchema;
@@ -35,6 +35,7 @@ pub async fn purge(tx: &mut Tx, _: Purge) -> Result<(), Fault> {
     let mut most = deliveries::purge(tx, now - days(settings.keep_days), MOST).await?;
     most = most.max(deliveries::purge_begun(tx, now - BEGUN, MOST).await?);
     most = most.max(references::purge(tx, now - days(settings.references_days), now - receipts, MOST).await?);
+    most = most.max(rules::purge_events(tx, now - days(settings.once_days), MOST).await?);
     if most >= MOST.unsigned_abs() {
         tx.after(REST, PAUSE, Purge {});
     }

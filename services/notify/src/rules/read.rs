@@ -115,7 +115,7 @@ pub fn unfit(given: &Given) -> Option<String> {
     })
 }
 
-/// Plans for these people and has it accepted.
+/// Plans for these people and has it accepted; why it can't be, where it can't.
 pub async fn deliver(
     tx: &mut Tx,
     rule: &Rule,
@@ -124,23 +124,29 @@ pub async fn deliver(
     heading: &Heading,
     people: &[Person],
 ) -> Result<Option<String>, Fault> {
-    match planned(rule, topic, event, heading, people, tx.now()) {
-        Outcome::Planned(planned) => {
-            if let Some(reason) = planned.iter().find_map(too_long) {
-                return Ok(Some(reason));
-            }
-            if !planned.is_empty() {
-                let cause = Some(heading.cause.as_str());
-                accept(tx, Acceptance { planned, data: event, cause, send_at: None }).await?;
-            }
-            Ok(None)
-        }
+    let (planned, once_per) = match planned(rule, topic, event, heading, people, tx.now()) {
+        Outcome::Planned { planned, once_per } => (planned, once_per),
         Outcome::Stale { .. } => {
             tx.count("stale", 1);
-            Ok(None)
+            return Ok(None);
         }
-        Outcome::NoKey { reason } => Ok(Some(reason)),
+        Outcome::NoKey { reason } => return Ok(Some(reason)),
+    };
+    if let Some(reason) = planned.iter().find_map(too_long) {
+        return Ok(Some(reason));
     }
+    if planned.is_empty() {
+        return Ok(None);
+    }
+    if let Some(own) = once_per
+        && !store::is_first(tx, &rule.id, &own, &heading.key).await?
+    {
+        tx.count("repeated", 1);
+        return Ok(None);
+    }
+    let cause = Some(heading.cause.as_str());
+    accept(tx, Acceptance { planned, data: event, cause, send_at: None }).await?;
+    Ok(None)
 }
 
 pub fn planned(

@@ -51,7 +51,7 @@ async fn outcome(mut read: &Read, rule: &Rule, event: &Value, at: Time) -> Resul
     Ok(match planned(rule, &topic, event, &heading, &people, read.now()) {
         Outcome::Stale { expired_at } => TriedOutcome::Stale { expired_at },
         Outcome::NoKey { reason } => TriedOutcome::Missed { reason },
-        Outcome::Planned(planned) => TriedOutcome::Notifies {
+        Outcome::Planned { planned, .. } => TriedOutcome::Notifies {
             recipients: planned.iter().map(|one| recipient(one, read.now())).collect(),
             more,
         },

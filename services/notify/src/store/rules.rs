@@ -6,6 +6,7 @@ use artel_flow::Tx;
 use artel_flow::moving::Position;
 use artel_message::Time;
 use artel_store::{Args, FromRow, Row, StoreError};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Where the log has what was missed.
@@ -278,6 +279,42 @@ pub async fn purge_misses(tx: &mut Tx, before: Time, limit: i64) -> Result<u64, 
     tx.exec(
         "DELETE FROM rule_miss WHERE (rule, at, id) IN
              (SELECT rule, at, id FROM rule_miss WHERE at < $1 ORDER BY at LIMIT $2)",
+        (before, limit),
+    )
+    .await
+}
+
+/// Writes down that a rule took the event that has `own` to itself, from the message of this key. False where another message brought
+/// the event before; the same one may come again, as each page of those it is for does.
+pub async fn is_first(tx: &mut Tx, rule: &str, own: &str, message: &str) -> Result<bool, StoreError> {
+    let now = tx.now();
+    let row = (hash(&[rule, own]), hash(&[message]), now);
+    let taken: Option<(Uuid,)> = tx
+        .opt(
+            "INSERT INTO rule_event (event, message, at) VALUES ($1, $2, $3)
+             ON CONFLICT (event) DO UPDATE SET event = excluded.event WHERE rule_event.message = excluded.message
+             RETURNING event",
+            row,
+        )
+        .await?;
+    Ok(taken.is_some())
+}
+
+/// The first half of the texts' SHA-256.
+fn hash(texts: &[&str]) -> Uuid {
+    let mut whole = Sha256::new();
+    for text in texts {
+        whole.update(text.as_bytes());
+        whole.update([0]);
+    }
+    let mut half = [0; 16];
+    half.copy_from_slice(&whole.finalize()[..16]);
+    Uuid::from_bytes(half)
+}
+
+pub async fn purge_events(tx: &mut Tx, before: Time, limit: i64) -> Result<u64, StoreError> {
+    tx.exec(
+        "DELETE FROM rule_event WHERE event IN (SELECT event FROM rule_event WHERE at < $1 ORDER BY at LIMIT $2)",
         (before, limit),
     )
     .await

@@ -26,8 +26,6 @@ pub enum Does {
     Says(Said),
     /// Takes it, under this name.
     Names(String),
-    /// Never answers.
-    Hangs,
 }
 
 #[derive(Default)]
@@ -111,7 +109,6 @@ impl Carrier for Account {
         let (said, reference) = match next {
             Some(Does::Says(said)) => (said, None),
             Some(Does::Names(name)) => (ok(self.channel), Some(name)),
-            Some(Does::Hangs) => std::future::pending().await,
             None => (ok(self.channel), Some(message.key.clone())),
         };
         Handed { said, reference, by: self.name.clone() }

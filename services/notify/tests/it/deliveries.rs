@@ -1,7 +1,8 @@
 //! Sending and following.
 
+use super::place;
 use crate::board::{Board, Does, smtp};
-use crate::{fresh, get, post, reaches, send, shipment, start, to};
+use crate::{fresh, get, post, reaches, send, shipment, to};
 use artel_contract::notify::dead::EmailGivenUp;
 use artel_contract::notify::{DeliveryChanged, State};
 use artel_frame::client::Outgoing;
@@ -12,8 +13,9 @@ use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_message_is_accepted_sent_and_delivered() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let body = to(json!({ "email": "ivan@example.com", "language": "ru" }), &["email"]);
     let id = send(&node, &body).await;
     node.settle().await;
@@ -41,8 +43,9 @@ async fn a_message_is_accepted_sent_and_delivered() {
 
 #[tokio::test]
 async fn a_receipt_may_be_quicker_than_our_commit() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     board.closed.send_replace(true);
     board.answers("tower", [Does::Names("early".to_owned())]);
     let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
@@ -57,8 +60,9 @@ async fn a_receipt_may_be_quicker_than_our_commit() {
 
 #[tokio::test]
 async fn many_are_sent_to_with_one_request_and_a_repeat_sends_nothing_twice() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let recipients: Vec<Value> =
         (0..300).map(|n| json!({ "phone": format!("+7916{:07}", 1_000_000 + n) })).collect();
     let content = json!({ "template": "shipment", "topic": "t", "data": shipment(), "channels": ["sms"] });
@@ -93,8 +97,9 @@ async fn many_are_sent_to_with_one_request_and_a_repeat_sends_nothing_twice() {
 
 #[tokio::test]
 async fn what_waits_makes_room_for_a_newer_one() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let body = |at: &str| {
         let mut body = to(json!({ "email": "ivan@example.com" }), &["email"]);
         body["content"]["supersede_key"] = json!("shipment:1");
@@ -116,8 +121,9 @@ async fn what_waits_makes_room_for_a_newer_one() {
 
 #[tokio::test]
 async fn messages_to_one_recipient_keep_their_order_also_while_one_is_tried_again() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let busy = || Does::Says(artel_wires::Said::Smpp { status: 0x14 });
     board.answers("tower", [busy()]);
     let mut ids = Vec::new();
@@ -135,8 +141,9 @@ async fn messages_to_one_recipient_keep_their_order_also_while_one_is_tried_agai
 
 #[tokio::test]
 async fn a_status_says_where_it_comes_from_and_a_lost_cache_costs_nothing() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let id = send(&node, &to(json!({ "email": "ivan@example.com" }), &["email"])).await;
     node.settle().await;
     let path = format!("/api/notify/deliveries/{id}");
@@ -154,8 +161,9 @@ async fn a_status_says_where_it_comes_from_and_a_lost_cache_costs_nothing() {
 
 #[tokio::test]
 async fn what_can_t_be_sent_is_refused_or_stored_with_the_reason() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let whole = to(json!({ "email": "ivan@example.com" }), &["email"]);
     let with = |place: &str, value: Value| {
         let mut body = whole.clone();
@@ -189,8 +197,9 @@ async fn what_can_t_be_sent_is_refused_or_stored_with_the_reason() {
 
 #[tokio::test]
 async fn what_is_given_up_is_told_explained_and_sent_again_by_a_person() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     board.answers("post", [Does::Says(smtp(550))]);
     let id = send(&node, &to(json!({ "email": "ivan@example.com" }), &["email"])).await;
     node.settle().await;

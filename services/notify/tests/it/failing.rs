@@ -1,15 +1,18 @@
 //! Providers that fail, and nodes that die.
 
+use super::place;
 use crate::board::{Board, Does, lost, smtp};
-use crate::{PACED, fresh, get, of, post, reaches, send, shipment, start, to};
+use crate::place::PACED;
+use crate::{fresh, get, post, reaches, send, shipment, to};
 use artel_notify::domain::state::{Found, Receipt};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[tokio::test]
 async fn the_next_account_takes_what_the_first_one_does_not() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     board.answers("post", [Does::Says(smtp(451))]);
     let id = send(&node, &to(json!({ "email": "ivan@example.com" }), &["email"])).await;
     node.settle().await;
@@ -22,8 +25,9 @@ async fn the_next_account_takes_what_the_first_one_does_not() {
 
 #[tokio::test]
 async fn a_failure_is_tried_again_and_given_up_in_the_end() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let busy = || Does::Says(artel_wires::Said::Smpp { status: 0x14 });
     board.answers("tower", [busy(), busy(), busy(), busy()]);
     let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
@@ -44,8 +48,9 @@ async fn a_lost_answer_is_asked_about_and_never_repeated_silently() {
         (Found::Nothing, "sent", 2),
         (Found::CantSay, "unknown", 1),
     ] {
+        let Some(place) = place().await else { return };
         let board = Board::new();
-        let node = start(&board).await;
+        let node = place.start(&board).await;
         board.answers("tower", [Does::Says(lost())]);
         board.finds(found);
         let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
@@ -59,8 +64,9 @@ async fn a_lost_answer_is_asked_about_and_never_repeated_silently() {
 
 #[tokio::test]
 async fn a_person_decides_about_what_nobody_knows() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     board.answers("post", [Does::Says(lost())]);
     let id = send(&node, &to(json!({ "email": "ivan@example.com" }), &["email"])).await;
     node.settle().await;
@@ -76,8 +82,9 @@ async fn a_person_decides_about_what_nobody_knows() {
 
 #[tokio::test]
 async fn a_node_that_dies_loses_nothing_and_sends_nothing_twice_in_silence() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let mut node = start(&board).await;
+    let mut node = place.start(&board).await;
     board.closed.send_replace(true);
     let recipients: Vec<Value> =
         (0..600).map(|n| json!({ "phone": format!("+7916{:07}", 1_000_000 + n) })).collect();
@@ -123,8 +130,9 @@ fn unsent(states: &BTreeMap<String, usize>, arrived: usize) -> usize {
 
 #[tokio::test]
 async fn an_account_at_its_pace_puts_messages_off_and_all_of_them_go() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = of(&board).file(PACED).start().await.expect("the node starts");
+    let node = place.of(&board).file(PACED).start().await.expect("the node starts");
     let recipients: Vec<Value> =
         (0..60).map(|n| json!({ "phone": format!("+7916{:07}", 1_000_000 + n) })).collect();
     let content = json!({ "template": "shipment", "topic": "t", "data": shipment(), "channels": ["sms"] });
@@ -139,8 +147,9 @@ async fn an_account_at_its_pace_puts_messages_off_and_all_of_them_go() {
 
 #[tokio::test]
 async fn a_channel_without_accounts_says_so() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = of(&board).start().await.expect("the node starts");
+    let node = place.of(&board).start().await.expect("the node starts");
     let id = send(&node, &to(json!({ "phone": "+79161234567" }), &["sms"])).await;
     node.settle().await;
     let delivery = fresh(&node, &id).await;

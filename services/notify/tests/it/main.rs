@@ -1,25 +1,23 @@
-//! The notification service on a real node: real HTTP, the embedded log, SQLite; on PostgreSQL where one is given. The providers
-//! are a board in the test's hands.
-#![allow(clippy::unwrap_used)]
+//! The notification service on a real node: real HTTP, the embedded log; every test on SQLite, and on PostgreSQL where a server is
+//! given. The providers are a board in the test's hands, or simulators.
+#![allow(clippy::unwrap_used, clippy::duplicate_mod)]
 
 mod asking;
 mod board;
-mod deliveries;
 mod edit;
-mod failing;
 mod late;
-mod recipients;
+mod place;
+mod postgres;
 mod rows;
-mod rules;
-mod templates;
+mod sqlite;
 mod verdicts;
-mod wires;
 
 use artel_frame::client::{Answer, Client};
 use artel_frame::{Sandbox, SandboxOptions};
 use artel_message::Described;
 use board::Board;
 use http::Method;
+use place::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,19 +27,12 @@ pub fn catalogue() -> Vec<Described> {
     artel_contract::of(&["notify", "logistics"])
 }
 
-/// A node with this board for all of its providers.
-pub async fn start(board: &Arc<Board>) -> Sandbox {
-    of(board).file(ACCOUNTS).start().await.expect("the node starts")
-}
-
-pub const ACCOUNTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/accounts.toml");
-pub const PACED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/paced.toml");
-
-/// What a node is started with, without accounts.
+/// A node on SQLite with this board for all of its providers, without accounts.
 pub fn of(board: &Arc<Board>) -> SandboxOptions {
-    let board = board.clone();
-    Sandbox::of(move || vec![artel_notify::service_over(board.carriers())], catalogue)
+    Place::new().of(board)
 }
+
+pub use place::ACCOUNTS;
 
 pub async fn post(client: &Client, path: &str, body: &Value) -> Answer {
     client.send_json(Method::POST, path, body).await.expect("an answer")
@@ -93,7 +84,7 @@ pub async fn reaches(node: &Sandbox, id: &str, state: &str) -> Value {
             tokio::task::yield_now().await;
         }
     };
-    match tokio::time::timeout(Duration::from_secs(30), wait).await {
+    match tokio::time::timeout(Duration::from_secs(120), wait).await {
         Ok(delivery) => delivery,
         Err(_) => panic!("it is not {state}: {}", fresh(node, id).await),
     }

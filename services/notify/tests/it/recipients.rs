@@ -1,14 +1,10 @@
 //! Subscribers, subscriptions, the suppression list.
 
+use super::place;
 use crate::board::Board;
 use crate::edit::{change, field, put};
 use crate::{fresh, get, post, send, to};
-use artel_frame::Sandbox;
 use serde_json::{Value, json};
-
-async fn start() -> Sandbox {
-    crate::start(&Board::new()).await
-}
 
 fn ivan() -> Value {
     json!({
@@ -24,7 +20,8 @@ fn ivan() -> Value {
 
 #[tokio::test]
 async fn a_subscriber_is_made_read_changed_and_found() {
-    let node = start().await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     let made = put(&client, "/api/notify/subscribers/ivan", &ivan()).await;
     assert_eq!((made.status, made.header("etag")), (201, "\"1\""), "{}", made.text());
@@ -55,7 +52,8 @@ async fn a_subscriber_is_made_read_changed_and_found() {
 
 #[tokio::test]
 async fn nobody_s_change_is_lost_to_somebody_else_s() {
-    let node = start().await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     let path = "/api/notify/subscribers/ivan";
     let change = async |headers: &[(&'static str, &str)]| change(&client, path, headers, &ivan()).await;
@@ -72,7 +70,8 @@ async fn nobody_s_change_is_lost_to_somebody_else_s() {
 
 #[tokio::test]
 async fn what_can_t_be_kept_is_refused_and_the_field_is_named() {
-    let node = start().await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     let twice = json!([{ "kind": "email", "address": "a@example.com" }, { "kind": "email", "address": "a@EXAMPLE.com" }]);
     for (name, value, at) in [
@@ -103,7 +102,8 @@ async fn what_can_t_be_kept_is_refused_and_the_field_is_named() {
 
 #[tokio::test]
 async fn a_device_is_one_person_s() {
-    let node = start().await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     let device = json!({ "kind": "fcm", "address": format!("device:{}", "x".repeat(100)) });
     for who in ["ivan", "anna"] {
@@ -134,7 +134,8 @@ async fn a_device_is_one_person_s() {
 
 #[tokio::test]
 async fn subscribers_come_in_pages_and_subscribe_to_keys() {
-    let node = start().await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     for n in 0..5 {
         put(&client, &format!("/api/notify/subscribers/s{n}"), &json!({})).await;
@@ -170,7 +171,8 @@ async fn subscribers_come_in_pages_and_subscribe_to_keys() {
 
 #[tokio::test]
 async fn a_suppressed_address_is_listed_found_and_taken_off() {
-    let node = start().await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     let add = async |body: Value| post(&client, "/api/notify/suppressions", &body).await;
     let bounced = json!({ "kind": "email", "address": "ivan@example.com", "reason": "hard_bounce" });
@@ -206,8 +208,9 @@ async fn a_suppressed_address_is_listed_found_and_taken_off() {
 
 #[tokio::test]
 async fn a_person_s_data_are_given_out_and_forgotten() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = crate::start(&board).await;
+    let node = place.start(&board).await;
     let client = node.client();
     let path = "/api/notify/subscribers/ivan";
     let phone = json!({ "kind": "phone", "address": "+79161234567" });
@@ -257,8 +260,9 @@ async fn a_person_s_data_are_given_out_and_forgotten() {
 
 #[tokio::test]
 async fn somebody_with_many_deliveries_is_forgotten_in_parts() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = crate::start(&board).await;
+    let node = place.start(&board).await;
     let client = node.client();
     put(
         &client,

@@ -1,8 +1,9 @@
 //! Templates: saved, seen, sent.
 
+use super::place;
 use crate::board::Board;
 use crate::edit::{change, field, put};
-use crate::{fresh, get, post, send, start, to};
+use crate::{fresh, get, post, send, to};
 use serde_json::{Value, json};
 
 fn plain(text: &str) -> Value {
@@ -11,8 +12,9 @@ fn plain(text: &str) -> Value {
 
 #[tokio::test]
 async fn what_came_with_the_program_is_there_and_can_be_changed_and_taken_back() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let client = node.client();
     let listed = get(&client, "/api/notify/templates").await;
     assert_eq!(
@@ -51,7 +53,8 @@ async fn what_came_with_the_program_is_there_and_can_be_changed_and_taken_back()
 
 #[tokio::test]
 async fn what_can_t_be_sent_is_not_saved_and_the_place_is_named() {
-    let node = start(&Board::new()).await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     for (body, at, sentence) in [
         (plain("{{ traking_number }}"), "en.sms", "did you mean 'tracking_number'?"),
@@ -93,8 +96,9 @@ async fn what_can_t_be_sent_is_not_saved_and_the_place_is_named() {
 
 #[tokio::test]
 async fn a_template_is_seen_before_it_is_saved_and_tried_on_somebody() {
+    let Some(place) = place().await else { return };
     let board = Board::new();
-    let node = start(&board).await;
+    let node = place.start(&board).await;
     let client = node.client();
     let path = "/api/notify/templates/shipment/preview";
     let seen =
@@ -125,7 +129,8 @@ async fn a_template_is_seen_before_it_is_saved_and_tried_on_somebody() {
 
 #[tokio::test]
 async fn a_template_keeps_what_rules_send_of_it() {
-    let node = start(&Board::new()).await;
+    let Some(place) = place().await else { return };
+    let node = place.start(&Board::new()).await;
     let client = node.client();
     put(&client, "/api/notify/templates/own", &plain("{{ tracking_number }}")).await;
     let rule = json!({

@@ -1,7 +1,9 @@
 //! The real protocols: providers are simulators that speak them.
 
+use super::place;
 use crate::edit::put;
-use crate::{catalogue, fresh, reaches, send, to};
+use crate::place::Place;
+use crate::{fresh, reaches, send, to};
 use artel_frame::Sandbox;
 use artel_frame::client::Client;
 use artel_notify::domain::sms_text::decode_gsm;
@@ -20,7 +22,7 @@ struct Providers {
     node: Sandbox,
 }
 
-async fn start() -> Providers {
+async fn start(place: &Place) -> Providers {
     let settings = simulators::Settings {
         smpp: Some(SmppSimulatorSettings::new(decode_gsm)),
         ..simulators::Settings::default()
@@ -49,7 +51,7 @@ async fn start() -> Providers {
         file("fcm.json", &account.text()),
         file("vapid", &VapidKey::generate().unwrap().private()),
     );
-    let node = Sandbox::of(|| vec![artel_notify::service()], catalogue).file(file("artel.toml", &text));
+    let node = place.with(artel_notify::service).file(file("artel.toml", &text));
     let node = node.start().await.expect("the node starts");
     Providers { running, _folder: folder, node }
 }
@@ -81,7 +83,8 @@ impl Providers {
 
 #[tokio::test]
 async fn a_mail_goes_over_smtp_and_is_the_same_at_each_repeat() {
-    let providers = start().await;
+    let Some(place) = place().await else { return };
+    let providers = start(&place).await;
     let node = &providers.node;
     let id = send(node, &to(json!({ "email": "retry-451@example.com", "language": "ru" }), &["email"])).await;
     let sent = reaches(node, &id, "sent").await;
@@ -100,7 +103,8 @@ async fn a_mail_goes_over_smtp_and_is_the_same_at_each_repeat() {
 
 #[tokio::test]
 async fn a_lost_answer_to_a_mail_is_never_a_second_mail() {
-    let providers = start().await;
+    let Some(place) = place().await else { return };
+    let providers = start(&place).await;
     let node = &providers.node;
     let id = send(node, &to(json!({ "email": "lost-reply@example.com" }), &["email"])).await;
     let unknown = reaches(node, &id, "unknown").await;
@@ -113,7 +117,8 @@ async fn a_lost_answer_to_a_mail_is_never_a_second_mail() {
 
 #[tokio::test]
 async fn a_short_message_goes_over_smpp_and_its_receipt_moves_it_on() {
-    let providers = start().await;
+    let Some(place) = place().await else { return };
+    let providers = start(&place).await;
     let node = &providers.node;
     // Russian takes several parts: the centre shows one text.
     let id = send(node, &to(json!({ "phone": "+79161234567", "language": "ru" }), &["sms"])).await;
@@ -136,7 +141,8 @@ async fn a_short_message_goes_over_smpp_and_its_receipt_moves_it_on() {
 
 #[tokio::test]
 async fn push_messages_go_to_apps_and_browsers_each_over_its_own_account() {
-    let providers = start().await;
+    let Some(place) = place().await else { return };
+    let providers = start(&place).await;
     providers.subscriber("anna", "token-of-annas-telephone-0123456789-0123456789").await;
     let mut body = to(json!({ "subscriber": "anna" }), &["push"]);
     body["content"]["mode"] = json!("all");
@@ -156,6 +162,7 @@ async fn push_messages_go_to_apps_and_browsers_each_over_its_own_account() {
 
 #[tokio::test]
 async fn an_account_that_can_t_work_ends_the_start_and_names_the_field() {
+    let Some(place) = place().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("artel.toml");
     for (account, says) in [
@@ -181,7 +188,7 @@ async fn an_account_that_can_t_work_ends_the_start_and_names_the_field() {
         ),
     ] {
         fs::write(&file, account).unwrap();
-        let node = Sandbox::of(|| vec![artel_notify::service()], catalogue).file(&file);
+        let node = place.with(artel_notify::service).file(&file);
         let failure = node.start().await.map(drop).expect_err(account).to_string();
         assert!(failure.contains(says), "{account}: {failure}");
     }

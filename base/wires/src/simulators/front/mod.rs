@@ -5,6 +5,7 @@
 //! | `GET /` | the page |
 //! | `GET /api/arrivals?after=&provider=&to=&limit=&wait=` | the newest first, texts cut and without `raw`; `wait` seconds for one to come |
 //! | `GET /api/arrivals/{n}` | one, whole |
+//! | `GET /api/arrivals/{n}/html` | a mail as a program for mail shows it, without anything from elsewhere |
 //! | `DELETE /api/arrivals` | forgets all |
 //! | `GET /api/counts` | how many were sent and taken, by provider |
 //! | `GET /api/faults`, `PUT /api/faults` | the plan of faults |
@@ -16,7 +17,7 @@ mod page;
 
 use super::faults::{FaultPlan, Faults};
 use super::serve::{Answer, Listen, Routes, Served, bytes, header, json, serve, text};
-use super::{Arrival, Board, Wanted};
+use super::{Arrival, Board, Wanted, smtp};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, StatusCode, Uri};
@@ -40,6 +41,8 @@ const MOST_LISTED: usize = 1_000;
 /// Characters of a text in the list.
 const MOST_SHOWN: usize = 1_000;
 const LONGEST_WAIT: Duration = Duration::from_secs(25);
+const MAIL_POLICY: &str = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
+                           form-action 'none'; frame-ancestors 'self'";
 
 pub(super) async fn start(
     listen: Listen,
@@ -66,7 +69,10 @@ impl Routes for Front {
             (&Method::GET, "/api/faults") => json(StatusCode::OK, &self.faults.plan()),
             (&Method::PUT, "/api/faults") => self.set_faults(&request),
             (&Method::GET, "/api/simulators") => self.listening(),
-            (&Method::GET, path) => self.one(path.strip_prefix("/api/arrivals/").unwrap_or_default()),
+            (&Method::GET, path) => match path.strip_prefix("/api/arrivals/").unwrap_or_default() {
+                n if n.ends_with("/html") => self.mail(n.trim_end_matches("/html")),
+                n => self.one(n),
+            },
             _ => problem(StatusCode::NOT_FOUND, "no such route"),
         })
     }
@@ -97,6 +103,20 @@ impl Front {
         };
         let found = timeout(wait, fits).await.unwrap_or_default();
         json(StatusCode::OK, &found.iter().map(Listed::of).collect::<Vec<_>>())
+    }
+
+    /// Strangers write it: it is an origin of its own, runs nothing and fetches nothing.
+    fn mail(&self, n: &str) -> Answer {
+        let arrival = n.parse().ok().and_then(|n| self.board.one(n));
+        match arrival.as_ref().and_then(smtp::html) {
+            Some(html) => {
+                let mut answer = bytes(StatusCode::OK, "text/html; charset=utf-8", html.into());
+                header(&mut answer, "content-security-policy", MAIL_POLICY);
+                header(&mut answer, "referrer-policy", "no-referrer");
+                answer
+            }
+            None => problem(StatusCode::NOT_FOUND, "no such mail, or it has no HTML"),
+        }
     }
 
     fn one(&self, n: &str) -> Answer {

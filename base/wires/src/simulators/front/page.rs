@@ -19,7 +19,7 @@ impl Page {
         };
         Page {
             policy: format!(
-                "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
+                "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; frame-src 'self'; img-src data:; base-uri 'none'; \
                  form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
                 hash("script"),
                 hash("style")

@@ -2,7 +2,7 @@
 
 use crate::link::{Fault, Link};
 use crate::simulators::Arrival;
-use mail_parser::MessageParser;
+use mail_parser::{MessageParser, PartType};
 use std::time::Duration;
 
 /// Bytes of a mail that are shown.
@@ -72,6 +72,15 @@ pub(super) fn arrival(content: &[u8]) -> Arrival {
     };
     let raw = String::from_utf8_lossy(&content[..content.len().min(MOST_RAW)]).into_owned();
     Arrival { provider: "smtp", key, title, text: body, raw, ..Arrival::default() }
+}
+
+/// What a mail looks like, where it has HTML.
+pub(in crate::simulators) fn html(arrival: &Arrival) -> Option<String> {
+    let parsed =
+        (arrival.provider == "smtp").then(|| MessageParser::default().parse(arrival.raw.as_bytes()))??;
+    let part = parsed.html_part(0)?;
+    let PartType::Html(html) = &part.body else { return None };
+    Some(html.to_string())
 }
 
 #[cfg(test)]

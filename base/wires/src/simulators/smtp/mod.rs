@@ -8,6 +8,8 @@
 mod content;
 mod session;
 
+pub(super) use content::html;
+
 use super::{Board, Judge, Refusal};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;

@@ -4,7 +4,7 @@ use super::answers::ask;
 use super::fcm::push;
 use super::{http, status};
 use artel_wires::fcm::{Fcm, FcmPush, FcmSettings, ServiceAccount};
-use artel_wires::simulators::{Running, Settings, start};
+use artel_wires::simulators::{Arrival, Running, Settings, start};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -106,6 +106,26 @@ async fn faults_are_set_and_come_out() {
     assert_eq!(status(&client.send(&push()).await.unwrap()), 429, "the plan of before is in force");
     assert_eq!(ask(front, "PUT", "/api/faults", json, "{}").await.0, 200);
     assert_eq!(status(&client.send(&push()).await.unwrap()), 200);
+}
+
+#[tokio::test]
+async fn a_mail_is_seen_as_its_reader_sees_it_and_may_do_nothing() {
+    let running = start(Settings::default()).await.unwrap();
+    let front = running.front().unwrap();
+    let mail = |kind: &str| {
+        let raw =
+            format!("Content-Type: text/{kind}; charset=utf-8\r\n\r\n<p>Привет<script>1</script></p>\r\n");
+        running.board.put(Arrival { provider: "smtp", raw, ..Arrival::default() })
+    };
+    let (html, plain) = (mail("html"), mail("plain"));
+    let (code, head, body) = ask(front, "GET", &format!("/api/arrivals/{html}/html"), "", "").await;
+    assert_eq!((code, body.trim_end()), (200, "<p>Привет<script>1</script></p>"));
+    for part in ["content-security-policy: sandbox; default-src 'none';", "frame-ancestors 'self'"] {
+        assert!(head.to_lowercase().contains(part), "{part}: {head}");
+    }
+    for none in [plain, 99] {
+        assert_eq!(ask(front, "GET", &format!("/api/arrivals/{none}/html"), "", "").await.0, 404);
+    }
 }
 
 #[tokio::test]

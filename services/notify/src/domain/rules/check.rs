@@ -45,8 +45,10 @@ impl Rule {
                 found.add("when", format!("{mistake}; such a rule can't mean what it says"));
             }
         }
-        if let Some(key) = &self.supersede {
-            key_paths("supersede", key, known, &mut found);
+        for (field, key) in [("supersede", &self.supersede), ("once_per", &self.once_per)] {
+            if let Some(key) = key {
+                key_paths(field, key, known, &mut found);
+            }
         }
         found.0
     }

@@ -54,6 +54,9 @@ pub struct Rule {
     /// What a later notification to the same recipient has in common with those that it replaces: `shipment:{shipment}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersede: Option<KeyTemplate>,
+    /// What only one event has, so that it notifies once however often it is written: `{shipment}:{state}:{occurred_at}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub once_per: Option<KeyTemplate>,
     /// A language that everybody gets it in, instead of each in their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,

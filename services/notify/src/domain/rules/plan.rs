@@ -1,6 +1,6 @@
 //! From a rule, an event, and people, to deliveries.
 
-use super::Rule;
+use super::{KeyTemplate, Rule};
 use crate::domain::address::Address;
 use crate::domain::preferences::{Preferences, Topic};
 use crate::domain::quiet::{Quiet, QuietHours};
@@ -104,11 +104,11 @@ pub enum WhyLeftOut {
 /// What an event becomes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// One for each recipient, also where all of its channels are left out.
-    Planned(Vec<Planned>),
+    /// One for each recipient, also where all of its channels are left out; and what only this event has, where the rule says.
+    Planned { planned: Vec<Planned>, once_per: Option<String> },
     /// It meant something until this moment.
     Stale { expired_at: Time },
-    /// A path that the supersede key needs is not in the message.
+    /// A path that one of the rule's keys needs is not in the message.
     NoKey { reason: String },
 }
 
@@ -170,10 +170,15 @@ impl Rule {
         if let Some(expired_at) = expires_at.filter(|expires| *expires <= now) {
             return Outcome::Stale { expired_at };
         }
-        let supersede = match self.supersede.as_ref().map(|key| key.fill(event)).transpose() {
-            Ok(key) => key,
-            Err(path) => return Outcome::NoKey { reason: format!("supersede: the message has no {path}") },
+        let filled = |field: &str, key: &Option<KeyTemplate>| {
+            let filled = key.as_ref().map(|key| key.fill(event)).transpose();
+            filled.map_err(|path| Outcome::NoKey { reason: format!("{field}: the message has no {path}") })
         };
+        let (supersede, once_per) =
+            match (filled("supersede", &self.supersede), filled("once_per", &self.once_per)) {
+                (Ok(supersede), Ok(once_per)) => (supersede, once_per),
+                (Err(without), _) | (_, Err(without)) => return without,
+            };
         let (mut seen, mut planned) = (BTreeSet::new(), Vec::new());
         for person in people {
             let key = person.key();
@@ -203,7 +208,7 @@ impl Rule {
                 left_out,
             });
         }
-        Outcome::Planned(planned)
+        Outcome::Planned { planned, once_per }
     }
 
     fn legs(&self, person: &Person, topic: &Topic, now: Time) -> (Vec<PlannedLeg>, Vec<LeftOut>) {

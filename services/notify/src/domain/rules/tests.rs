@@ -59,7 +59,7 @@ fn ivan() -> Person {
 
 fn plan(rule: &Rule, people: &[Person]) -> Vec<Planned> {
     match rule.plan(&event("lost"), people, &Topic::default(), now(), now(), &mut ids) {
-        Outcome::Planned(planned) => planned,
+        Outcome::Planned { planned, .. } => planned,
         other => panic!("{other:?}"),
     }
 }
@@ -166,6 +166,9 @@ fn what_came_too_late_or_lacks_a_field_is_no_delivery() {
     bare.as_object_mut().unwrap().remove("shipment");
     let keyless = rule.plan(&bare, &[ivan()], &Topic::default(), now(), now(), &mut ids);
     assert_eq!(keyless, Outcome::NoKey { reason: "supersede: the message has no shipment".to_owned() });
+    let nameless = self::rule(json!({ "supersede": null, "once_per": "{shipment}" }));
+    let nameless = nameless.plan(&bare, &[ivan()], &Topic::default(), now(), now(), &mut ids);
+    assert_eq!(nameless, Outcome::NoKey { reason: "once_per: the message has no shipment".to_owned() });
     bare["receiver"] = json!({ "name": "Иван" });
     let reason = "to.event: the message has none of receiver.subscriber, receiver.email, receiver.phone";
     assert_eq!(rule.aim(&bare), Aim::Nobody { reason: reason.to_owned() });
@@ -206,6 +209,7 @@ fn a_rule_that_can_t_work_is_refused_and_the_field_is_named() {
             "supersede: 'shipmnt' is not there; did you mean 'shipment'?",
         ),
         (json!({ "supersede": "s:{receiver}" }), "supersede: 'receiver' is neither a text nor a number"),
+        (json!({ "once_per": "{sate}" }), "once_per: 'sate' is not there; did you mean 'state'?"),
         (json!({ "channels": [] }), "channels: name at least one"),
         (json!({ "channels": ["sms", "sms"] }), "channels: sms stands there twice"),
         (json!({ "id": "Shipment moved" }), "id: use 1 to 100 lowercase"),
