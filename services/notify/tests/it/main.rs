@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod board;
+mod centre;
 mod deliveries;
 mod edit;
 mod failing;
 mod recipients;
 mod rules;
 mod templates;
+mod twilio;
 mod wires;
 
 use artel_frame::client::{Answer, Client};
