@@ -86,6 +86,9 @@ pub struct Providers {
     /// The port of the page; the providers have the five after it. 0 takes free ones.
     #[arg(long, default_value_t = 8090, value_parser = clap::value_parser!(u16).range(..=65_530))]
     pub port: u16,
+    /// Where the node will be reached: Twilio posts to it what became of messages.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub node: String,
 }
 
 /// Where settings come from.

@@ -26,7 +26,7 @@ pub async fn run(args: Simulate) -> Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let running =
         simulators::start(settings(args.port)).await.context("the simulators do not start; see --port")?;
-    let file = prepare(&args.folder, &running).await?;
+    let file = prepare(&args.folder, &running, &args.node).await?;
     say(&running, &file)?;
     tokio::select! {
         _ = interrupt.recv() => {}
@@ -64,7 +64,8 @@ pub async fn within(config: &Config, port: u16) -> Result<Option<Within>> {
     let folder = config.node.data_dir.join("simulated");
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     made.with_context(|| format!("make the folder {}", folder.display()))?;
-    let settings = fs::read_to_string(prepare(&folder, &running).await?)?;
+    let reached = format!("http://{}", config.http.listen);
+    let settings = fs::read_to_string(prepare(&folder, &running, &reached).await?)?;
     Ok(Some(Within { running, settings, channels }))
 }
 
@@ -96,8 +97,9 @@ fn settings(port: u16) -> Settings {
     }
 }
 
-/// Writes the settings of a node that has accounts at them, and what these need; gives the file.
-async fn prepare(folder: &Path, running: &Running) -> Result<PathBuf> {
+/// Writes the settings of a node that has accounts at them, and what these need; gives the file. `reached` is where the node
+/// will be.
+async fn prepare(folder: &Path, running: &Running, reached: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     let folder = folder.canonicalize()?;
     let write = |name: &str, text: &str| {
@@ -115,11 +117,34 @@ async fn prepare(folder: &Path, running: &Running) -> Result<PathBuf> {
     if !vapid.exists() {
         write("vapid.secret", &VapidKey::generate()?.private())?;
     }
-    let text = node(address("smtp")?, address("smpp")?, &fcm, [&secret, &account, &vapid]);
+    let TwilioSimulatorSettings { account: sid, token, .. } = TwilioSimulatorSettings::default();
+    let twilio = Second {
+        base: format!("http://{}", address("twilio")?),
+        sid,
+        secret: write("twilio.secret", &token)?,
+        callback: format!("{}/api/notify/callbacks/twilio/{SECOND}", reached.trim_end_matches('/')),
+    };
+    let text = node(address("smtp")?, address("smpp")?, &fcm, [&secret, &account, &vapid], &twilio);
     write("artel.toml", &text)
 }
 
-fn node(smtp: SocketAddr, smpp: SocketAddr, fcm: &str, [secret, account, vapid]: [&Path; 3]) -> String {
+/// The account that takes the short messages that the first one does not.
+const SECOND: &str = "simulated-sms-2";
+
+struct Second {
+    base: String,
+    sid: String,
+    secret: PathBuf,
+    callback: String,
+}
+
+fn node(
+    smtp: SocketAddr,
+    smpp: SocketAddr,
+    fcm: &str,
+    [secret, account, vapid]: [&Path; 3],
+    twilio: &Second,
+) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.display().to_string()).to_string();
     format!(
         "# Written by `artel simulate providers`: accounts at the providers that it simulates.\n\
@@ -127,6 +152,10 @@ fn node(smtp: SocketAddr, smpp: SocketAddr, fcm: &str, [secret, account, vapid]:
          host = \"127.0.0.1\"\nport = {}\nsecurity = \"none\"\nfrom = \"parcels@example.com\"\nfrom_name = \"Parcels\"\n\n\
          [[notify.sms.accounts]]\nname = \"simulated-sms\"\n[notify.sms.accounts.smpp]\n\
          host = \"127.0.0.1\"\nport = {}\nsystem_id = \"artel\"\nsecret_file = {}\nfrom = \"Parcels\"\n\n\
+         # Takes what the first one does not.\n\
+         [[notify.sms.accounts]]\nname = \"{SECOND}\"\n[notify.sms.accounts.twilio]\n\
+         account_sid = \"{}\"\nsecret_file = {}\nfrom = \"+15005550006\"\n\
+         status_callback = \"{}\"\nbase = \"{}\"\n\n\
          [[notify.push.accounts]]\nname = \"simulated-apps\"\n[notify.push.accounts.fcm]\n\
          account_file = {}\nbase = \"{fcm}\"\n\n\
          [[notify.push.accounts]]\nname = \"simulated-browsers\"\n[notify.push.accounts.web_push]\n\
@@ -134,6 +163,10 @@ fn node(smtp: SocketAddr, smpp: SocketAddr, fcm: &str, [secret, account, vapid]:
         smtp.port(),
         smpp.port(),
         quoted(secret),
+        twilio.sid,
+        quoted(&twilio.secret),
+        twilio.callback,
+        twilio.base,
         quoted(account),
         quoted(vapid),
     )

@@ -86,7 +86,6 @@ impl Process {
     }
 
     /// What it is started with from its next start on.
-    #[cfg(feature = "grown")]
     pub fn set_arguments(&mut self, arguments: &[&str]) {
         self.arguments = arguments.iter().map(ToString::to_string).collect();
     }

@@ -4,12 +4,16 @@ use crate::process::Process;
 use crate::providers::Providers;
 use crate::system::{System, post};
 use crate::until::until;
+use http::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn messages_of_a_node_arrive_at_the_simulated_providers() {
-    let providers = Providers::start();
-    let node = Process::with(None, &["--config", &providers.config]).await;
+    // The node has an address before it is started.
+    let mut node = Process::prepared(None, &[]);
+    let providers = Providers::for_node(&node.url());
+    node.set_arguments(&["--config", &providers.config]);
+    node.begin();
     let data = json!({
         "shipment": "s-1", "state": "in_transit", "tracking_number": "RA123", "occurred_at": "2026-01-02T10:00:00Z",
     });
@@ -35,6 +39,22 @@ async fn messages_of_a_node_arrive_at_the_simulated_providers() {
         delivery.to_string().contains("\"delivered\"").then_some(())
     })
     .await;
+    // The first account for short messages does not take this one: the second one does, and its report comes back.
+    let body = json!({ "recipient": { "phone": "+79161230066" }, "content": {
+        "template": "shipment", "topic": "shipments", "channels": ["sms"], "data": body["content"]["data"],
+    } });
+    let busy = json!({ "addresses": [{ "provider": "smpp", "ends": "0066", "refusal": { "smpp": { "status": 8 } } }] });
+    let set = providers.board.send_json(Method::PUT, "/api/faults", &busy).await.unwrap();
+    assert!(set.is_success(), "{}", set.text());
+    let answer = post(&node, "/api/notify/deliveries", &body).await;
+    let id = answer.json::<Value>().unwrap()["deliveries"][0]["delivery"].as_str().unwrap().to_owned();
+    let delivered = until("the second account delivers it", async || {
+        let path = format!("/api/notify/deliveries/{id}");
+        let delivery: Value = node.client().get(&path).await.ok()?.json().ok()?;
+        (delivery["state"] == "delivered").then_some(delivery)
+    })
+    .await;
+    assert_eq!(delivered["legs"][0]["provider"], "simulated-sms-2", "{delivered}");
     drop(node);
     assert!(providers.stop());
 }

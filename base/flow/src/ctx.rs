@@ -288,6 +288,23 @@ impl Ctx {
         self.shared.limits.message_bytes
     }
 
+    /// Tells how many living nodes run this service, this one among them: at once, and whenever it changes, until the node stops.
+    pub fn on_nodes(&self, told: impl Fn(usize) + Send + 'static) {
+        let shared = self.shared.clone();
+        let mut changes = shared.members.changes();
+        let tell = move |shared: &Shared| told(shared.members.living(shared.name()).len().max(1));
+        tell(&shared);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    () = shared.shutdown.cancelled() => return,
+                    () = changes.changed() => tell(&shared),
+                }
+            }
+        });
+    }
+
     /// Cancelled when the node stops.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shared.shutdown

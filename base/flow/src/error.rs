@@ -39,6 +39,8 @@ pub enum StartError {
          elsewhere that is another message; start the node until it has, or forget the consumer"
     )]
     NotBegun { service: String, group: String, topic: String, offset: String },
+    #[error("service '{service}': {fault}")]
+    Hook { service: String, fault: artel_message::Fault },
     #[error(
         "service '{service}' has given numbers that lie more than a day ahead of this machine's clock; set the clock right"
     )]

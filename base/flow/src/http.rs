@@ -36,6 +36,8 @@ pub struct RouteDoc {
     pub refusals: Vec<Code>,
     /// The request's or the answer's body has no end of its own: no time limit holds.
     pub streams: bool,
+    /// Whoever calls proves it by something else than a token: the handler looks.
+    pub open: bool,
     /// Schemas that bodies and parameters refer to, by name.
     pub inputs: Map<String, Value>,
     /// Schemas that answers refer to, by name.
@@ -171,6 +173,7 @@ impl Op {
                 answers: Vec::new(),
                 refusals: Vec::new(),
                 streams: false,
+                open: false,
                 inputs: Map::new(),
                 outputs: Map::new(),
             },
@@ -281,6 +284,12 @@ impl Op {
                 self.doc.refusals.push(*code);
             }
         }
+        self
+    }
+
+    /// Says that no token is needed, not even where all other routes want one: the handler finds out by other means who calls.
+    pub fn open(mut self) -> Op {
+        self.doc.open = true;
         self
     }
 

@@ -95,6 +95,9 @@ pub(crate) struct ScheduleEntry {
     pub handler: Erased<Run, ()>,
 }
 
+pub(crate) type StartHook = Box<dyn Fn(&Ctx) -> Result<(), Fault> + Send + Sync>;
+type MakeRoutes = Box<dyn Fn(&Ctx) -> Routes + Send + Sync>;
+
 /// Events of one group: message name → handler.
 pub(crate) type GroupEvents = BTreeMap<&'static str, EventEntry>;
 
@@ -120,7 +123,8 @@ pub struct Service {
     pub(crate) given_up: Option<Erased<GivenUp, ()>>,
     pub(crate) schedules: Vec<ScheduleEntry>,
     pub(crate) positions: &'static [Position],
-    pub(crate) routes: Option<fn(&Ctx) -> Routes>,
+    pub(crate) routes: Option<MakeRoutes>,
+    pub(crate) starts: Vec<StartHook>,
     /// What was registered twice or cannot be; refused at start-up, by name.
     pub(crate) mistakes: Vec<String>,
 }
@@ -154,6 +158,7 @@ impl Service {
             schedules: Vec::new(),
             positions: &[],
             routes: None,
+            starts: Vec::new(),
             mistakes: Vec::new(),
         };
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
@@ -176,8 +181,15 @@ impl Service {
         self
     }
 
-    pub fn routes(mut self, routes: fn(&Ctx) -> Routes) -> Service {
-        self.routes = Some(routes);
+    pub fn routes(mut self, routes: impl Fn(&Ctx) -> Routes + Send + Sync + 'static) -> Service {
+        self.routes = Some(Box::new(routes));
+        self
+    }
+
+    /// What is done once on each node that runs the service, as soon as the node's services can be asked; several are called in their
+    /// order. A hook makes what the node keeps in memory, and spawns what takes its time. A fault ends the start of the node.
+    pub fn on_start(mut self, hook: impl Fn(&Ctx) -> Result<(), Fault> + Send + Sync + 'static) -> Service {
+        self.starts.push(Box::new(hook));
         self
     }
 

@@ -9,6 +9,8 @@ pub struct Handed {
     pub said: Said,
     /// What the provider calls the message from now on: receipts and questions name it so.
     pub reference: Option<String>,
+    /// Of a message in several parts that all were taken, what each is called, in order; `reference` is the first one's.
+    pub parts: Vec<String>,
     /// The account (host and user, or the account's id) as it may stand in logs; nothing secret.
     pub by: String,
 }

@@ -38,7 +38,7 @@ impl Carrier for Gate {
         // Whoever holds the other end waits for what is called.
         let _ = self.open.clone().wait_for(|open| *open).await;
         self.called.fetch_add(1, Ordering::Relaxed);
-        Handed { said: Said::Smpp { status: 0 }, reference: None, by: "none".to_owned() }
+        Handed { said: Said::Smpp { status: 0 }, reference: None, parts: Vec::new(), by: "none".to_owned() }
     }
 }
 

@@ -47,10 +47,16 @@ pub fn service_over(carriers: Carriers) -> Service {
             "0004_lapses.sql",
             "0005_once.sql"
         ))
-        .settings::<NotifySettings>()
-        .routes(http::routes);
+        .settings::<NotifySettings>();
+    let service = opened(service, &desk);
     let service = rules::register(templates::register(recipients::register(service)));
     sending(commands(service), &desk)
+}
+
+/// What a node has while it runs the service: accounts that receipts come in over, and routes.
+fn opened(service: Service, desk: &Arc<Desk>) -> Service {
+    let (here, callbacks) = (desk.clone(), desk.clone());
+    service.routes(move |ctx| http::routes(ctx, &callbacks)).on_start(move |ctx| here.open(ctx))
 }
 
 fn commands(service: Service) -> Service {

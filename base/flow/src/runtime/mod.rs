@@ -32,6 +32,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How long what has begun may take to end where a service refuses the start.
+const HOOK_REFUSED: Duration = Duration::from_secs(5);
+
 /// What a runtime is made of. Nothing in it is global: several run in one process.
 pub struct Parts {
     /// The whole table of services, also those whose role is off.
@@ -186,7 +189,25 @@ impl Runtime {
         for ctx in runtime.services.values().cloned().collect::<Vec<_>>() {
             runtime.spawn(&ctx);
         }
+        if let Err(refused) = runtime.run_hooks() {
+            runtime.stop(HOOK_REFUSED).await;
+            return Err(refused);
+        }
         Ok(runtime)
+    }
+
+    /// What services do when everything is there.
+    fn run_hooks(&self) -> Result<(), StartError> {
+        for ctx in self.services.values() {
+            let run = |hook: &crate::service::StartHook| hook(ctx);
+            ctx.shared
+                .service
+                .starts
+                .iter()
+                .try_for_each(run)
+                .map_err(|fault| StartError::Hook { service: ctx.service().to_owned(), fault })?;
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, ctx: &Ctx) {
@@ -227,7 +248,7 @@ impl Runtime {
 
     /// The routes of every service that runs here.
     pub fn routes(&self) -> Vec<(&'static str, Routes)> {
-        let routes = |ctx: &Ctx| Some((ctx.service(), ctx.shared.service.routes?(ctx)));
+        let routes = |ctx: &Ctx| Some((ctx.service(), (ctx.shared.service.routes.as_ref()?)(ctx)));
         self.services.values().filter_map(routes).collect()
     }
 

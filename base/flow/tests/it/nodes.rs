@@ -1,7 +1,7 @@
 //! Several nodes on one database and one log: who does what moves when they come, go and fall silent, and nothing is done
 //! twice.
 
-use crate::kit::{Node, Place, alter};
+use crate::kit::{Node, Place, This, alter};
 use crate::said::Said;
 use crate::shop::{Journal, Sell, Total, catalogue, desk, shop};
 use artel_flow::{Leased, Pulse};
@@ -48,6 +48,33 @@ fn is_fair(leases: &[Leased], nodes: &[&str]) -> bool {
             && most.zip(least).is_some_and(|(most, least)| most - least <= 1)
     };
     !groups.is_empty() && groups.values().all(fair)
+}
+
+#[tokio::test]
+async fn a_service_is_told_how_many_nodes_run_it() {
+    let Some(place) = Place::on_postgres().await else { return };
+    let (told, mut nodes) = tokio::sync::watch::channel(0);
+    let telling = shop().on_start(move |ctx| {
+        let told = told.clone();
+        ctx.on_nodes(move |nodes| drop(told.send_replace(nodes)));
+        Ok(())
+    });
+    let limit = Duration::from_secs(120);
+    let mut are = async |count: usize| {
+        let come = nodes.wait_for(|nodes| *nodes == count);
+        assert!(matches!(tokio::time::timeout(limit, come).await, Ok(Ok(_))), "{count} nodes");
+    };
+    let first = place.start_named("first", vec![telling, desk()], catalogue()).await.unwrap();
+    are(1).await;
+    let second = place.start_named("second", vec![shop(), desk()], catalogue()).await.unwrap();
+    are(2).await;
+    // It runs another service.
+    let other = This { roles: Some(vec!["desk".to_owned()]), ..This::named("other") };
+    let other = place.start_this(other, vec![shop(), desk()], catalogue()).await.unwrap();
+    second.stop().await;
+    are(1).await;
+    other.stop().await;
+    first.stop().await;
 }
 
 async fn sell(node: &Node, from: u32, to: u32) {

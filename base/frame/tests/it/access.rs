@@ -61,6 +61,20 @@ async fn with_tokens_every_route_needs_one_with_its_scope() {
 }
 
 #[tokio::test]
+async fn an_open_route_needs_no_token_and_looks_itself_who_calls() {
+    let node = start(&[("auth.tokens", &tokens())]).await;
+    for (path, status) in
+        [("/api/demo/calls/friend", 204), ("/api/demo/calls/enemy", 403), ("/api/demo/calls", 401)]
+    {
+        assert_eq!(node.send("POST", path, &[], "").await.status, status, "{path}");
+    }
+    // Another method of the same path, and a token that is not its business.
+    assert_eq!(node.get("/api/demo/calls/friend").await.status, 401);
+    let headers = [("authorization", "Basic dTpw")];
+    assert_eq!(node.send("POST", "/api/demo/calls/friend", &headers, "").await.status, 204);
+}
+
+#[tokio::test]
 async fn another_address_than_loopback_is_closed() {
     let node = start(&[("http.listen", "0.0.0.0:1"), ("auth.operator_token", OPERATOR)]).await;
     assert_eq!(node.get("/api/demo/things").await.status, 401);

@@ -124,6 +124,14 @@ async fn panics() -> StatusCode {
     panic!("on purpose")
 }
 
+/// Proves by itself who calls.
+async fn called(Path(from): Path<String>) -> Result<StatusCode, Problem> {
+    match from.as_str() {
+        "friend" => Ok(StatusCode::NO_CONTENT),
+        _ => Err(Fault::forbidden("who is that?").into()),
+    }
+}
+
 fn routes(gate: Gate) -> Routes {
     Routes::new()
         .post("/api/demo/things", create, |op| op.summary("Make a thing").answers::<Thing>(201, "made"))
@@ -131,6 +139,7 @@ fn routes(gate: Gate) -> Routes {
         .get("/api/demo/things/{id}", one, |op| {
             op.summary("Show a thing").answers::<Thing>(200, "the thing").refuses(&[Code::NotFound])
         })
+        .post("/api/demo/calls/{from}", called, |op| op.summary("Call").open().answers_empty(204, "heard"))
         .put("/api/demo/switch", operate, |op| op.summary("Switch").answers_empty(204, "switched"))
         .get("/api/demo/fail/{code}", fail, |op| op.summary("Fail").answers_empty(200, "never"))
         .get("/api/demo/wait", wait, |op| op.summary("Wait").answers_empty(200, "waited"))

@@ -106,7 +106,7 @@ impl Fcm {
             }
             _ => None,
         };
-        Ok(Handed { said, reference, by: self.by.clone() })
+        Ok(Handed { said, reference, parts: Vec::new(), by: self.by.clone() })
     }
 
     async fn ask(&self, body: Bytes) -> Said {

@@ -165,7 +165,10 @@ impl Client {
             }
         };
         let reference = taken.first().filter(|reference| !reference.is_empty()).cloned();
-        let handed = Handed { said, reference, by: self.common.settings.account() };
+        // Where a beginning was left out, the caller has its names.
+        let whole = stopped.is_none() && sms.is_whole() && taken.len() > 1;
+        let parts = if whole { taken.clone() } else { Vec::new() };
+        let handed = Handed { said, reference, parts, by: self.common.settings.account() };
         Sent { handed, taken, parts: sms.sent_parts(), stopped }
     }
 

@@ -47,7 +47,7 @@ impl Client {
     /// future is dropped, its connection is closed; whether the mail was taken is then not known.
     pub async fn send(&self, mail: &Mail) -> Handed {
         let (said, reference) = self.0.send(mail).await;
-        Handed { said, reference, by: self.0.account.clone() }
+        Handed { said, reference, parts: Vec::new(), by: self.0.account.clone() }
     }
 
     /// Ends the connections that are not in use with QUIT; mails under way end first, later ones are not sent.

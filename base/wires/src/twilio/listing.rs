@@ -73,9 +73,7 @@ impl Twilio {
     pub async fn sent_to(&self, to: &str, since: i64) -> Found {
         let day =
             chrono::DateTime::from_timestamp(since, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
-        let mut query = Serializer::new(String::new());
-        query.append_pair("To", to).append_pair("DateSent>", &day).append_pair("PageSize", PAGE);
-        let mut next = Some(format!("{}.json?{}", self.folder(), query.finish()));
+        let mut next = Some(format!("{}.json?{}", self.folder(), list(to, &day)));
         let (mut messages, mut said) = (Vec::new(), None);
         for _ in 0..self.settings.most_pages.max(1) {
             // A list leads to nowhere else.
@@ -108,6 +106,11 @@ impl Twilio {
     fn folder(&self) -> String {
         format!("/2010-04-01/Accounts/{}/Messages", self.settings.account)
     }
+}
+
+fn list(to: &str, day: &str) -> String {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("To", to).append_pair("DateSent>", day).append_pair("PageSize", PAGE).finish()
 }
 
 fn nothing() -> Said {

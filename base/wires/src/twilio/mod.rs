@@ -142,7 +142,7 @@ impl Twilio {
                 (answer.said(host_of(&self.messages)), sid)
             }
         };
-        Handed { said, reference, by: self.account() }
+        Handed { said, reference, parts: Vec::new(), by: self.account() }
     }
 
     fn form(&self, text: &Text) -> Bytes {

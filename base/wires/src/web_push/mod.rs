@@ -142,7 +142,7 @@ impl WebPush {
             }
             Err(broken) => (broken.said(), None),
         };
-        Ok(Handed { said, reference, by: self.by.clone() })
+        Ok(Handed { said, reference, parts: Vec::new(), by: self.by.clone() })
     }
 
     fn headers(&self, to: &Subscription, message: &WebPushMessage) -> Result<HeaderMap, BadPush> {

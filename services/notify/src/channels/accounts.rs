@@ -19,7 +19,7 @@ const UNBOUNDED: u64 = 1_000_000;
 /// Messages on their way to one account, unless it says otherwise.
 const AT_ONCE: u32 = 256;
 
-/// A channel's accounts, in order. Pace and breaker are each node's own.
+/// A channel's accounts, in order. The pace is divided among the nodes that run the service; the breaker is each node's own.
 pub struct Line {
     pub channel: Channel,
     accounts: Mutex<Vec<Account>>,
@@ -70,6 +70,11 @@ impl Line {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps to this node's share of each account's pace.
+    pub fn divide(&self, nodes: u32, now: Time) {
+        self.accounts().iter_mut().for_each(|account| account.pace.divide(nodes, now));
+    }
+
     /// Takes the place of a message at the first account that has one and has not refused it.
     pub fn take(&self, refused: &[usize], now: Time) -> Result<Taken, Choice> {
         match choose(&mut self.accounts(), refused, now) {
@@ -86,6 +91,12 @@ impl Line {
     /// The account of that name, if there still is one.
     pub fn named(&self, name: &str) -> Option<Taken> {
         self.names.iter().position(|known| &**known == name).map(|index| self.taken(index))
+    }
+
+    /// Those whose providers tell of messages by our names for them.
+    pub fn telling_by_key(&self) -> Vec<Arc<str>> {
+        let tells = |index: &usize| self.carriers[*index].tells_by_key();
+        (0..self.names.len()).filter(tells).map(|index| self.names[index].clone()).collect()
     }
 
     /// Those that reach no addresses of this kind.

@@ -54,8 +54,12 @@ impl Carrier for Apps {
     }
 
     async fn hand(&self, message: &Outgoing) -> Handed {
-        let unfit =
-            |reason: String| Handed { said: Said::Unfit { reason }, reference: None, by: self.by.clone() };
+        let unfit = |reason: String| Handed {
+            said: Said::Unfit { reason },
+            reference: None,
+            parts: Vec::new(),
+            by: self.by.clone(),
+        };
         let (Address::Fcm(token), Body::Push { title, body, data }) = (&message.address, &message.body)
         else {
             return unfit("is no push message to an app".to_owned());

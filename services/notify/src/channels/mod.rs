@@ -9,6 +9,7 @@ mod files;
 mod none;
 mod smpp;
 mod smtp;
+mod twilio;
 mod web_push;
 
 pub use accounts::{Line, Taken};
@@ -16,12 +17,14 @@ pub use fcm::FcmAccount;
 pub use none::NoneSettings;
 pub use smpp::{SmppIds, SmppSettings};
 pub use smtp::{DkimSettings, SmtpSecurity, SmtpSettings};
+pub use twilio::TwilioSettings;
 pub use web_push::WebPushAccount;
 
 use crate::NotifySettings;
+use crate::deliveries::Told;
 use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Provider;
-use crate::domain::state::Found;
+use crate::domain::state::{Found, Receipt};
 use crate::domain::templates::Body;
 use artel_contract::notify::{Channel, DeliveryId};
 use artel_flow::Ctx;
@@ -66,9 +69,31 @@ impl std::fmt::Debug for Outgoing {
 pub struct Question {
     /// As of [`Outgoing::key`].
     pub key: String,
-    /// What the provider called it, where it got so far.
+    /// What the provider called it, where it got so far; of a message in parts the first one's name.
     pub reference: Option<String>,
+    /// Of a message in parts, what each is called.
+    pub parts: Vec<String>,
+    pub address: Address,
     pub begun_at: Time,
+}
+
+/// What a provider says of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    Found(Found),
+    /// It can't be asked by our name, and has these that the attempt may be: what it calls each, and what became of it. Which of them
+    /// are other attempts is known here. With none it never got it.
+    OneOf(Vec<(String, Receipt)>),
+}
+
+/// What was posted to an account's callback.
+#[derive(Clone, Copy)]
+pub struct Posted<'a> {
+    /// Of the URL, as it was asked for.
+    pub query: &'a str,
+    /// The header that shows whose it is; empty where there is none.
+    pub signature: &'a str,
+    pub body: &'a [u8],
 }
 
 /// An account at a provider. It carries messages over and says what was answered; what that means, how fast it goes and what is
@@ -86,9 +111,24 @@ pub trait Carrier: Send + Sync {
     /// Hands one message over. It has its own time limits; its caller has one over them.
     async fn hand(&self, message: &Outgoing) -> Handed;
 
-    /// Asks what became of an attempt. Where the provider can't be asked: [`Found::CantSay`].
-    async fn ask(&self, _: &Question) -> Found {
-        Found::CantSay
+    /// Asks what became of an attempt. Where the provider can't be asked: [`Found::CantSay`]. A fault: not now.
+    async fn ask(&self, _: &Question) -> Result<Word, Fault> {
+        Ok(Word::Found(Found::CantSay))
+    }
+
+    /// How long after an attempt the provider may not know yet what it has taken.
+    fn settles(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether it tells of messages by [`Outgoing::key`], so that it is heard of those too whose answers were lost.
+    fn tells_by_key(&self) -> bool {
+        false
+    }
+
+    /// What is told by a post to the account's callback; `None` where nothing shows that it is the provider's.
+    fn posted(&self, _: &Posted<'_>) -> Option<Vec<Told>> {
+        None
     }
 }
 
@@ -121,6 +161,8 @@ pub struct AccountSettings {
     pub smtp: Option<SmtpSettings>,
     #[serde(default)]
     pub smpp: Option<SmppSettings>,
+    #[serde(default)]
+    pub twilio: Option<TwilioSettings>,
     #[serde(default)]
     pub fcm: Option<FcmAccount>,
     #[serde(default)]
@@ -159,6 +201,7 @@ impl AccountSettings {
             ("none", self.none.is_some(), None),
             ("smtp", self.smtp.is_some(), Some(Channel::Email)),
             ("smpp", self.smpp.is_some(), Some(Channel::Sms)),
+            ("twilio", self.twilio.is_some(), Some(Channel::Sms)),
             ("fcm", self.fcm.is_some(), Some(Channel::Push)),
             ("web_push", self.web_push.is_some(), Some(Channel::Push)),
         ];
@@ -182,6 +225,9 @@ impl AccountSettings {
         }
         if let Some(smpp) = &self.smpp {
             smpp.wire().map(drop)?;
+        }
+        if let Some(twilio) = &self.twilio {
+            twilio::Twilio::new(twilio).map(drop)?;
         }
         if let Some(fcm) = &self.fcm {
             fcm::Apps::new(fcm, CHECKED).map(drop)?;
@@ -231,6 +277,9 @@ impl Carriers {
                 smpp::Centre::start(ctx, &account.name, smpp).map(|it| Arc::new(it) as _)
             }
             AccountSettings { fcm: Some(fcm), .. } => fcm::Apps::new(fcm, call).map(|it| Arc::new(it) as _),
+            AccountSettings { twilio: Some(twilio), .. } => {
+                twilio::Twilio::new(twilio).map(|it| Arc::new(it) as _)
+            }
             AccountSettings { web_push: Some(own), .. } => {
                 web_push::Browsers::new(own).map(|it| Arc::new(it) as _)
             }

@@ -1,9 +1,10 @@
 //! The provider that takes everything and sends nothing: for trying the module, and for measuring it.
 
-use super::{Carrier, Outgoing, Question};
+use super::{Carrier, Outgoing, Question, Word};
 use crate::domain::classes::Provider;
 use crate::domain::state::{Found, Receipt};
 use artel_contract::notify::Channel;
+use artel_message::Fault;
 use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -48,11 +49,11 @@ impl Carrier for Nowhere {
             Provider::Smpp => Said::Smpp { status: 0 },
             _ => Said::Http { status: 200, retry_after: None, body: Default::default(), host: String::new() },
         };
-        Handed { said, reference: None, by: "none".to_owned() }
+        Handed { said, reference: None, parts: Vec::new(), by: "none".to_owned() }
     }
 
     /// It has taken everything that it was given.
-    async fn ask(&self, _: &Question) -> Found {
-        Found::Known(Receipt::OnItsWay)
+    async fn ask(&self, _: &Question) -> Result<Word, Fault> {
+        Ok(Word::Found(Found::Known(Receipt::OnItsWay)))
     }
 }

@@ -1,7 +1,7 @@
 //! Short messages: an account at a centre, over SMPP.
 
 use super::files::secret;
-use super::{Carrier, Outgoing, Question};
+use super::{Carrier, Outgoing, Question, Word};
 use crate::NotifySettings;
 use crate::deliveries::{TakeReceipts, Told};
 use crate::domain::address::Address;
@@ -10,11 +10,13 @@ use crate::domain::sms_text::{self, Coding};
 use crate::domain::state::{Cause, Found, Receipt};
 use crate::domain::templates::Body;
 use artel_flow::Ctx;
+use artel_message::Fault;
 use artel_wires::smpp::{self, Client, Delivery, Ids, Incoming, Mode, Reference, Sms, Tls};
 use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -67,6 +69,12 @@ fn parts() -> usize {
     10
 }
 
+/// `ESME_RTHROTTLED` and `ESME_RMSGQFUL`.
+const BUSY: [u32; 2] = [0x58, 0x14];
+/// Between tries to get the rest of a message taken; doubled each time.
+const LEAST_PAUSE: Duration = Duration::from_millis(200);
+const MOST_PAUSE: Duration = Duration::from_secs(5);
+
 /// Receipts that are stored in one transaction.
 const TOGETHER: usize = 500;
 
@@ -118,6 +126,24 @@ impl Centre {
         let (client, incoming) = Client::start(wire);
         tokio::spawn(store_receipts(ctx.clone(), account.to_owned(), incoming));
         Ok(Centre { client, by, most_parts: settings.most_parts })
+    }
+
+    /// Where the centre takes the beginning of a long message and is too busy for the rest, that goes a little later: nothing is
+    /// worse than a half. Its caller's time limit holds for all of it.
+    async fn send(&self, sms: Sms) -> Handed {
+        let (mut names, mut pause) = (Vec::new(), LEAST_PAUSE);
+        loop {
+            let sent = self.client.send(&sms.clone().after(names.len())).await;
+            names.extend(sent.taken);
+            let busy = matches!(sent.stopped, Some(Said::Smpp { status }) if BUSY.contains(&status));
+            if names.is_empty() || !busy {
+                let reference = names.first().filter(|name| !name.is_empty()).cloned();
+                let whole = sent.stopped.is_none() && names.len() > 1;
+                return Handed { reference, parts: if whole { names } else { Vec::new() }, ..sent.handed };
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MOST_PAUSE);
+        }
     }
 
     fn sms(&self, message: &Outgoing) -> Result<Sms, String> {
@@ -187,6 +213,24 @@ fn meaning(state: u8, error: Option<&str>) -> Receipt {
     }
 }
 
+/// Of the states of all parts: arrived when all have, failed when one has, which is named.
+fn whole(states: &[u8]) -> Option<Receipt> {
+    let rank = |state: &u8| match receipt_state(*state) {
+        ReceiptState::Delivered => 0,
+        ReceiptState::OnItsWay => 1,
+        ReceiptState::Unclear => 2,
+        ReceiptState::Undelivered { permanent } => 3 + u8::from(permanent),
+    };
+    let (at, state) = states.iter().enumerate().max_by_key(|(_, state)| rank(state))?;
+    let mut receipt = meaning(*state, None);
+    if let (2.., Receipt::Undelivered { reason, .. } | Receipt::Unclear { reason }) =
+        (states.len(), &mut receipt)
+    {
+        *reason = format!("part {} of {}: {reason}", at + 1, states.len());
+    }
+    Some(receipt)
+}
+
 #[async_trait]
 impl Carrier for Centre {
     fn provider(&self) -> Provider {
@@ -195,16 +239,28 @@ impl Carrier for Centre {
 
     async fn hand(&self, message: &Outgoing) -> Handed {
         match self.sms(message) {
-            Ok(sms) => self.client.send(&sms).await.handed,
-            Err(reason) => Handed { said: Said::Unfit { reason }, reference: None, by: self.by.clone() },
+            Ok(sms) => self.send(sms).await,
+            Err(reason) => Handed {
+                said: Said::Unfit { reason },
+                reference: None,
+                parts: Vec::new(),
+                by: self.by.clone(),
+            },
         }
     }
 
-    async fn ask(&self, question: &Question) -> Found {
-        let Some(reference) = &question.reference else { return Found::CantSay };
-        match self.client.query(reference, None).await.state {
-            Some(state) => Found::Known(meaning(state.state, None)),
-            None => Found::CantSay,
+    async fn ask(&self, question: &Question) -> Result<Word, Fault> {
+        let names = match &question.parts[..] {
+            [] => question.reference.as_slice(),
+            parts => parts,
+        };
+        let mut states = Vec::with_capacity(names.len());
+        for name in names {
+            match self.client.query(name, None).await.state {
+                Some(state) => states.push(state.state),
+                None => return Ok(Word::Found(Found::CantSay)),
+            }
         }
+        Ok(Word::Found(whole(&states).map_or(Found::CantSay, Found::Known)))
     }
 }

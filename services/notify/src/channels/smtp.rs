@@ -183,7 +183,12 @@ impl Carrier for Smtp {
     async fn hand(&self, message: &Outgoing) -> Handed {
         match self.mail(message) {
             Ok(mail) => self.client.send(&mail).await,
-            Err(reason) => Handed { said: Said::Unfit { reason }, reference: None, by: self.by.clone() },
+            Err(reason) => Handed {
+                said: Said::Unfit { reason },
+                reference: None,
+                parts: Vec::new(),
+                by: self.by.clone(),
+            },
         }
     }
 }

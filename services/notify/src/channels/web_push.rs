@@ -69,8 +69,12 @@ impl Carrier for Browsers {
     }
 
     async fn hand(&self, message: &Outgoing) -> Handed {
-        let unfit =
-            |reason: String| Handed { said: Said::Unfit { reason }, reference: None, by: self.by.clone() };
+        let unfit = |reason: String| Handed {
+            said: Said::Unfit { reason },
+            reference: None,
+            parts: Vec::new(),
+            by: self.by.clone(),
+        };
         let (Address::WebPush(to), Body::Push { title, body, data }) = (&message.address, &message.body)
         else {
             return unfit("is no push message to a browser".to_owned());

@@ -4,15 +4,16 @@ use super::begin::{Beginning, Going};
 use super::effects::Attempted;
 use super::feedback::Guards;
 use super::gather::Gather;
+use super::receipts::Told;
 use crate::NotifySettings;
-use crate::channels::{Carriers, Line};
+use crate::channels::{Carriers, Line, Posted};
 use crate::domain::templates::Compiled;
 use crate::store::deliveries::Stored;
 use crate::templates::Shelf;
 use artel_contract::notify::{Channel, DeliveryId};
 use artel_flow::Ctx;
 use artel_message::Fault;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use uuid::Uuid;
 
@@ -35,6 +36,10 @@ pub struct Recorded {
 pub struct Desk {
     carriers: Carriers,
     lines: OnceLock<BTreeMap<Channel, Arc<Line>>>,
+    /// Accounts whose providers tell of messages by our names for them.
+    by_key: OnceLock<BTreeSet<Arc<str>>>,
+    /// Accounts that somebody else posted receipts for; an empty name for all that there are not.
+    strangers: Mutex<BTreeSet<Arc<str>>>,
     /// Held while they are made: a second link to a provider would be one too many.
     making: Mutex<()>,
     /// By the effect's name: bulk waits for nobody else, nor anybody for it.
@@ -50,7 +55,19 @@ impl Desk {
         Desk { carriers, ..Desk::default() }
     }
 
-    /// The accounts of a channel, made with the first message.
+    /// Makes the accounts: what providers tell of messages is taken in from then on, and each account's pace is shared with the other
+    /// nodes.
+    pub fn open(&self, ctx: &Ctx) -> Result<(), Fault> {
+        let lines: Vec<Arc<Line>> = self.make(ctx)?.values().cloned().collect();
+        let clock = ctx.clock().clone();
+        ctx.on_nodes(move |nodes| {
+            let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
+            lines.iter().for_each(|line| line.divide(nodes, clock.now()));
+        });
+        Ok(())
+    }
+
+    /// The accounts of a channel. What is sent while the node still starts may come before they are opened.
     pub(super) fn line(&self, ctx: &Ctx, channel: Channel) -> Result<Arc<Line>, Fault> {
         let lines = match self.lines.get() {
             Some(lines) => lines,
@@ -69,8 +86,34 @@ impl Desk {
             let line = Line::new(ctx, channel, settings.channel(channel), &self.carriers)?;
             Ok((channel, Arc::new(line)))
         };
-        let made = Channel::ALL.into_iter().map(line).collect::<Result<_, Fault>>()?;
+        let made: BTreeMap<Channel, Arc<Line>> =
+            Channel::ALL.into_iter().map(line).collect::<Result<_, Fault>>()?;
+        let by_key = made.values().flat_map(|line| line.telling_by_key()).collect();
+        let _ = self.by_key.set(by_key);
         Ok(self.lines.get_or_init(|| made))
+    }
+
+    /// Whether the account's provider tells of messages by our own names for them.
+    pub(super) fn tells_by_key(&self, account: &str) -> bool {
+        self.by_key.get().is_some_and(|accounts| accounts.contains(account))
+    }
+
+    /// What was posted to an account's callback; `None` where nothing shows that it was its provider, which is told in the log once.
+    pub fn posted(&self, channel: Channel, account: &str, posted: &Posted<'_>) -> Option<Vec<Told>> {
+        let line = self.lines.get().and_then(|lines| lines.get(&channel));
+        let taken = line.and_then(|line| line.named(account));
+        let told = taken.as_ref().and_then(|taken| taken.carrier.posted(posted));
+        if told.is_none() {
+            let known = taken.map_or_else(|| Arc::from(""), |taken| taken.name);
+            if self.strangers.lock().unwrap_or_else(PoisonError::into_inner).insert(known.clone()) {
+                tracing::warn!(
+                    channel = channel.as_str(),
+                    account = &*known,
+                    "somebody posts receipts who is not the account's provider; look at its token and its callback's URL (told once)"
+                );
+            }
+        }
+        told
     }
 
     pub(super) fn begins(&self, name: &'static str) -> Arc<Gather<Beginning, Going>> {

@@ -3,6 +3,7 @@
 use super::desk::Desk;
 use super::effects::{Attempted, Ended, Leg, Outcome, Sending, index};
 use super::feedback::{self, Heard};
+use super::key;
 use super::receipts;
 use super::steps::{self, Stepped, Tell, Telling};
 use crate::domain::state::{Answer, Cause, Happened};
@@ -37,7 +38,8 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
     let now = tx.now();
     let known = desk.kept(all.iter().map(|(leg, _)| leg.delivery));
     let mut begun: BTreeMap<Uuid, i64> = BTreeMap::new();
-    let (mut told, mut named, mut heard) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
+    let (mut told, mut heard) = (Vec::with_capacity(all.len()), Vec::new());
+    let (mut named, mut by_key) = (Vec::new(), Vec::new());
     for (leg, result) in all {
         let outcome = match result {
             Ok(ended) => {
@@ -53,21 +55,11 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
         };
         if let Outcome::Attempt(attempted) = &outcome {
             heard.push(Heard::of(leg.delivery, leg.leg, attempted));
-        }
-        if let Outcome::Attempt(Attempted {
-            account,
-            attempt,
-            answer: Answer::Taken { reference: Some(name) },
-            ..
-        }) = &outcome
-        {
-            named.push(Reference {
-                account: account.clone(),
-                reference: name.clone(),
-                delivery: leg.delivery,
-                leg: leg.leg,
-                attempt: *attempt,
-            });
+            named.extend(names(leg, attempted));
+            if desk.tells_by_key(&attempted.account) {
+                let name = key::of(leg.delivery, leg.leg, attempted.attempt);
+                by_key.push(reference(leg, attempted, name));
+            }
         }
         told.extend(tell(leg, outcome, now));
     }
@@ -77,9 +69,28 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
     deliveries::ended(tx, begun.into_iter()).await?;
     if !named.is_empty() {
         references::insert(tx, &named).await?;
+    }
+    named.append(&mut by_key);
+    if !named.is_empty() {
         receipts::take_early(tx, &named).await?;
     }
     Ok(())
+}
+
+/// What the provider calls an attempt that it has taken, and its parts.
+fn names(leg: Leg, attempted: &Attempted) -> impl Iterator<Item = Reference> {
+    let (first, parts) = match &attempted.answer {
+        Answer::Taken { reference, parts } => (reference.as_ref(), &parts[..]),
+        _ => (None, &[][..]),
+    };
+    let further = parts.iter().filter(move |part| Some(*part) != first);
+    first.into_iter().chain(further).map(move |name| reference(leg, attempted, name.clone()))
+}
+
+fn reference(leg: Leg, attempted: &Attempted, reference: String) -> Reference {
+    let Attempted { account, attempt, .. } = attempted;
+    let Leg { delivery, leg, .. } = leg;
+    Reference { account: account.clone(), reference, delivery, leg, attempt: *attempt }
 }
 
 fn tell(leg: Leg, outcome: Outcome, now: Time) -> Option<Telling> {

@@ -3,7 +3,7 @@
 use super::effects::Attempted;
 use super::steps::Stepped;
 use crate::domain::address::Address;
-use crate::domain::classes::{Guard, GuardSettings, Over, Removal};
+use crate::domain::classes::{Guard, GuardSettings, Over, Removal, Verdict};
 use crate::domain::state::Answer;
 use crate::domain::suppression::{Reason, SoftPolicy};
 use crate::store::suppression::{self, Entry};
@@ -35,6 +35,14 @@ impl Heard {
             soft: verdict.is_some_and(|verdict| verdict.soft),
             taken: matches!(attempted.answer, Answer::Taken { .. }),
         }
+    }
+}
+
+impl Heard {
+    /// What a provider told of a message later.
+    pub fn told(delivery: DeliveryId, leg: usize, account: &str, verdict: &Verdict) -> Heard {
+        let Verdict { suppress, soft, .. } = *verdict;
+        Heard { delivery, leg, account: account.to_owned(), suppress, soft, taken: false }
     }
 }
 

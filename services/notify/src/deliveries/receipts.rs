@@ -1,7 +1,9 @@
 //! What providers tell later: receipts, out of order and repeated, and that none came in time.
 
 use super::done::bury;
-use super::steps::{self, Tell, Telling};
+use super::feedback::{self, Guards, Heard};
+use super::key;
+use super::steps::{self, Stepped, Tell, Telling};
 use crate::domain::state::{Happened, Receipt};
 use crate::store::references::{self, Reference};
 use artel_contract::notify::DeliveryId;
@@ -23,7 +25,8 @@ pub struct TakeReceipts {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Told {
-    /// What the provider calls the message.
+    /// What the provider calls the message, or what we call the attempt ([`Outgoing::key`](crate::channels::Outgoing::key)), where the
+    /// provider brings that back.
     pub reference: String,
     #[schemars(with = "Value")]
     pub receipt: Receipt,
@@ -50,37 +53,67 @@ fn check(take: &TakeReceipts) -> Result<(), Fault> {
 /// Takes receipts in. Those of messages that are not known are kept for a while: a receipt may be quicker than what was answered.
 pub async fn take_receipts(tx: &mut Tx, take: TakeReceipts) -> Result<(), Fault> {
     let TakeReceipts { account, receipts } = take;
-    let of: Vec<(String, String)> =
-        receipts.iter().map(|told| (account.clone(), told.reference.clone())).collect();
-    let known = by_name(references::find(tx, &of).await?);
-    let (now, mut told, mut unknown) = (tx.now(), Vec::new(), Vec::new());
+    let of: Vec<(String, String)> = receipts
+        .iter()
+        .filter(|told| key::read(&told.reference).is_none())
+        .map(|told| (account.clone(), told.reference.clone()))
+        .collect();
+    let known = if of.is_empty() { HashMap::new() } else { by_name(references::find(tx, &of).await?) };
+    let (mut told, mut unknown) = (Vec::new(), Vec::new());
     for Told { reference, receipt } in receipts {
         let name = (account.clone(), reference);
-        match known.get(&name) {
-            Some(known) => told.push(telling(known, receipt, now)),
-            None => {
-                let text =
-                    serde_json::to_string(&receipt).map_err(|error| Fault::internal(error.to_string()))?;
-                unknown.push((tx.new_id(), name.0, name.1, text));
-            }
+        match named(&name).or_else(|| known.get(&name).cloned()) {
+            Some(known) => told.push((known, receipt)),
+            None => unknown.push((name.1, receipt)),
         }
     }
+    let early = take_in(tx, told).await?;
+    unknown.extend(early.into_iter().map(|(known, receipt)| (known.reference, receipt)));
     if !unknown.is_empty() {
-        references::keep(tx, unknown).await?;
+        let row = |(name, receipt): (String, Receipt)| {
+            let text = serde_json::to_string(&receipt).map_err(|error| Fault::internal(error.to_string()))?;
+            Ok((tx.new_id(), account.clone(), name, text))
+        };
+        let rows = unknown.into_iter().map(row).collect::<Result<_, Fault>>()?;
+        references::keep(tx, rows).await?;
     }
-    let stepped = steps::apply(tx, Vec::new(), told).await?;
-    bury(tx, &stepped);
     Ok(())
+}
+
+/// The attempt by our own name of it.
+fn named((account, reference): &(String, String)) -> Option<Reference> {
+    let (delivery, leg, attempt) = key::read(reference)?;
+    Some(Reference { account: account.clone(), reference: reference.clone(), delivery, leg, attempt })
 }
 
 fn by_name(known: Vec<Reference>) -> HashMap<(String, String), Reference> {
     known.into_iter().map(|known| ((known.account.clone(), known.reference.clone()), known)).collect()
 }
 
-fn telling(known: &Reference, receipt: Receipt, now: artel_message::Time) -> Telling {
-    let (leg, attempt) = (known.leg as usize, known.attempt);
-    let happened = Happened::Receipt { leg, attempt, receipt };
-    Telling { delivery: known.delivery, tell: Tell::Happened(happened, now) }
+/// Applies receipts, and what they say of addresses; gives back those of attempts whose answers are not stored yet.
+async fn take_in(tx: &mut Tx, told: Vec<(Reference, Receipt)>) -> Result<Vec<(Reference, Receipt)>, Fault> {
+    let now = tx.now();
+    let telling = |(known, receipt): &(Reference, Receipt)| {
+        let (leg, attempt, receipt) = (known.leg as usize, known.attempt, receipt.clone());
+        let happened = Happened::Receipt { leg, attempt, receipt, reference: Some(known.reference.clone()) };
+        Telling { delivery: known.delivery, tell: Tell::Happened(happened, now) }
+    };
+    let stepped = steps::apply(tx, Vec::new(), told.iter().map(telling).collect()).await?;
+    bury(tx, &stepped);
+    let of: HashMap<DeliveryId, &Stepped> = stepped.iter().map(|one| (one.stored.id, one)).collect();
+    let not_yet = |known: &Reference| {
+        let leg = of.get(&known.delivery).and_then(|one| one.stored.plan.legs.get(known.leg as usize));
+        leg.is_some_and(|leg| known.attempt >= leg.next_attempt())
+    };
+    let (early, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|(known, _)| not_yet(known));
+    let heard = told.iter().filter_map(|(known, receipt)| match receipt {
+        Receipt::Refused(verdict) => {
+            Some(Heard::told(known.delivery, known.leg as usize, &known.account, verdict))
+        }
+        _ => None,
+    });
+    feedback::learn(tx, &Guards::default(), &stepped, heard.collect()).await?;
+    Ok(early)
 }
 
 /// Receipts that came before these were known.
@@ -89,13 +122,12 @@ pub(super) async fn take_early(tx: &mut Tx, named: &[Reference]) -> Result<(), F
     if early.is_empty() {
         return Ok(());
     }
-    let (now, known) = (tx.now(), by_name(named.to_vec()));
+    let known = by_name(named.to_vec());
     let told = early.into_iter().filter_map(|(account, reference, text)| {
         let receipt: Receipt = serde_json::from_str(&text).ok()?;
-        Some(telling(known.get(&(account, reference))?, receipt, now))
+        Some((known.get(&(account, reference))?.clone(), receipt))
     });
-    let stepped = steps::apply(tx, Vec::new(), told.collect()).await?;
-    bury(tx, &stepped);
+    take_in(tx, told.collect()).await?;
     Ok(())
 }
 

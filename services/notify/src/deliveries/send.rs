@@ -4,6 +4,7 @@
 use super::begin::{Beginning, Going};
 use super::desk::{Desk, Recorded};
 use super::effects::{Attempted, Ended, Leg, Outcome, Sending};
+use super::key;
 use crate::NotifySettings;
 use crate::channels::{Line, Outgoing, Taken};
 use crate::domain::classes::{Class, Verdict};
@@ -19,7 +20,6 @@ use artel_wires::{Handed, Said, Stage};
 use chrono_tz::Tz;
 use std::pin::Pin;
 use std::sync::Arc;
-use uuid::Uuid;
 
 pub type Work = Pin<Box<dyn Future<Output = Result<Ended, Fault>> + Send>>;
 
@@ -149,14 +149,15 @@ impl Sender<'_> {
         };
         let limit = self.ctx.settings::<NotifySettings>().call();
         let handed = tokio::time::timeout(limit, taken.carrier.hand(&outgoing)).await;
-        let Handed { said, reference, .. } = handed.unwrap_or_else(|_| Handed {
+        let handed = handed.unwrap_or_else(|_| Handed {
             said: Said::Broken { stage: Stage::After, text: format!("no answer within {limit:?}") },
             reference: None,
+            parts: Vec::new(),
             by: taken.name.to_string(),
         });
         let now = self.ctx.now();
-        let verdict = self.line.heard(taken, &said, now);
-        let (answer, then) = self.judge(stored, taken, &verdict, reference, (at, refused));
+        let verdict = self.line.heard(taken, &handed.said, now);
+        let (answer, then) = self.judge(stored, taken, &verdict, handed, (attempt, at, refused));
         let counts = matches!(answer, Answer::NotTaken { .. }) && retry::counts(verdict.class);
         let verdict = Some(verdict).filter(|verdict| verdict.class != Class::Accepted);
         let attempt = Attempted { counts, verdict, ..of(answer) };
@@ -170,23 +171,15 @@ impl Sender<'_> {
         stored: &Stored,
         taken: &Taken,
         verdict: &Verdict,
-        reference: Option<String>,
-        (at, refused): (Time, &[usize]),
+        Handed { reference, parts, .. }: Handed,
+        (attempt, at, refused): (u32, Time, &[usize]),
     ) -> (Answer, Option<Then>) {
         let now = self.ctx.now();
-        let leg = &stored.plan.legs[self.leg.leg as usize];
-        let counted = leg.attempts.iter().filter(|attempt| attempt.counts).count();
-        let tries = Tries {
-            counted: u32::try_from(counted)
-                .unwrap_or(u32::MAX)
-                .saturating_add(u32::from(retry::counts(verdict.class))),
-            first_at: leg.attempts.first().map_or(at, |first| first.begun_at),
-            expires_at: stored.plan.expires_at,
-            spread: stored.id.uuid().as_u128() as u64,
-        };
+        let (leg, spread) = (self.leg.leg as usize, stored.id.uuid().as_u128() as u64);
+        let tries = Tries::of(&stored.plan, leg, attempt, at, verdict.class, spread);
         let answer = retry::answer(&self.ctx.settings::<NotifySettings>().policy(), verdict, &tries, now);
         match answer {
-            Answer::Taken { .. } => (Answer::Taken { reference }, None),
+            Answer::Taken { .. } => (Answer::Taken { reference, parts }, None),
             Answer::NotTaken { again, reason } => {
                 let mut out = refused.to_vec();
                 out.push(taken.index);
@@ -207,7 +200,7 @@ impl Sender<'_> {
         let Rendered { language, body } = self.render(filled).await?;
         Ok(Outgoing {
             delivery: stored.id,
-            key: key_of(stored.id.uuid(), self.leg.leg, attempt),
+            key: key::of(stored.id, self.leg.leg, attempt),
             address,
             body,
             language,
@@ -244,9 +237,4 @@ impl Sender<'_> {
 fn attempted(attempt: u32, account: &str, begun_at: Time, answer: Answer) -> Attempted {
     let account = account.to_owned();
     Attempted { attempt, account, begun_at, answer, counts: false, verdict: None }
-}
-
-/// What an attempt is known by at providers: the same however often it is made.
-pub(super) fn key_of(delivery: Uuid, leg: u32, attempt: u32) -> String {
-    format!("{}-{leg}-{attempt}", delivery.simple())
 }

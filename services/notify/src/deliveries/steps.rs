@@ -1,6 +1,10 @@
 //! Steps: what happened to deliveries, many at once, to rows, events and what follows.
 
 use super::effects::{About, Attempted, act};
+use super::reported;
+use crate::NotifySettings;
+use crate::domain::classes::Verdict;
+use crate::domain::retry::RetryPolicy;
 use crate::domain::state::{Action, Entry, Happened, Refused};
 use crate::store::deliveries::{self, Stored, Update};
 use artel_contract::notify::{DeliveryChanged, DeliveryId, State};
@@ -54,14 +58,17 @@ pub async fn apply(tx: &mut Tx, known: Vec<Stored>, told: Vec<Telling>) -> Resul
     }
     let mut known: BTreeMap<DeliveryId, Stored> = known.into_iter().map(|one| (one.id, one)).collect();
     let mut stepped = Vec::with_capacity(of.len());
+    let policy = tx.settings::<NotifySettings>().policy();
     // The second round is of those that were changed meanwhile; what it reads stands as long as the transaction does.
     for _ in 0..2 {
         let missing: Vec<DeliveryId> = of.keys().copied().filter(|id| !known.contains_key(id)).collect();
         if !missing.is_empty() {
             known.extend(deliveries::load(tx, &missing).await?.into_iter().map(|one| (one.id, one)));
         }
-        let work: Vec<Work> =
-            of.iter().filter_map(|(id, tells)| Some(step(known.remove(id)?, tells, tx.now()))).collect();
+        let work: Vec<Work> = of
+            .iter()
+            .filter_map(|(id, tells)| Some(step(known.remove(id)?, tells, tx.now(), &policy)))
+            .collect();
         let changed = work.iter().filter(|work| !work.trail.is_empty());
         let updates: Vec<Update<'_>> = changed
             .map(|work| Update {
@@ -84,12 +91,15 @@ pub async fn apply(tx: &mut Tx, known: Vec<Stored>, told: Vec<Telling>) -> Resul
     Err(Fault::unavailable("deliveries were changed by somebody else meanwhile; it is tried again"))
 }
 
-fn step(stored: Stored, tells: &[Tell], now: Time) -> Work {
+fn step(stored: Stored, tells: &[Tell], now: Time, policy: &RetryPolicy) -> Work {
     let before = (stored.plan.state(), stored.plan.legs.iter().map(|leg| leg.state()).collect());
     let mut work = Work { stored, before, trail: Vec::new(), actions: Vec::new(), refused: Vec::new() };
     for tell in tells {
         match tell {
-            Tell::Happened(happened, at) => work.tell(happened, *at),
+            Tell::Happened(happened, at) => match reported::reason(happened) {
+                Some(verdict) => work.reported(happened, verdict, *at, policy),
+                None => work.tell(happened, *at),
+            },
             Tell::Attempt { leg, attempt, retried } => work.attempt(*leg, attempt, *retried, now),
         }
     }
@@ -107,6 +117,19 @@ impl Work {
                 self.actions.extend(step.actions);
             }
             Err(refused) => self.refused.push(refused),
+        }
+    }
+
+    /// A provider's reason why it was not delivered.
+    fn reported(&mut self, happened: &Happened, verdict: &Verdict, at: Time, policy: &RetryPolicy) {
+        let Stored { id, plan, .. } = &self.stored;
+        let Some(reported) = reported::decide(*id, plan, happened, verdict, (policy, at)) else { return };
+        let refused = self.refused.len();
+        self.tell(&reported.happened, at);
+        if self.refused.len() == refused
+            && let Some((leg, attempt, counts)) = reported.news
+        {
+            self.stored.plan.judged(leg, attempt, counts, Some(verdict.clone()));
         }
     }
 

@@ -39,6 +39,9 @@ impl Limits {
 /// The pace of one account, or of one recipient, domain or operator over it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
+    /// Of the account as a whole.
+    whole: Limits,
+    /// Of this node's share.
     limits: Limits,
     /// Messages in a thousand seconds, now.
     rate: u64,
@@ -61,12 +64,30 @@ impl Pace {
             ..limits
         };
         let rest = Time::MIN;
-        Pace { limits, rate: limits.most, rest_at: rest, paused_until: rest, changed_at: rest, said: 0 }
+        let rate = limits.most;
+        Pace { whole: limits, limits, rate, rest_at: rest, paused_until: rest, changed_at: rest, said: 0 }
     }
 
     /// Messages in a thousand seconds, now.
     pub fn rate(&self) -> u64 {
         self.rate
+    }
+
+    /// Keeps to the share of one among so many who send over the same account. What was learnt stays: half as fast is half of the
+    /// share. All together are never faster than the whole, but for a burst that has fewer places than there are nodes.
+    pub fn divide(&mut self, nodes: u32, now: Time) {
+        let (nodes, whole, before) = (u64::from(nodes.max(1)), self.whole, self.limits.most);
+        let most = (whole.most / nodes).max(1);
+        if most == before {
+            return;
+        }
+        let burst = whole.burst / u32::try_from(nodes).unwrap_or(u32::MAX);
+        self.limits = Limits { most, least: (whole.least / nodes).max(1), burst: burst.max(1), ..whole };
+        let rate = u128::from(self.rate) * u128::from(most) / u128::from(before);
+        let rate = u64::try_from(rate).unwrap_or(u64::MAX).clamp(self.limits.least, most);
+        let learnt = self.changed_at;
+        self.set_rate(rate, now);
+        self.changed_at = learnt;
     }
 
     /// Whether it goes as fast as it may.
@@ -182,6 +203,30 @@ mod tests {
     }
 
     #[test]
+    fn a_share_of_it_follows_the_nodes_and_keeps_what_was_learnt() {
+        let mut pace = Pace::new(Limits::per_second(100, 30));
+        pace.divide(1, at(0));
+        assert_eq!(pace, Pace::new(Limits::per_second(100, 30)));
+        pace.divide(3, at(0));
+        assert_eq!((pace.rate(), pace.is_at_full_speed()), (33_333, true));
+        let taken = (0..100).take_while(|_| pace.take(at(0)).is_ok()).count();
+        assert_eq!(taken, 10, "the burst is divided too");
+        pace.slow_down(at(0), None);
+        assert_eq!(pace.rate(), 16_666);
+        pace.divide(2, at(0));
+        assert_eq!((pace.rate(), pace.is_at_full_speed()), (24_999, false));
+        pace.divide(1, at(0));
+        assert_eq!(pace.rate(), 49_998);
+        // More nodes than messages a second: each has its turn.
+        let mut slow = Pace::new(Limits::per_second(1, 1));
+        slow.divide(4, at(0));
+        assert_eq!(
+            (slow.take(at(0)), slow.take(at(3_999)), slow.take(at(4_000))),
+            (Ok(()), Err(at(4_000)), Ok(()))
+        );
+    }
+
+    #[test]
     fn it_recovers_slowly() {
         let mut pace = Pace::new(Limits::per_second(100, 1));
         pace.slow_down(at(0), None);
@@ -240,6 +285,27 @@ mod tests {
                     prop_assert!((last - first + 1) as u64 <= allowed, "{} in {} ms", last - first + 1, sent[last] - sent[first]);
                 }
             }
+        }
+
+        #[test]
+        fn nodes_together_are_never_faster_than_the_whole(
+            nodes in prop::collection::vec(1..6u32, 1..6), rate in 5..200u64,
+        ) {
+            let whole = Limits::per_second(rate, 1);
+            let (mut now, mut sent) = (0i64, 0u64);
+            let mut all: Vec<Pace> = (0..6).map(|_| Pace::new(whole)).collect();
+            for living in &nodes {
+                all.iter_mut().for_each(|pace| pace.divide(*living, at(now)));
+                let until = now + 2_000;
+                while now < until {
+                    now += 1;
+                    let living = usize::try_from(*living).unwrap();
+                    sent += all.iter_mut().take(living).filter_map(|pace| pace.take(at(now)).ok()).count() as u64;
+                }
+            }
+            // One place more for each node and change.
+            let bursts = nodes.iter().map(|living| u64::from(*living)).sum::<u64>();
+            prop_assert!(sent <= rate * 2 * nodes.len() as u64 + bursts, "{} in {} ms", sent, now);
         }
 
         #[test]

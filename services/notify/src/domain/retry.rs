@@ -1,7 +1,7 @@
 //! When a message is tried again, and when it is given up.
 
 use super::classes::{Class, Verdict};
-use super::state::{Answer, Cause};
+use super::state::{Answer, Cause, Delivery, Receipt};
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -53,7 +53,7 @@ pub fn answer(policy: &RetryPolicy, verdict: &Verdict, tries: &Tries, now: Time)
     let give_up =
         |why: &str| Answer::Refused { cause: Cause::Temporary, reason: format!("{}; {why}", reason()) };
     match verdict.class {
-        Class::Accepted => return Answer::Taken { reference: None },
+        Class::Accepted => return Answer::Taken { reference: None, parts: Vec::new() },
         Class::Ambiguous => return Answer::Lost { reason: reason() },
         Class::Suppress | Class::Permanent => {
             return Answer::Refused { cause: Cause::Permanent, reason: reason() };
@@ -75,6 +75,33 @@ pub fn answer(policy: &RetryPolicy, verdict: &Verdict, tries: &Tries, now: Time)
         return give_up("it has been tried for long enough");
     }
     Answer::NotTaken { again, reason: reason() }
+}
+
+impl Tries {
+    /// Of a leg whose attempt `attempt`, begun at `at`, has failed like this.
+    pub fn of(plan: &Delivery, leg: usize, attempt: u32, at: Time, class: Class, spread: u64) -> Tries {
+        let made = plan.legs.get(leg).map_or(&[][..], |leg| &leg.attempts);
+        let others = (1u32..).zip(made).filter(|(number, made)| *number != attempt && made.counts);
+        let counted = u32::try_from(others.count()).unwrap_or(u32::MAX);
+        Tries {
+            counted: counted.saturating_add(u32::from(counts(class))),
+            first_at: made.first().map_or(at, |first| first.begun_at),
+            expires_at: plan.expires_at,
+            spread,
+        }
+    }
+}
+
+/// What a later word of the provider means: tried again, or given up.
+pub fn report(policy: &RetryPolicy, verdict: &Verdict, tries: &Tries, now: Time) -> Receipt {
+    match answer(policy, verdict, tries, now) {
+        Answer::NotTaken { again, reason } => {
+            Receipt::Undelivered { again: Some(again), cause: Cause::Temporary, reason }
+        }
+        Answer::Refused { cause, reason } => Receipt::Undelivered { again: None, cause, reason },
+        Answer::Taken { .. } => Receipt::OnItsWay,
+        Answer::Lost { reason } => Receipt::Unclear { reason },
+    }
 }
 
 /// The growing pause, or what the provider says where that is longer. It is spread only upwards there: never before its moment.

@@ -1,5 +1,6 @@
 //! Routes: each parses, asks the mediator, answers.
 
+mod callbacks;
 mod deliveries;
 mod etag;
 mod rules;
@@ -8,10 +9,12 @@ mod suppression;
 mod templates;
 mod topics;
 
+use crate::deliveries::Desk;
 use artel_flow::{Asked, Ctx};
 use artel_frame::edge::{RequestInfo, Routes};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// One of the versions of something.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,9 +36,7 @@ struct Part {
     cursor: Option<String>,
 }
 
-pub fn routes(ctx: &Ctx) -> Routes {
-    // The one place that is called once on each node that runs the service.
-    crate::rules::start(ctx);
+pub fn routes(ctx: &Ctx, desk: &Arc<Desk>) -> Routes {
     deliveries::routes(Routes::new())
         .merge(subscribers::routes())
         .merge(suppression::routes())
@@ -43,6 +44,7 @@ pub fn routes(ctx: &Ctx) -> Routes {
         .merge(templates::routes())
         .merge(rules::routes())
         .with_state(ctx.clone())
+        .merge(callbacks::routes(ctx, desk))
 }
 
 /// Who asks, for the mediator.

@@ -42,7 +42,7 @@ fn rule(at: usize, mut table: toml::Table) -> Result<RuleOfFile, Fault> {
 }
 
 /// Applies what the settings name, beside everything else.
-pub fn start(ctx: &Ctx) {
+pub fn start(ctx: &Ctx) -> Result<(), Fault> {
     let settings = ctx.settings::<NotifySettings>();
     let example = if settings.example { parse(EXAMPLE) } else { Ok(Vec::new()) };
     tokio::spawn(bring_in(ctx.clone(), EXAMPLE_SOURCE.to_owned(), example));
@@ -53,6 +53,7 @@ pub fn start(ctx: &Ctx) {
             bring_in(ctx, path, read).await;
         });
     }
+    Ok(())
 }
 
 async fn read(path: &Path) -> Result<Vec<RuleOfFile>, Fault> {

@@ -10,7 +10,6 @@ mod read;
 mod save;
 mod try_out;
 
-pub use file::start;
 pub use known::Known;
 pub use save::group_of;
 
@@ -34,6 +33,7 @@ pub fn register(service: Service) -> Service {
         .query(list::misses)
         .query(try_out::try_out)
         .on_raw(read::handler(&known))
+        .on_start(file::start)
         .every("notify.purge-misses", "41 * * * *", list::purge)
         .positions(crate::store::rules::POSITIONS)
 }

@@ -1,9 +1,10 @@
 //! What providers call our attempts, and receipts that came before we knew.
 
 use artel_contract::notify::DeliveryId;
-use artel_flow::Tx;
+use artel_flow::{Read, Tx};
 use artel_message::Time;
 use artel_store::{Args, StoreError};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// One attempt, by what its account calls it.
@@ -49,6 +50,22 @@ pub async fn find(tx: &mut Tx, of: &[(String, String)]) -> Result<Vec<Reference>
         attempt,
     };
     Ok(rows.into_iter().map(reference).collect())
+}
+
+/// Which of these names of an account's are attempts that are known.
+pub async fn known(
+    read: &Read,
+    account: &str,
+    names: impl Iterator<Item = &str>,
+) -> Result<BTreeSet<String>, StoreError> {
+    let rows: Vec<(String,)> = read
+        .all_rows(
+            "SELECT reference FROM delivery_reference WHERE (account, reference) IN (VALUES {rows})",
+            (),
+            names.map(|name| (account, name).values()).collect(),
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 
 /// Keeps receipts that nobody knows yet: (id, account, reference, the receipt as JSON).

@@ -1,7 +1,8 @@
 //! Providers in the test's hands: what they were handed is seen, and what they answer is said beforehand.
 
 use artel_contract::notify::Channel;
-use artel_notify::channels::{Carrier, Carriers, Outgoing, Question};
+use artel_message::Fault;
+use artel_notify::channels::{Carrier, Carriers, Outgoing, Question, Word};
 use artel_notify::domain::classes::Provider;
 use artel_notify::domain::state::Found;
 use artel_wires::{Handed, Said, Stage};
@@ -111,13 +112,13 @@ impl Carrier for Account {
             Some(Does::Names(name)) => (ok(self.channel), Some(name)),
             None => (ok(self.channel), Some(message.key.clone())),
         };
-        Handed { said, reference, by: self.name.clone() }
+        Handed { said, reference, parts: Vec::new(), by: self.name.clone() }
     }
 
-    async fn ask(&self, question: &Question) -> Found {
+    async fn ask(&self, question: &Question) -> Result<Word, Fault> {
         self.board.asked.send_modify(|all| all.push(question.clone()));
         self.board.silent.subscribe().wait_for(|silent| !silent).await.expect("a board");
-        self.board.found.lock().unwrap().pop_front().unwrap_or(Found::CantSay)
+        Ok(Word::Found(self.board.found.lock().unwrap().pop_front().unwrap_or(Found::CantSay)))
     }
 }
 

@@ -4,12 +4,14 @@
 
 mod asking;
 mod board;
+mod centre;
 mod edit;
 mod late;
 mod place;
 mod postgres;
 mod rows;
 mod sqlite;
+mod twilio;
 mod verdicts;
 
 use artel_frame::client::{Answer, Client};

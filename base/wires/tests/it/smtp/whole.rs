@@ -14,6 +14,7 @@ async fn a_mail_arrives_as_it_was_sent() {
         Handed {
             said: Said::Smtp { code: 250, enhanced: Some("2.0.0".into()), text: "queued as sim-1".into() },
             reference: Some("sim-1".into()),
+            parts: Vec::new(),
             by: format!("127.0.0.1:{}", rig.server.address().port()),
         }
     );

@@ -1,5 +1,6 @@
 //! One step: what happened, to what became of it.
 
+use super::facts::LearntPart;
 use super::{
     Action, Answer, Attempt, Cause, Change, Decision, Delivery, End, Entry, Fact, Found, Happened, Leg,
     MOST_ATTEMPTS, Receipt, Refused, Step, Wait,
@@ -97,15 +98,18 @@ impl Delivery {
             }
             Happened::Answered { leg, attempt, answer } => {
                 let leg = &mut self.legs[*leg];
-                if let Answer::Taken { reference: Some(reference) } = answer {
-                    attempt_of(leg, *attempt)?.reference.get_or_insert_with(|| reference.clone());
+                if let Answer::Taken { reference: Some(reference), parts } = answer {
+                    attempt_of(leg, *attempt)?.named(reference, parts);
                 }
                 let (fact, reason) = answered(answer);
                 learn(leg, *attempt, fact, reason)
             }
-            Happened::Receipt { leg, attempt, receipt } => {
-                let (fact, reason) = receipt_fact(receipt);
-                learn(&mut self.legs[*leg], *attempt, fact, reason)
+            Happened::Receipt { leg, attempt, receipt, reference } => {
+                let (leg, (fact, reason)) = (&mut self.legs[*leg], receipt_fact(receipt));
+                match reference.as_deref() {
+                    Some(name) => learn_part(leg, *attempt, name, fact, reason),
+                    None => learn(leg, *attempt, fact, reason),
+                }
             }
             Happened::Asked { leg, attempt, found } => asked(&mut self.legs[*leg], *attempt, found, now),
             Happened::NoReceipt { leg } => Ok(self.no_receipt(*leg, now)),
@@ -179,16 +183,36 @@ fn learn(leg: &mut Leg, attempt: u32, fact: Fact, reason: Option<&str>) -> Resul
     let one = attempt_of(leg, attempt)?;
     let known = one.fact;
     let learnt = one.learn(fact, reason);
-    // A leg that has given way is not tried again.
-    if leg.gave_way && leg.is_waiting() {
-        leg.end = Some(End::NotNeeded);
-    }
+    stays_given_way(leg);
     Ok(Told {
         repeated: !learnt,
         contradicts: contradict(known, fact),
         reason: reason.map(str::to_owned),
         ..Told::default()
     })
+}
+
+/// The same of what the provider calls so: a part, or the whole where it has none of that name.
+fn learn_part(
+    leg: &mut Leg,
+    attempt: u32,
+    name: &str,
+    fact: Fact,
+    reason: Option<&str>,
+) -> Result<Told, Refused> {
+    let Some(part) = attempt_of(leg, attempt)?.learn_part(name, fact, reason) else {
+        return learn(leg, attempt, fact, reason);
+    };
+    stays_given_way(leg);
+    let LearntPart { learnt, contradicts, reason } = part;
+    Ok(Told { repeated: !learnt, contradicts, ..Told::because(reason) })
+}
+
+/// A leg that has given way is not tried again.
+fn stays_given_way(leg: &mut Leg) {
+    if leg.gave_way && leg.is_waiting() {
+        leg.end = Some(End::NotNeeded);
+    }
 }
 
 /// One says that it arrived, the other one that it never can.
@@ -214,6 +238,9 @@ fn receipt_fact(receipt: &Receipt) -> (Fact, Option<&str>) {
             (Fact::Undelivered { again: *again }, Some(reason))
         }
         Receipt::Undelivered { again: None, cause, reason } => (Fact::Failed { cause: *cause }, Some(reason)),
+        Receipt::Refused(verdict) => {
+            (Fact::Failed { cause: Cause::Permanent }, Some(verdict.meaning[0].as_str()))
+        }
         Receipt::Unclear { reason } => (Fact::Unclear, Some(reason)),
     }
 }

@@ -19,7 +19,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Attempt, Cause, Fact};
+pub use facts::{Attempt, Cause, Fact, Part};
 pub use leg::{End, Leg, MOST_ATTEMPTS, Wait, Why};
 
 use super::classes::Verdict;
@@ -52,8 +52,8 @@ pub enum Happened {
     Begun { leg: usize, attempt: u32, provider: String },
     /// What came of the request.
     Answered { leg: usize, attempt: u32, answer: Answer },
-    /// The provider tells by itself what became of it.
-    Receipt { leg: usize, attempt: u32, receipt: Receipt },
+    /// The provider tells by itself what became of it, or of the part that it calls `reference`.
+    Receipt { leg: usize, attempt: u32, receipt: Receipt, reference: Option<String> },
     /// The provider was asked what became of it.
     Asked { leg: usize, attempt: u32, found: Found },
     /// The patience with a channel is over; asked for by [`Action::AwaitReceipt`].
@@ -72,8 +72,12 @@ pub enum Happened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It is the provider's now; `reference` is what receipts will call it.
-    Taken { reference: Option<String> },
+    /// It is the provider's now; `reference` is what receipts will call it, `parts` what they call its parts where it has several.
+    Taken {
+        reference: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<String>,
+    },
     /// Not taken; another attempt may begin at `again`.
     NotTaken { again: Time, reason: String },
     /// Not taken, and not tried again.
@@ -95,6 +99,8 @@ pub enum Receipt {
         cause: Cause,
         reason: String,
     },
+    /// It did not arrive, for this reason. The policy makes `Undelivered` of it; where it does not, it is for good.
+    Refused(Box<Verdict>),
     /// The provider does not know.
     Unclear {
         reason: String,

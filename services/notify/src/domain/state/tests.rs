@@ -28,11 +28,11 @@ fn answered(leg: usize, attempt: u32, answer: Answer) -> Happened {
 }
 
 fn receipt(leg: usize, attempt: u32, receipt: Receipt) -> Happened {
-    Happened::Receipt { leg, attempt, receipt }
+    Happened::Receipt { leg, attempt, receipt, reference: None }
 }
 
 fn taken() -> Answer {
-    Answer::Taken { reference: Some("ref".to_owned()) }
+    Answer::Taken { reference: Some("ref".to_owned()), parts: Vec::new() }
 }
 
 fn lost() -> Answer {
