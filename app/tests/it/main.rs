@@ -31,6 +31,7 @@ mod newer;
 #[cfg(feature = "grown")]
 mod nodes;
 mod process;
+mod providers;
 #[cfg(feature = "grown")]
 mod refusals;
 #[cfg(feature = "grown")]
@@ -49,6 +50,8 @@ mod tails;
 mod tally;
 #[cfg(feature = "otlp")]
 mod traces;
+#[cfg(feature = "grown")]
+mod truth;
 mod until;
 #[cfg(feature = "grown")]
 mod upgrade;

@@ -62,21 +62,22 @@ impl Nodes {
     }
 
     pub async fn on(servers: Servers, count: usize) -> Nodes {
-        Nodes::running(servers, count, &Program::Artel).await
+        Nodes::running(servers, count, &Program::Artel, "").await
     }
 
     /// Nodes of the driver of crashes.
     pub async fn keyed(servers: Servers, count: usize) -> Nodes {
-        Nodes::running(servers, count, &Program::Keyed).await
+        Nodes::running(servers, count, &Program::Keyed, "").await
     }
 
-    pub async fn running(servers: Servers, count: usize, program: &Program) -> Nodes {
+    /// Nodes of this program, with these settings beside those that all have.
+    pub async fn running(servers: Servers, count: usize, program: &Program, more: &str) -> Nodes {
         let place = TempDir::new().unwrap();
         std::fs::write(place.path().join("operator-token"), TOKEN).unwrap();
         let mut processes = Vec::new();
         for number in 1..=count {
             let config = place.path().join(format!("node-{number}.toml"));
-            std::fs::write(&config, servers.settings(&format!("node-{number}"), "")).unwrap();
+            std::fs::write(&config, servers.settings(&format!("node-{number}"), more)).unwrap();
             processes.push(Process::of(program.clone(), Some(&config)).await);
         }
         Nodes { processes, place, next: 0, _database: servers.database }

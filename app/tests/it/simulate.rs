@@ -1,39 +1,15 @@
 //! `artel simulate providers`, and a node that sends to what it simulates.
 
 use crate::process::Process;
-use crate::system::{System, post, program};
+use crate::providers::Providers;
+use crate::system::{System, post};
 use crate::until::until;
-use artel_frame::client::Client;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-
-/// They end with the test, however it ends.
-struct Simulators(Child);
-
-impl Drop for Simulators {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[tokio::test]
 async fn messages_of_a_node_arrive_at_the_simulated_providers() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut command = program();
-    command.args(["simulate", "providers", "--port", "0", "--folder"]).arg(folder.path());
-    let mut simulators = Simulators(command.stdout(Stdio::piped()).spawn().unwrap());
-    let lines = BufReader::new(simulators.0.stdout.take().unwrap()).lines();
-    let mut page = String::new();
-    let config = lines.map_while(Result::ok).find_map(|line| {
-        page = line.strip_prefix("what arrives: ").map_or(page.clone(), str::to_owned);
-        line.strip_prefix("a node that sends to them: artel run --config ").map(str::to_owned)
-    });
-    let config = config.expect("it says what settings to use");
-
-    let node = Process::with(None, &["--config", &config]).await;
+    let providers = Providers::start();
+    let node = Process::with(None, &["--config", &providers.config]).await;
     let data = json!({
         "shipment": "s-1", "state": "in_transit", "tracking_number": "RA123", "occurred_at": "2026-01-02T10:00:00Z",
     });
@@ -45,9 +21,8 @@ async fn messages_of_a_node_arrive_at_the_simulated_providers() {
     assert_eq!(answer.status, 202, "{}", answer.text());
     let id = answer.json::<Value>().unwrap()["deliveries"][0]["delivery"].as_str().unwrap().to_owned();
 
-    let board = Client::new(page.trim_end_matches('/')).unwrap();
     let all = until("a mail and a short message", async || {
-        let all: Value = board.get("/api/arrivals").await.ok()?.json().ok()?;
+        let all: Value = providers.board.get("/api/arrivals").await.ok()?.json().ok()?;
         let text = all.to_string();
         (text.contains("ivan@example.com") && text.contains("79161234567")).then_some(text)
     })
@@ -61,7 +36,5 @@ async fn messages_of_a_node_arrive_at_the_simulated_providers() {
     })
     .await;
     drop(node);
-
-    kill_process(Pid::from_child(&simulators.0), Signal::TERM).unwrap();
-    assert!(simulators.0.wait().unwrap().success());
+    assert!(providers.stop());
 }

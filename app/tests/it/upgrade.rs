@@ -47,7 +47,7 @@ impl Upgrade {
         let old = std::env::var_os(OLD).map(PathBuf::from);
         let (url, program) =
             (servers.database.url.clone(), old.clone().map_or(Program::Keyed, Program::Built));
-        let nodes = Nodes::running(servers, NAMES.len(), &program).await;
+        let nodes = Nodes::running(servers, NAMES.len(), &program, "").await;
         shared_by(&nodes.client(), &NAMES).await;
         Some(Upgrade { nodes, old, url })
     }

@@ -11,6 +11,7 @@ use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +66,13 @@ pub struct DkimSettings {
     pub selector: String,
     /// The private key: PEM.
     pub key_file: PathBuf,
+}
+
+impl SmtpSettings {
+    /// A carrier with these settings, for whoever stands before it with something of its own. Errors name the field.
+    pub fn carrier(&self) -> Result<Arc<dyn Carrier>, String> {
+        Ok(Arc::new(Smtp::new(self)?))
+    }
 }
 
 fn connections() -> usize {

@@ -17,6 +17,7 @@ mod feedback;
 mod gather;
 mod list;
 mod notify;
+mod places;
 mod purge;
 mod receipts;
 mod record;
