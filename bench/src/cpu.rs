@@ -54,6 +54,13 @@ fn ticks(pid: &str) -> Option<f64> {
     (times.len() == 4).then(|| times.iter().sum::<f64>() / TICKS)
 }
 
+/// Memory that a process has in use, in bytes; `self` is this one.
+pub(crate) fn resident(pid: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
 impl fmt::Display for Used {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.1} s here", self.own)?;

@@ -6,7 +6,7 @@
 //! its own poll) notes the time. It keeps no offset and deletes nothing.
 
 #[cfg(feature = "kafka")]
-mod kafka;
+pub(crate) mod kafka;
 mod twin;
 
 use crate::node::Node;
@@ -150,7 +150,7 @@ async fn embedded(seconds: u32) -> Result<()> {
     Ok(())
 }
 
-fn print(rate: u32, ours: &[f64], hand: &[f64]) {
+pub(crate) fn print(rate: u32, ours: &[f64], hand: &[f64]) {
     let at = |all: &[f64], share: f64| {
         let index = ((all.len() as f64 * share) as usize).min(all.len().saturating_sub(1));
         all.get(index).copied().unwrap_or_default()

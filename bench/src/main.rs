@@ -6,10 +6,12 @@ mod cpu;
 mod drain;
 mod effects;
 mod flow;
+mod heard;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod latency;
 mod log;
+mod mails;
 mod node;
 mod notify;
 mod parked;
@@ -18,6 +20,7 @@ mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
+mod status;
 mod timers;
 
 /// Messages are made on one thread and freed on another, which the system's allocator is slow at.
@@ -33,6 +36,12 @@ fn main() -> anyhow::Result<()> {
         Some("latency") => latency::run(&args.collect::<Vec<_>>()),
         Some("consume") => consume::run(&args.collect::<Vec<_>>()),
         Some("effects") => effects::run(&args.collect::<Vec<_>>()),
+        Some("heard") => heard::run(&args.collect::<Vec<_>>()),
+        Some("mails") => mails::run(&args.collect::<Vec<_>>()),
+        Some("status") => status::run(&args.collect::<Vec<_>>()),
+        // The other side of those above, in processes of their own.
+        Some("mail-server") => mails::serve(),
+        Some("status-server") => status::serve(&args.collect::<Vec<_>>()),
         Some("notify") => notify::run(&args.collect::<Vec<_>>()),
         Some("flow") => flow::run(&args.collect::<Vec<_>>()),
         Some("poison") => parked::poison(&args.collect::<Vec<_>>()),
@@ -44,7 +53,7 @@ fn main() -> anyhow::Result<()> {
         other => anyhow::bail!(
             "'{}' is no benchmark; there is: log [FOLDER], flow [MESSAGES], consume [MESSAGES], latency [SECONDS], \
              drain [ROWS], beside [MESSAGES], poison [MESSAGES], parked [MESSAGES [KEYS]], pipeline URL [MESSAGES], \
-             timers NUMBER SECONDS, effects NUMBER, notify NUMBER, and with the feature kafka: kafka BROKERS",
+             timers NUMBER SECONDS, effects NUMBER, notify NUMBER, mails NUMBER, heard [SECONDS], status [SECONDS], and with the feature kafka: kafka BROKERS",
             other.unwrap_or_default()
         ),
     }

@@ -51,6 +51,8 @@ mod tails;
 mod tally;
 #[cfg(feature = "otlp")]
 mod traces;
+#[cfg(feature = "grown")]
+mod truth;
 mod until;
 #[cfg(feature = "grown")]
 mod upgrade;

@@ -45,7 +45,7 @@ pub(super) async fn on_servers(brokers: &str, postgres: &str, seconds: u32) -> R
     Ok(())
 }
 
-fn consumer(brokers: &str, topic: &str) -> Result<BaseConsumer> {
+pub(crate) fn consumer(brokers: &str, topic: &str) -> Result<BaseConsumer> {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", brokers)

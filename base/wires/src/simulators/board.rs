@@ -40,6 +40,8 @@ pub struct Arrival {
 pub struct Wanted {
     /// Only those after this number.
     pub after: u64,
+    /// Only those before this number, where it is not 0: the page behind one that ended with it.
+    pub before: u64,
     pub provider: Option<String>,
     /// A part of the recipient.
     pub to: Option<String>,
@@ -116,6 +118,7 @@ impl Board {
         let limit = if wanted.limit == 0 { 100 } else { wanted.limit };
         let fits = |arrival: &&Arrival| {
             arrival.n > wanted.after
+                && (wanted.before == 0 || arrival.n < wanted.before)
                 && wanted.provider.as_deref().is_none_or(|provider| provider == arrival.provider)
                 && wanted.to.as_deref().is_none_or(|to| arrival.to.contains(to))
         };
@@ -173,6 +176,7 @@ mod tests {
         let to = |wanted: &Wanted| board.list(wanted).into_iter().map(|a| a.to).collect::<Vec<_>>();
         assert_eq!(to(&Wanted::default()), ["b", "refused", "b", "a"]);
         assert_eq!(to(&Wanted { after: 2, ..Wanted::default() }), ["b", "refused"]);
+        assert_eq!(to(&Wanted { before: 3, limit: 1, ..Wanted::default() }), ["b"]);
         assert_eq!(
             to(&Wanted { provider: Some("smtp".into()), limit: 2, ..Wanted::default() }),
             ["refused", "b"]

@@ -11,6 +11,7 @@ use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -66,6 +67,14 @@ pub struct DkimSettings {
     pub selector: String,
     /// The private key: PEM.
     pub key_file: PathBuf,
+}
+
+impl SmtpSettings {
+    /// A carrier with these settings, for whoever stands before it with something of its own. `call` is the longest that a mail may
+    /// take. Errors name the field.
+    pub fn carrier(&self, call: Duration) -> Result<Arc<dyn Carrier>, String> {
+        Ok(Arc::new(Smtp::new(self, call)?))
+    }
 }
 
 fn connections() -> usize {

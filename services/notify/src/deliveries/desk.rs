@@ -4,6 +4,7 @@ use super::begin::{Beginning, Going};
 use super::effects::Attempted;
 use super::feedback::Guards;
 use super::gather::Gather;
+use super::places::Places;
 use super::receipts::Told;
 use crate::NotifySettings;
 use crate::channels::{Carriers, Line, Posted};
@@ -45,6 +46,7 @@ pub struct Desk {
     /// By the effect's name: bulk waits for nobody else, nor anybody for it.
     begins: Mutex<HashMap<&'static str, Arc<Gather<Beginning, Going>>>>,
     pub(super) records: Gather<Recorded, ()>,
+    pub(super) places: Places,
     kept: Mutex<HashMap<DeliveryId, Stored>>,
     templates: Shelf,
     pub(super) guards: Guards,

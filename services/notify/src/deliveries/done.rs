@@ -10,7 +10,7 @@ use crate::domain::state::{Answer, Cause, Happened};
 use crate::store::deliveries;
 use crate::store::references::{self, Reference};
 use artel_contract::notify::dead::{EmailGivenUp, GivenUp, PushGivenUp, SmsGivenUp};
-use artel_contract::notify::{Channel, Mode, State};
+use artel_contract::notify::{Channel, DeliveryId, Mode, State};
 use artel_flow::{EffectDone, Tx};
 use artel_message::{Fault, Time};
 use std::collections::BTreeMap;
@@ -36,6 +36,7 @@ pub fn told<E: Sending>(
 
 async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>) -> Result<(), Fault> {
     let now = tx.now();
+    let legs: Vec<(DeliveryId, u32)> = all.iter().map(|(leg, _)| (leg.delivery, leg.leg)).collect();
     let known = desk.kept(all.iter().map(|(leg, _)| leg.delivery));
     let mut begun: BTreeMap<Uuid, i64> = BTreeMap::new();
     let (mut told, mut heard) = (Vec::with_capacity(all.len()), Vec::new());
@@ -74,6 +75,7 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
     if !named.is_empty() {
         receipts::take_early(tx, &named).await?;
     }
+    desk.places.free(legs);
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod key;
 mod lapse;
 mod list;
 mod notify;
+mod places;
 mod purge;
 mod receipts;
 mod record;

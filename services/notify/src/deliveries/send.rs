@@ -67,7 +67,7 @@ impl Sender<'_> {
                 Err(outcome) => return Ok(Ended { begun: rows, outcome }),
             };
             // Before it is written down that it begins: what waits for its place is not under way.
-            let place = taken.place().await;
+            let place = self.desk.places.take(|| taken.place()).await;
             let beginning = Beginning { leg: self.leg, account: taken.name.clone(), first };
             first = false;
             let (filled, attempt, at, row) = match self.desk.begin(self.ctx, self.name, beginning).await? {
@@ -82,10 +82,12 @@ impl Sender<'_> {
             };
             let number = attempt;
             let (attempt, then) = self.attempt(&filled, &taken, attempt, at, &refused).await;
-            drop(place);
             match then {
                 Then::End(outcome) => {
                     rows.push(row);
+                    if let Some(place) = place {
+                        self.desk.places.keep((self.leg.delivery, self.leg.leg), place);
+                    }
                     self.desk.keep(Arc::unwrap_or_clone(filled).stored);
                     return Ok(Ended { begun: rows, outcome });
                 }

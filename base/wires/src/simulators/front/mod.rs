@@ -3,7 +3,7 @@
 //! | route | |
 //! |---|---|
 //! | `GET /` | the page |
-//! | `GET /api/arrivals?after=&provider=&to=&limit=&wait=` | the newest first, texts cut and without `raw`; `wait` seconds for one to come |
+//! | `GET /api/arrivals?after=&before=&provider=&to=&limit=&wait=` | the newest first, texts cut and without `raw`; `wait` seconds for one to come |
 //! | `GET /api/arrivals/{n}` | one, whole |
 //! | `GET /api/arrivals/{n}/html` | a mail as a program for mail shows it, without anything from elsewhere |
 //! | `DELETE /api/arrivals` | forgets all |
@@ -157,11 +157,16 @@ fn asked(query: &str) -> Result<(Wanted, Duration), String> {
         let number = || text.parse::<u64>().map_err(|_| format!("{name}: not a number"));
         match &*name {
             "after" => wanted.after = number()?,
+            "before" => wanted.before = number()?,
             "limit" => wanted.limit = number()?.min(MOST_LISTED as u64) as usize,
             "wait" => wait = Duration::from_secs(number()?).min(LONGEST_WAIT),
             "provider" => wanted.provider = Some(text.into_owned()).filter(|text| !text.is_empty()),
             "to" => wanted.to = Some(text.into_owned()).filter(|text| !text.is_empty()),
-            _ => return Err(format!("{name}: no such parameter; give after, provider, to, limit, wait")),
+            _ => {
+                return Err(format!(
+                    "{name}: no such parameter; give after, before, provider, to, limit, wait"
+                ));
+            }
         }
     }
     Ok((wanted, wait))
@@ -174,6 +179,7 @@ struct Listed<'a> {
     at: u64,
     provider: &'a str,
     to: &'a str,
+    key: &'a str,
     title: &'a str,
     text: &'a str,
     /// Whether the text goes on.
@@ -191,6 +197,7 @@ impl Listed<'_> {
             at: own.at,
             provider: own.provider,
             to: &own.to,
+            key: &own.key,
             title: &own.title,
             text: &own.text[..end],
             cut: end < own.text.len(),

@@ -41,6 +41,7 @@ async fn what_arrived_is_listed_shown_counted_and_forgotten() {
     assert_eq!((list[0]["cut"].clone(), list[0].get("raw")), (json!(true), None));
     assert_eq!(list[0]["text"].as_str().unwrap().chars().count(), 1_000);
     assert_eq!(get(&running, "/api/arrivals?after=1").await.as_array().unwrap().len(), 1);
+    assert_eq!(get(&running, "/api/arrivals?before=2").await[0]["title"], "first");
     assert_eq!(get(&running, "/api/arrivals?to=nobody&provider=").await, json!([]));
     let whole = get(&running, "/api/arrivals/2").await;
     assert!(whole["raw"].as_str().unwrap().contains("<b>я</b>") && whole["account"] == "artel-simulator");
