@@ -36,6 +36,8 @@ pub struct RouteDoc {
     pub refusals: Vec<Code>,
     /// The request's or the answer's body has no end of its own: no time limit holds.
     pub streams: bool,
+    /// No token is ever needed: what it is asked with proves itself.
+    pub open: bool,
     /// Schemas that bodies and parameters refer to, by name.
     pub inputs: Map<String, Value>,
     /// Schemas that answers refer to, by name.
@@ -171,6 +173,7 @@ impl Op {
                 answers: Vec::new(),
                 refusals: Vec::new(),
                 streams: false,
+                open: false,
                 inputs: Map::new(),
                 outputs: Map::new(),
             },
@@ -287,6 +290,12 @@ impl Op {
     /// Says that a body has no end of its own, so that no time limit holds.
     pub fn streams(mut self) -> Op {
         self.doc.streams = true;
+        self
+    }
+
+    /// Says that no token is ever needed, for whoever has none: what the route is asked with proves itself.
+    pub fn open(mut self) -> Op {
+        self.doc.open = true;
         self
     }
 

@@ -2,14 +2,15 @@
 
 use super::problem::Problem;
 use crate::config::{Auth, Scope, Secret};
-use artel_flow::http::{Input, Op};
+use artel_flow::http::{Input, Op, RouteDoc};
 use artel_message::Fault;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -134,13 +135,37 @@ impl Access {
     }
 }
 
-/// Finds out who calls. The documentation's page holds no data and is open, so that a token can be typed into it.
-pub(crate) async fn authenticate(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if !path.starts_with("/api/") || path == "/api/docs" || path.starts_with("/api/docs/") {
+/// Who is asked for a token, and where nobody is.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    access: Access,
+    /// (method, template) of routes that need none.
+    open: Arc<HashSet<(String, String)>>,
+}
+
+impl Gate {
+    pub(crate) fn new(access: Access, docs: &[RouteDoc]) -> Gate {
+        let open = docs.iter().filter(|doc| doc.open).map(|doc| (doc.method.clone(), doc.path.clone()));
+        Gate { access, open: Arc::new(open.collect()) }
+    }
+
+    /// The documentation's page holds no data and is open, so that a token can be typed into it.
+    fn is_open(&self, request: &Request) -> bool {
+        let path = request.uri().path();
+        let template = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        !path.starts_with("/api/")
+            || path == "/api/docs"
+            || path.starts_with("/api/docs/")
+            || self.open.contains(&(request.method().as_str().to_owned(), template.to_owned()))
+    }
+}
+
+/// Finds out who calls.
+pub(crate) async fn authenticate(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if gate.is_open(&request) {
         return next.run(request).await;
     }
-    match access.identify(request.headers()) {
+    match gate.access.identify(request.headers()) {
         Ok(caller) => {
             let name = caller.name.clone();
             request.extensions_mut().insert(caller);

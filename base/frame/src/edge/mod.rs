@@ -70,7 +70,7 @@ impl Edge {
         let mut router = router
             .layer(DefaultBodyLimit::max(self.http.body_limit.len()))
             .layer(from_fn_with_state(limits::Limits::new(&self.http, &docs), limits::limit))
-            .layer(from_fn_with_state(self.access, auth::authenticate))
+            .layer(from_fn_with_state(auth::Gate::new(self.access, &docs), auth::authenticate))
             .layer(from_fn_with_state(limits::Hosts::new(&self.http), limits::guard_host))
             .layer(from_fn(request::catch_panics))
             .layer(from_fn(request::name_problems));
