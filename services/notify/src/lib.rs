@@ -35,7 +35,15 @@ pub fn service() -> Service {
 pub fn service_over(carriers: Carriers) -> Service {
     let desk = Arc::new(Desk::new(carriers));
     let service = Service::new("notify")
-        .migrations(migrations!("notify", "0001_deliveries.sql", "0002_recipients.sql", "0003_rules.sql"))
+        .migrations(migrations!(
+            "notify",
+            "0001_deliveries.sql",
+            "0002_recipients.sql",
+            "0003_rules.sql",
+            "0004_attachments.sql",
+            "0005_opt_outs.sql",
+            "0006_replays.sql"
+        ))
         .settings::<NotifySettings>()
         .routes(http::routes);
     let service = rules::register(templates::register(recipients::register(service)));
@@ -54,6 +62,12 @@ fn commands(service: Service) -> Service {
         .query(deliveries::get)
         .query(deliveries::list)
         .query(deliveries::why)
+        .command(deliveries::replay)
+        .command(deliveries::step)
+        .command(deliveries::stop_replay)
+        .query(deliveries::try_replay)
+        .query(deliveries::get_replay)
+        .query(deliveries::list_replays)
         .command(deliveries::purge)
         .every("notify.purge", "23 * * * *", deliveries::purge_on_time)
 }

@@ -1,9 +1,11 @@
 //! What was decided of a delivery when it was accepted, and never changes.
 
 use crate::domain::address::Address;
+use artel_contract::notify::attachments::Attached;
 use artel_contract::notify::{Channel, Lane};
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Stored as JSON beside the state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +16,9 @@ pub struct Content {
     #[serde(default = "first")]
     pub template_version: u32,
     pub lane: Lane,
+    /// Whether the recipient can turn off what it is about.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_opt_out: bool,
     /// In the order of the legs.
     pub legs: Vec<LegContent>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -32,6 +37,16 @@ pub struct Content {
     /// The name of the recipient's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
+    /// What goes with its mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<AttachedSet>,
+}
+
+/// Files that were given together, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedSet {
+    pub id: Uuid,
+    pub files: Vec<Attached>,
 }
 
 fn first() -> u32 {

@@ -1,5 +1,6 @@
 //! What this node keeps in memory for sending: accounts, compiled templates, who begins together, deliveries that are under way.
 
+use super::attachments::Loading;
 use super::begin::{Beginning, Going};
 use super::effects::Attempted;
 use super::feedback::Guards;
@@ -42,6 +43,7 @@ pub struct Desk {
     pub(super) records: Gather<Recorded, ()>,
     kept: Mutex<HashMap<DeliveryId, Stored>>,
     templates: Shelf,
+    pub(super) attachments: Loading,
     pub(super) guards: Guards,
 }
 

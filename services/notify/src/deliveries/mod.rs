@@ -6,6 +6,7 @@
 
 pub mod accept;
 mod ask;
+mod attachments;
 mod begin;
 mod cached;
 pub mod content;
@@ -20,6 +21,7 @@ mod notify;
 mod purge;
 mod receipts;
 mod record;
+mod replay;
 mod send;
 mod steps;
 pub mod view;
@@ -37,4 +39,5 @@ pub use notify::{notify, notify_many};
 pub use purge::{purge, purge_on_time};
 pub use receipts::{TakeReceipts, Told, no_receipt, take_receipts};
 pub use record::record;
+pub use replay::{get_replay, list_replays, replay, step, stop_replay, try_replay};
 pub use send::handler;

@@ -8,9 +8,10 @@ use crate::NotifySettings;
 use crate::channels::{Line, Outgoing, Taken};
 use crate::domain::classes::{Class, Verdict};
 use crate::domain::failover::{Choice, Next, after};
+use crate::domain::opt_out::Link;
 use crate::domain::retry::{self, Tries};
 use crate::domain::state::{Answer, Cause, Wait};
-use crate::domain::templates::{Context, Rendered};
+use crate::domain::templates::{Body, Context, Rendered};
 use crate::store::deliveries::{Filled, Stored};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
@@ -137,7 +138,7 @@ impl Sender<'_> {
         let of = |answer| attempted(attempt, &taken.name, at, answer);
         let outgoing = match self.outgoing(filled, attempt, at).await {
             Ok(outgoing) => outgoing,
-            // The template could not be read, which says nothing of the message.
+            // The template or the files could not be read, which says nothing of the message.
             Err(fault) if !fault.code.is_final() && fault.code != Code::NotFound => {
                 let again = self.ctx.now() + self.ctx.settings::<NotifySettings>().policy().pause;
                 return (of(Answer::NotTaken { again, reason: fault.reason }), Then::Again(again));
@@ -175,12 +176,15 @@ impl Sender<'_> {
     ) -> (Answer, Option<Then>) {
         let now = self.ctx.now();
         let leg = &stored.plan.legs[self.leg.leg as usize];
-        let counted = leg.attempts.iter().filter(|attempt| attempt.counts).count();
+        // One that a person had sent again begins anew.
+        let from = leg.attempts.iter().rposition(|attempt| attempt.released).map_or(0, |at| at + 1);
+        let tried = &leg.attempts[from..];
+        let counted = tried.iter().filter(|attempt| attempt.counts).count();
         let tries = Tries {
             counted: u32::try_from(counted)
                 .unwrap_or(u32::MAX)
                 .saturating_add(u32::from(retry::counts(verdict.class))),
-            first_at: leg.attempts.first().map_or(at, |first| first.begun_at),
+            first_at: tried.first().map_or(at, |first| first.begun_at),
             expires_at: stored.plan.expires_at,
             spread: stored.id.uuid().as_u128() as u64,
         };
@@ -204,19 +208,33 @@ impl Sender<'_> {
         let (stored, leg) = (&filled.stored, self.leg.leg as usize);
         let address = stored.content.address(leg).cloned();
         let address = address.ok_or_else(|| Fault::invalid("there is no address"))?;
-        let Rendered { language, body } = self.render(filled).await?;
+        let unsubscribe_url = self.unsubscribe_url(stored);
+        let Rendered { language, body } = self.render(filled, unsubscribe_url.as_deref()).await?;
+        let attachments = match (&body, &stored.content.attachments) {
+            (Body::Email { .. }, Some(set)) => Some(self.desk.attachments.get(self.ctx, set).await?),
+            _ => None,
+        };
         Ok(Outgoing {
             delivery: stored.id,
             key: key_of(stored.id.uuid(), self.leg.leg, attempt),
             address,
             body,
             language,
+            attachments,
+            unsubscribe_url,
             expires_at: stored.plan.expires_at,
             begun_at,
         })
     }
 
-    async fn render(&self, filled: &Filled) -> Result<Rendered, Fault> {
+    /// Where what it is about can be turned off, and links are set up.
+    fn unsubscribe_url(&self, stored: &Stored) -> Option<String> {
+        let settings = self.ctx.settings::<NotifySettings>();
+        let links = settings.links().filter(|_| stored.content.can_opt_out)?;
+        Some(links.url(Link { delivery: stored.id, leg: self.leg.leg }))
+    }
+
+    async fn render(&self, filled: &Filled, unsubscribe_url: Option<&str>) -> Result<Rendered, Fault> {
         let content = &filled.stored.content;
         let template = self.desk.template(self.ctx, &content.template, content.template_version).await?;
         let data =
@@ -227,6 +245,7 @@ impl Sender<'_> {
             recipient_language: content.language.as_deref(),
             zone,
             now: self.ctx.now(),
+            unsubscribe_url,
         };
         template
             .render(self.line.channel, content.language.as_deref(), &data, &context)

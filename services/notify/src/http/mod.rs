@@ -2,11 +2,13 @@
 
 mod deliveries;
 mod etag;
+mod replays;
 mod rules;
 mod subscribers;
 mod suppression;
 mod templates;
 mod topics;
+mod unsubscribe;
 
 use artel_flow::{Asked, Ctx};
 use artel_frame::edge::{RequestInfo, Routes};
@@ -42,6 +44,8 @@ pub fn routes(ctx: &Ctx) -> Routes {
         .merge(topics::routes())
         .merge(templates::routes())
         .merge(rules::routes())
+        .merge(replays::routes())
+        .merge(unsubscribe::routes())
         .with_state(ctx.clone())
 }
 

@@ -1,8 +1,11 @@
 //! Every SQL text of the service, by what it is about.
 
+pub mod attachments;
 pub mod deliveries;
+pub mod opt_outs;
 pub mod persons;
 pub mod references;
+pub mod replays;
 pub mod rows;
 pub mod rules;
 pub mod subscribers;

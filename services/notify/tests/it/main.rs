@@ -2,13 +2,20 @@
 //! are a board in the test's hands.
 #![allow(clippy::unwrap_used)]
 
+mod attachments;
+mod bad_input;
 mod board;
 mod deliveries;
 mod edit;
 mod failing;
+#[path = "../../../../base/wires/tests/foreign/mod.rs"]
+mod foreign;
+mod mail;
 mod recipients;
+mod replay;
 mod rules;
 mod templates;
+mod unsubscribe;
 mod wires;
 
 use artel_frame::client::{Answer, Client};
