@@ -1,16 +1,21 @@
 //! Notifications: one message to one recipient is a *delivery*; it has a *leg* for each channel that it may take, and a leg has
 //! *attempts*.
 
+pub mod attachments;
 pub mod dead;
 pub mod decisions;
 pub mod person;
+pub mod replay;
 pub mod rules;
 pub mod subscribers;
 pub mod suppression;
 pub mod templates;
+#[cfg(test)]
+mod tests;
 pub mod topics;
 
 use artel_message::{Command, Event, Fault, Id, Page, Query, Tag, Time};
+use attachments::{Attached, Attachment};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,6 +37,10 @@ pub mod bounds {
     pub const DEPTH: usize = 32;
     /// Characters of ids: templates, topics, subscribers, supersede keys.
     pub const NAME: usize = 200;
+    /// Files of one notification, bytes of one, and of all of them.
+    pub const ATTACHMENTS: usize = 10;
+    pub const ATTACHMENT: usize = 5 << 20;
+    pub const ATTACHED: usize = 10 << 20;
     /// Items of a page.
     pub const PAGE: std::ops::RangeInclusive<u32> = 1..=500;
 }
@@ -202,32 +211,40 @@ pub struct Content {
     /// A later notification to the same recipient with this key takes the place of those of it that are not sent yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersede_key: Option<String>,
+    /// Up to 10 files, 5 MiB each, 10 MiB together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
 }
 
 impl Content {
     /// Every rule beyond the types; the fault names the field.
     pub fn check(&self) -> Result<(), Fault> {
-        name("template", &self.template)?;
-        name("topic", &self.topic)?;
+        name("content.template", &self.template)?;
+        name("content.topic", &self.topic)?;
         if let Some(key) = &self.supersede_key {
-            name("supersede_key", key)?;
+            name("content.supersede_key", key)?;
         }
         if let (Some(from), Some(to)) = (self.send_at, self.expires_at)
             && from >= to
         {
-            return Err(Fault::field("expires_at", format!("is not after send_at ({from})")));
+            return Err(Fault::field("content.expires_at", format!("is not after send_at ({from})")));
         }
         for (at, channel) in self.channels.iter().enumerate() {
             if self.channels[..at].contains(channel) {
-                return Err(Fault::field("channels", format!("{} stands there twice", channel.as_str())));
+                return Err(Fault::field(
+                    "content.channels",
+                    format!("{} stands there twice", channel.as_str()),
+                ));
             }
         }
         let text = serde_json::to_string(&self.data).unwrap_or_default();
         if text.len() > bounds::DATA {
             let reason = format!("is {} bytes as JSON; the limit is {}", text.len(), bounds::DATA);
-            return Err(Fault::field("data", reason));
+            return Err(Fault::field("content.data", reason));
         }
-        artel_message::check_json(&text, bounds::DEPTH).map_err(|reason| Fault::field("data", reason))
+        artel_message::check_json(&text, bounds::DEPTH)
+            .map_err(|reason| Fault::field("content.data", reason))?;
+        attachments::check(&self.attachments)
     }
 }
 
@@ -283,6 +300,9 @@ fn check_many(command: &NotifyMany) -> Result<(), Fault> {
 pub struct Queued {
     pub delivery: DeliveryId,
     pub state: State,
+    /// Channels of it that do not carry the attachments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_attachments: Vec<Channel>,
 }
 
 /// In the order of the recipients.
@@ -316,6 +336,8 @@ pub struct Delivery {
     pub changed_at: Time,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attached>,
 }
 
 /// A delivery, and how fresh what is said of it is.
@@ -420,64 +442,4 @@ pub struct DeliveryChanged {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub at: Time,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use artel_message::Message;
-    use serde_json::json;
-
-    fn one(change: serde_json::Value) -> Result<(), Fault> {
-        let mut whole = json!({
-            "recipient": { "subscriber": "ivan" },
-            "content": { "template": "shipment", "topic": "shipments" },
-        });
-        for (field, value) in change.as_object().unwrap() {
-            whole["content"][field] = value.clone();
-        }
-        serde_json::from_value::<Notify>(whole).unwrap().validate()
-    }
-
-    #[test]
-    fn names_on_the_wire_are_the_ones_that_are_printed() {
-        for state in State::ALL {
-            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
-        }
-        for channel in Channel::ALL {
-            assert_eq!(serde_json::to_value(channel).unwrap(), channel.as_str());
-        }
-    }
-
-    #[test]
-    fn what_can_t_be_sent_is_refused_and_the_field_is_named() {
-        assert_eq!(one(json!({})), Ok(()));
-        for (change, field) in [
-            (json!({ "template": " " }), "template: "),
-            (json!({ "topic": "a\nb" }), "topic: "),
-            (json!({ "supersede_key": "x".repeat(201) }), "supersede_key: "),
-            (json!({ "channels": ["sms", "sms"] }), "channels: sms stands there twice"),
-            (json!({ "data": { "a": "x".repeat(65_536) } }), "data: is 65544 bytes"),
-            (
-                json!({ "send_at": "2026-01-02T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z" }),
-                "expires_at: is not after send_at",
-            ),
-        ] {
-            let fault = one(change).unwrap_err();
-            assert!(fault.reason.starts_with(field), "{fault}");
-        }
-    }
-
-    #[test]
-    fn recipients_are_some_and_each_of_them_somebody() {
-        let content = json!({ "template": "shipment", "topic": "shipments" });
-        let many = |recipients: serde_json::Value| {
-            let whole = json!({ "recipients": recipients, "content": content });
-            serde_json::from_value::<NotifyMany>(whole).unwrap().validate()
-        };
-        assert_eq!(many(json!([{ "email": "a@example.com" }])), Ok(()));
-        assert!(many(json!([])).unwrap_err().reason.starts_with("recipients: there are 0"));
-        let fault = many(json!([{ "phone": "+1" }, { "language": "ru" }])).unwrap_err();
-        assert!(fault.reason.starts_with("recipients[1]: "), "{fault}");
-    }
 }

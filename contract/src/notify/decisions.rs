@@ -55,6 +55,19 @@ pub struct Explained {
     /// Channels that were never to be used, and why.
     pub left_out: Vec<LeftOut>,
     pub legs: Vec<ExplainedLeg>,
+    /// What people decided of it, the oldest first, also by sending many again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<ExplainedDecision>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExplainedDecision {
+    pub at: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    pub by: String,
+    /// What was decided and why, in a sentence.
+    pub what: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

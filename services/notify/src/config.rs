@@ -1,10 +1,13 @@
 //! The settings: the table `[notify]`.
 
-use crate::channels::ChannelSettings;
+use crate::channels::{ChannelSettings, secret};
+use crate::domain::opt_out::{Keys, Links};
 use crate::domain::retry::RetryPolicy;
 use artel_contract::notify::Channel;
 use artel_flow::Settings;
 use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// See `config/artel.toml` for what each one means.
@@ -22,6 +25,8 @@ pub struct NotifySettings {
     pub call_seconds: u64,
     /// How long after an attempt that nobody knows the end of the provider is asked.
     pub ask_after_seconds: u64,
+    /// MiB of attachments that are in memory for mails under way; more of them wait.
+    pub attachments_mib: u32,
     /// How long a status stays in the cache.
     pub cache_ms: u64,
     /// Days that deliveries are kept for.
@@ -40,6 +45,13 @@ pub struct NotifySettings {
     pub once_days: u32,
     /// Days for which it is kept what rules could do nothing with.
     pub misses_days: u32,
+    /// Where people reach this program: https. Messages have links there by which whoever gets them turns their topic off; none
+    /// where it is absent.
+    pub public_url: Option<String>,
+    /// What these links are signed with.
+    pub unsubscribe_secret_file: Option<PathBuf>,
+    #[serde(skip)]
+    links: OnceLock<Option<Links>>,
 }
 
 /// How often and how long a message is tried again.
@@ -63,6 +75,7 @@ impl Default for NotifySettings {
             hold_ms: 5_000,
             call_seconds: 30,
             ask_after_seconds: 5,
+            attachments_mib: 32,
             cache_ms: 2_000,
             keep_days: 90,
             references_days: 14,
@@ -72,6 +85,9 @@ impl Default for NotifySettings {
             rules_file: None,
             once_days: 7,
             misses_days: 7,
+            public_url: None,
+            unsubscribe_secret_file: None,
+            links: OnceLock::new(),
         }
     }
 }
@@ -100,6 +116,7 @@ impl Settings for NotifySettings {
         within("hold_ms", self.hold_ms, 0, 20_000);
         within("call_seconds", self.call_seconds, 1, 50);
         within("ask_after_seconds", self.ask_after_seconds, 0, 86_400);
+        within("attachments_mib", u64::from(self.attachments_mib), 10, 4_096);
         within("cache_ms", self.cache_ms, 1, 3_600_000);
         within("keep_days", u64::from(self.keep_days), 1, 36_500);
         within("references_days", u64::from(self.references_days), 1, 3_650);
@@ -107,6 +124,7 @@ impl Settings for NotifySettings {
         within("once_days", u64::from(self.once_days), 1, 3_650);
         within("misses_days", u64::from(self.misses_days), 1, 3_650);
         within("templates", self.templates as u64, 1, 1_000_000);
+        problems.extend(self.read_links().err());
         problems
     }
 }
@@ -118,6 +136,27 @@ impl NotifySettings {
             Channel::Sms => &self.sms,
             Channel::Push => &self.push,
         }
+    }
+
+    /// How messages say where their topic is turned off; `None` where that is not set up.
+    pub fn links(&self) -> Option<&Links> {
+        // Read when the settings were checked.
+        self.links.get_or_init(|| self.read_links().ok().flatten()).as_ref()
+    }
+
+    fn read_links(&self) -> Result<Option<Links>, String> {
+        let (url, file) = match (&self.public_url, &self.unsubscribe_secret_file) {
+            (None, None) => return Ok(None),
+            (Some(url), Some(file)) => (url, file),
+            (Some(_), None) => return Err("unsubscribe_secret_file: public_url needs one".to_owned()),
+            (None, Some(_)) => {
+                return Err("public_url: is needed where there is an unsubscribe_secret_file".to_owned());
+            }
+        };
+        let secrets = secret("unsubscribe_secret_file", file)?;
+        let keys = Keys::parse(&secrets)
+            .map_err(|reason| format!("unsubscribe_secret_file: {}: {reason}", file.display()))?;
+        Links::new(url, keys).map(Some).map_err(|reason| format!("public_url: {reason}"))
     }
 
     pub fn policy(&self) -> RetryPolicy {

@@ -45,7 +45,10 @@ pub fn service_over(carriers: Carriers) -> Service {
             "0002_recipients.sql",
             "0003_rules.sql",
             "0004_lapses.sql",
-            "0005_once.sql"
+            "0005_once.sql",
+            "0006_attachments.sql",
+            "0007_opt_outs.sql",
+            "0008_replays.sql"
         ))
         .settings::<NotifySettings>();
     let service = opened(service, &desk);
@@ -73,6 +76,12 @@ fn commands(service: Service) -> Service {
         .query(deliveries::why)
         .command(deliveries::lapse)
         .every("notify.lapse", LAPSES, deliveries::lapse_on_time)
+        .command(deliveries::replay)
+        .command(deliveries::step)
+        .command(deliveries::stop_replay)
+        .query(deliveries::try_replay)
+        .query(deliveries::get_replay)
+        .query(deliveries::list_replays)
         .command(deliveries::purge)
         .every("notify.purge", "23 * * * *", deliveries::purge_on_time)
 }

@@ -84,11 +84,15 @@ fn mailbox(field: &str, mailbox: &Mailbox) -> Checked {
 
 /// A CR or LF would begin another header.
 fn one_line(field: &str, text: &str, most: usize) -> Checked {
+    line(text, most).map_err(|reason| BadLetter::new(field, reason))
+}
+
+fn line(text: &str, most: usize) -> Result<(), String> {
     if text.len() > most {
-        return Err(BadLetter::new(field, format!("has more than {most} bytes")));
+        return Err(format!("has more than {most} bytes"));
     }
     if text.contains(|c: char| c.is_control() && c != '\t') {
-        return Err(BadLetter::new(field, "holds the end of a line or another control character"));
+        return Err("holds the end of a line or another control character".to_owned());
     }
     Ok(())
 }
@@ -120,16 +124,14 @@ fn attached(letter: &Letter, bounds: &Bounds) -> Checked {
     let mut bytes = 0;
     for (n, picture) in letter.pictures.iter().enumerate() {
         id(&format!("pictures[{n}].id"), &picture.id, false)?;
-        kind(&format!("pictures[{n}].kind"), &picture.kind)?;
+        let bad = |reason| BadLetter::new(format!("pictures[{n}].kind"), reason);
+        media_type(&picture.kind).map_err(bad)?;
         bytes += picture.bytes.len();
     }
     for (n, attachment) in letter.attachments.iter().enumerate() {
-        let field = format!("attachments[{n}].name");
-        one_line(&field, &attachment.name, 255)?;
-        if attachment.name.is_empty() || attachment.name.contains(['/', '\\']) {
-            return Err(BadLetter::new(field, "is empty, or names a folder"));
-        }
-        kind(&format!("attachments[{n}].kind"), &attachment.kind)?;
+        let bad = |field: &str, reason| BadLetter::new(format!("attachments[{n}].{field}"), reason);
+        file_name(&attachment.name).map_err(|reason| bad("name", reason))?;
+        media_type(&attachment.kind).map_err(|reason| bad("kind", reason))?;
         bytes += attachment.bytes.len();
     }
     if bytes > bounds.attached {
@@ -138,17 +140,24 @@ fn attached(letter: &Letter, bounds: &Bounds) -> Checked {
     Ok(())
 }
 
+pub(super) fn file_name(name: &str) -> Result<(), String> {
+    line(name, 255)?;
+    match name.is_empty() || name.contains(['/', '\\']) {
+        true => Err("is empty, or names a folder".to_owned()),
+        false => Ok(()),
+    }
+}
+
 /// RFC 2045, section 5.1, without parameters. A part of several parts or of a mail is not for here.
-fn kind(field: &str, kind: &str) -> Checked {
+pub(super) fn media_type(kind: &str) -> Result<(), String> {
     let token = |part: &str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
         (1..=127).contains(&part.len()) && part.bytes().all(fits)
     };
+    let whole = |major: &str| !["multipart", "message"].iter().any(|kind| major.eq_ignore_ascii_case(kind));
     match kind.split_once('/') {
-        Some((major, minor)) if token(major) && token(minor) && !matches!(major, "multipart" | "message") => {
-            Ok(())
-        }
-        _ => Err(BadLetter::new(field, "is no type such as application/pdf")),
+        Some((major, minor)) if token(major) && token(minor) && whole(major) => Ok(()),
+        _ => Err("is no type such as application/pdf".to_owned()),
     }
 }
 

@@ -11,6 +11,8 @@ mod write;
 pub use checks::BadLetter;
 pub use dkim::{BadKey, Dkim};
 
+use bytes::Bytes;
+
 /// A mail to write. Texts may have any letters; what is not ASCII is encoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Letter {
@@ -46,7 +48,20 @@ pub struct Attachment {
     pub name: String,
     /// Such as `application/pdf`.
     pub kind: String,
-    pub bytes: Vec<u8>,
+    /// Clones share them: one file may go to many.
+    pub bytes: Bytes,
+}
+
+impl Attachment {
+    /// Whether a mail can have a file of this name; why not.
+    pub fn check_name(name: &str) -> Result<(), String> {
+        checks::file_name(name)
+    }
+
+    /// Whether a file can be of this type; why not.
+    pub fn check_kind(kind: &str) -> Result<(), String> {
+        checks::media_type(kind)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,7 +69,7 @@ fn picture(picture: &Picture) -> MimePart<'_> {
 
 fn attachment(attachment: &Attachment) -> MimePart<'_> {
     let name = attachment.name.as_str();
-    MimePart::new(attachment.kind.as_str(), attachment.bytes.as_slice()).attachment(name)
+    MimePart::new(attachment.kind.as_str(), attachment.bytes.as_ref()).attachment(name)
 }
 
 /// What stands between parts: the same for the same letter, and nothing that somebody who writes a part of it could foresee.

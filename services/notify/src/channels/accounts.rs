@@ -112,6 +112,8 @@ impl Line {
     /// Takes in what an account answered, and says what it means.
     pub fn heard(&self, taken: &Taken, said: &Said, now: Time) -> Verdict {
         let verdict = verdict(taken.carrier.provider(), said);
+        // In our own words: what the transport says of a connection.
+        let detail = if let Said::Broken { text, .. } = said { text.as_str() } else { "" };
         let mut accounts = self.accounts();
         if accounts[taken.index].heard(&verdict, now) {
             tracing::warn!(
@@ -119,6 +121,7 @@ impl Line {
                 account = &*taken.name,
                 code = verdict.code,
                 meaning = verdict.meaning[0],
+                detail,
                 "the account is out of use for a while"
             );
         }

@@ -14,6 +14,7 @@ mod web_push;
 
 pub use accounts::{Line, Taken};
 pub use fcm::FcmAccount;
+pub(crate) use files::secret;
 pub use none::NoneSettings;
 pub use smpp::{SmppIds, SmppSettings};
 pub use smtp::{DkimSettings, SmtpSecurity, SmtpSettings};
@@ -30,11 +31,13 @@ use artel_contract::notify::{Channel, DeliveryId};
 use artel_flow::Ctx;
 use artel_message::{Fault, Time};
 use artel_wires::Handed;
+use artel_wires::mail::Attachment;
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A message on its way to a provider. Its `Debug` shows nothing of what it says, nor to whom.
 #[derive(Clone)]
@@ -46,9 +49,19 @@ pub struct Outgoing {
     pub body: Body,
     /// The language that it is in.
     pub language: String,
+    /// Files that go with it, where the channel carries them.
+    pub attachments: Option<Arc<Files>>,
+    /// Where the recipient can turn off what it is about: https.
+    pub unsubscribe_url: Option<String>,
     /// After which it means nothing any more, where there is such a moment.
     pub expires_at: Option<Time>,
     pub begun_at: Time,
+}
+
+/// Files in memory; the room that they take there is given back with the last mail that has them.
+pub struct Files {
+    pub files: Vec<Attachment>,
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 impl Outgoing {

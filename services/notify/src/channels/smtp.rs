@@ -5,8 +5,8 @@ use super::{Carrier, Outgoing};
 use crate::domain::address::Address;
 use crate::domain::classes::Provider;
 use crate::domain::templates::Body;
-use artel_wires::mail::{Bounds, Dkim, Letter, Mailbox};
-use artel_wires::smtp::{self, Client, Envelope, Limits, Login, Mail, Secret, Security};
+use artel_wires::mail::{Bounds, Dkim, Letter, Mailbox, Unsubscribe};
+use artel_wires::smtp::{self, BadSettings, Client, Envelope, Limits, Login, Mail, Secret, Security};
 use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -106,12 +106,15 @@ impl Smtp {
         let keys = settings.dkim.iter().enumerate().map(|(at, key)| {
             let pem = secret("key_file", &key.key_file);
             let made = pem.and_then(|pem| {
-                Dkim::new(&key.domain, &key.selector, &pem).map_err(|error| error.to_string())
+                Dkim::new(&key.domain, &key.selector, &pem).map_err(|bad| match bad.field {
+                    "key" => format!("key_file: {}: {}", key.key_file.display(), bad.reason),
+                    _ => bad.to_string(),
+                })
             });
             made.map_err(|error| format!("dkim[{at}].{error}"))
         });
         Ok(Smtp {
-            client: Client::new(wire(settings, call)?).map_err(|error| error.to_string())?,
+            client: Client::new(wire(settings, call)?).map_err(|bad| named(settings, &bad))?,
             provider: match settings.host.to_ascii_lowercase().ends_with(".amazonaws.com") {
                 true => Provider::Ses,
                 false => Provider::Smtp,
@@ -140,7 +143,9 @@ impl Smtp {
             subject: subject.clone(),
             text: Some(text.clone()),
             html: html.clone(),
+            attachments: message.attachments.as_ref().map_or_else(Vec::new, |files| files.files.clone()),
             message_id: format!("{id}@{}", self.domain),
+            unsubscribe: message.unsubscribe_url.clone().map(|url| Unsubscribe { url, address: None }),
             date: message.begun_at.micros() / 1_000_000,
             headers: vec![("Auto-Submitted".to_owned(), "auto-generated".to_owned())],
             ..Letter::default()
@@ -149,6 +154,16 @@ impl Smtp {
         let to = smtp::Address::parse(&to).map_err(|error| format!("to: {error}"))?;
         let envelope = Envelope { from: self.return_path.clone(), to };
         Mail::new(envelope, &content).map_err(|error| error.to_string())
+    }
+}
+
+/// What is wrong, by the names of these settings.
+fn named(settings: &SmtpSettings, bad: &BadSettings) -> String {
+    match (bad.field, &settings.roots_file) {
+        ("extra_roots", Some(file)) => format!("roots_file: {}: {}", file.display(), bad.reason),
+        ("extra_roots", None) => format!("roots_file: {}", bad.reason),
+        ("login", _) => format!("user: {}", bad.reason),
+        _ => bad.to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one way in: planned deliveries become rows, and the first effects are queued.
 
+use super::attachments::{self, File};
 use super::content::{Content, LeftOut, LegContent};
 use super::effects;
 use super::steps::{self, Tell, Telling};
@@ -16,7 +17,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What is to be accepted.
-#[derive(Debug)]
 pub struct Acceptance<'a> {
     pub planned: Vec<Planned>,
     /// What their templates are filled with.
@@ -25,13 +25,16 @@ pub struct Acceptance<'a> {
     pub cause: Option<&'a str>,
     /// Whoever asked for them named this moment: nothing is sent before it.
     pub send_at: Option<Time>,
+    /// What goes with their mails.
+    pub attachments: Vec<File>,
 }
 
 /// Stores deliveries and queues what they begin with; one that is there already, by its id, stays as it is. Those before them with
 /// the same supersede key make room. In the order of `planned`.
 pub async fn accept(tx: &mut Tx, acceptance: Acceptance<'_>) -> Result<Vec<Queued>, Fault> {
     let now = tx.now();
-    let Acceptance { planned, data, cause, send_at } = acceptance;
+    let Acceptance { planned, data, cause, send_at, attachments: files } = acceptance;
+    let attached = attachments::set(tx, &files);
     let order: Vec<DeliveryId> = planned.iter().map(|one| one.id).collect();
     let wanted = planned.iter().map(|one| one.template.as_str()).collect();
     let versions = templates::current(tx, &wanted).await?;
@@ -39,6 +42,7 @@ pub async fn accept(tx: &mut Tx, acceptance: Acceptance<'_>) -> Result<Vec<Queue
     for one in planned {
         let version = versions.get(&one.template).copied();
         let (id, mut made) = (one.id, made(one, cause, send_at, now));
+        made.0.content.attachments = attached.clone().filter(|_| mails(&made.0));
         made.0.content.template_version = version.unwrap_or(made.0.content.template_version);
         begun.entry(id).or_insert(made);
     }
@@ -46,6 +50,7 @@ pub async fn accept(tx: &mut Tx, acceptance: Acceptance<'_>) -> Result<Vec<Queue
         begun.into_iter().map(|(id, (new, actions))| (new, (id, actions))).unzip();
     let data = serde_json::to_string(data).map_err(|error| Fault::field("data", error))?;
     let inserted = deliveries::insert(tx, &new, &data).await?;
+    attachments::keep(tx, &new, &inserted, &files).await?;
     let mut states: BTreeMap<DeliveryId, State> = BTreeMap::new();
     let mut newest: BTreeMap<&str, DeliveryId> = BTreeMap::new();
     for new in new.iter().filter(|new| inserted.contains(&new.id)) {
@@ -71,8 +76,17 @@ pub async fn accept(tx: &mut Tx, acceptance: Acceptance<'_>) -> Result<Vec<Queue
     if !known.is_empty() {
         states.extend(deliveries::states(tx, &known).await?);
     }
-    let queued = |id| Queued { delivery: id, state: states.get(&id).copied().unwrap_or(State::Accepted) };
+    let queued = |id| Queued {
+        delivery: id,
+        state: states.get(&id).copied().unwrap_or(State::Accepted),
+        without_attachments: Vec::new(),
+    };
     Ok(order.into_iter().map(queued).collect())
+}
+
+/// Whether one of its legs is a mail.
+fn mails(new: &New) -> bool {
+    new.content.legs.iter().any(|leg| matches!(leg.address, Some(Address::Email(_))))
 }
 
 fn changed(new: &New, cause: Option<&str>, now: Time) -> DeliveryChanged {
@@ -148,6 +162,7 @@ fn made(planned: Planned, cause: Option<&str>, send_at: Option<Time>, now: Time)
         template: planned.template,
         template_version: 1,
         lane: planned.lane,
+        can_opt_out: planned.can_opt_out,
         legs,
         left_out,
         rule: (!planned.rule.is_empty()).then_some((planned.rule, planned.rule_version)),
@@ -156,6 +171,7 @@ fn made(planned: Planned, cause: Option<&str>, send_at: Option<Time>, now: Time)
         language: planned.language,
         zone: planned.zone.map(|zone| zone.name().to_owned()),
         quiet: planned.quiet,
+        attachments: None,
     };
     let new = New {
         id: planned.id,

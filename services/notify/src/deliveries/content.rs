@@ -2,9 +2,11 @@
 
 use crate::domain::address::Address;
 use crate::domain::quiet::{Quiet, zone};
+use artel_contract::notify::attachments::Attached;
 use artel_contract::notify::{Channel, Lane};
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Stored as JSON beside the state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +17,9 @@ pub struct Content {
     #[serde(default = "first")]
     pub template_version: u32,
     pub lane: Lane,
+    /// Whether the recipient can turn off what it is about.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_opt_out: bool,
     /// In the order of the legs.
     pub legs: Vec<LegContent>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -36,6 +41,16 @@ pub struct Content {
     /// The recipient's quiet hours, where this keeps any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+    /// What goes with its mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<AttachedSet>,
+}
+
+/// Files that were given together, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedSet {
+    pub id: Uuid,
+    pub files: Vec<Attached>,
 }
 
 fn first() -> u32 {

@@ -30,7 +30,7 @@ pub async fn decide(tx: &mut Tx, decide: Decide) -> Result<Delivery, Fault> {
     let by: String = by.chars().take(BY).collect();
     let count = legs.len();
     let told = legs.into_iter().map(|leg| {
-        let happened = Happened::Decided { leg, decision, by: by.clone() };
+        let happened = Happened::Decided { leg, decision, by: by.clone(), why: None };
         Telling { delivery, tell: Tell::Happened(happened, now) }
     });
     let mut stepped = steps::apply(tx, vec![stored], told.collect()).await?;

@@ -1,5 +1,6 @@
 //! What this node keeps in memory for sending: accounts, compiled templates, who begins together, deliveries that are under way.
 
+use super::attachments::Loading;
 use super::begin::{Beginning, Going};
 use super::effects::Attempted;
 use super::feedback::Guards;
@@ -49,6 +50,7 @@ pub struct Desk {
     pub(super) places: Places,
     kept: Mutex<HashMap<DeliveryId, Stored>>,
     templates: Shelf,
+    pub(super) attachments: Loading,
     pub(super) guards: Guards,
 }
 

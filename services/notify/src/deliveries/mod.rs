@@ -6,6 +6,7 @@
 
 pub mod accept;
 mod ask;
+mod attachments;
 mod begin;
 mod cached;
 pub mod content;
@@ -23,6 +24,7 @@ mod places;
 mod purge;
 mod receipts;
 mod record;
+mod replay;
 mod reported;
 mod send;
 mod steps;
@@ -43,4 +45,5 @@ pub use notify::{notify, notify_many};
 pub use purge::{purge, purge_on_time};
 pub use receipts::{TakeReceipts, Told, no_receipt, take_receipts};
 pub use record::record;
+pub use replay::{get_replay, list_replays, replay, step, stop_replay, try_replay};
 pub use send::handler;

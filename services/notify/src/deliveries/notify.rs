@@ -1,12 +1,15 @@
 //! Direct sends: the same way as by a rule, with what was asked for in the rule's place.
 
 use super::accept::{Acceptance, accept};
+use super::attachments;
 use crate::domain::preferences::Topic;
 use crate::domain::rules::{Given, Outcome, Planned, Recipients, Rule, Trigger};
 use crate::recipients;
 use crate::store::topics;
 use crate::templates;
-use artel_contract::notify::{Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient};
+use artel_contract::notify::{
+    Channel, Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient,
+};
 use artel_flow::Tx;
 use artel_message::Fault;
 use serde_json::Value;
@@ -26,6 +29,7 @@ async fn send(tx: &mut Tx, to: Vec<Recipient>, content: Content) -> Result<Vec<Q
     if let Some(at) = content.expires_at.filter(|at| *at <= now) {
         return Err(Fault::field("content.expires_at", format!("{at} is over")));
     }
+    let attachments = attachments::decoded(content.attachments.clone())?;
     let rule = rule(tx, &content).await?;
     let topic = topics::settings(tx, &rule.topic).await?;
     let topic: Topic = topic.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
@@ -49,7 +53,23 @@ async fn send(tx: &mut Tx, to: Vec<Recipient>, content: Content) -> Result<Vec<Q
         *supersede_key = content.supersede_key.as_ref().map(|key| format!("{key}\n{recipient_key}"));
         rule.clear();
     }
-    accept(tx, Acceptance { planned, data: &data, cause: None, send_at: content.send_at }).await
+    let without: Vec<Vec<Channel>> =
+        planned.iter().map(|one| if attachments.is_empty() { Vec::new() } else { without(one) }).collect();
+    let send_at = content.send_at;
+    let mut queued =
+        accept(tx, Acceptance { planned, data: &data, cause: None, send_at, attachments }).await?;
+    for (queued, without) in queued.iter_mut().zip(without) {
+        queued.without_attachments = without;
+    }
+    Ok(queued)
+}
+
+/// Its channels that carry no files, each once.
+fn without(planned: &Planned) -> Vec<Channel> {
+    let mut channels: Vec<Channel> = planned.legs.iter().map(|leg| leg.address.channel()).collect();
+    channels.retain(|channel| *channel != Channel::Email);
+    channels.dedup();
+    channels
 }
 
 /// What was asked for, as a rule has it.

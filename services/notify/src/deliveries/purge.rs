@@ -1,7 +1,7 @@
 //! Forgets what nobody asks for any more.
 
 use crate::NotifySettings;
-use crate::store::{deliveries, references, rules};
+use crate::store::{attachments, deliveries, references, replays, rules};
 use artel_flow::Tx;
 use artel_message::{Command, Fault};
 use schemars::JsonSchema;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Rows of one transaction, and the pause before the next.
 const MOST: i64 = 2_000;
+/// Attachments of one transaction.
+const FILES: i64 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Nothing is under way for that long.
 const BEGUN: Duration = Duration::from_secs(3 * 86_400);
@@ -32,11 +34,14 @@ pub async fn purge_on_time(tx: &mut Tx, (): ()) -> Result<(), Fault> {
 pub async fn purge(tx: &mut Tx, _: Purge) -> Result<(), Fault> {
     let (now, settings) = (tx.now(), tx.settings::<NotifySettings>());
     let receipts = Duration::from_secs(u64::from(settings.receipts_hours) * 3_600);
-    let mut most = deliveries::purge(tx, now - days(settings.keep_days), MOST).await?;
+    let first_kept = deliveries::first_id(now - days(settings.keep_days));
+    let files = attachments::purge(tx, first_kept, MOST, FILES).await?;
+    let mut most = deliveries::purge(tx, first_kept, MOST).await?;
     most = most.max(deliveries::purge_begun(tx, now - BEGUN, MOST).await?);
     most = most.max(references::purge(tx, now - days(settings.references_days), now - receipts, MOST).await?);
     most = most.max(rules::purge_events(tx, now - days(settings.once_days), MOST).await?);
-    if most >= MOST.unsigned_abs() {
+    most = most.max(replays::purge(tx, first_kept, MOST).await?);
+    if files || most >= MOST.unsigned_abs() {
         tx.after(REST, PAUSE, Purge {});
     }
     Ok(())

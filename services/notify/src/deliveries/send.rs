@@ -9,9 +9,10 @@ use crate::NotifySettings;
 use crate::channels::{Line, Outgoing, Taken};
 use crate::domain::classes::{Class, Verdict};
 use crate::domain::failover::{Choice, Next, after};
+use crate::domain::opt_out::Link;
 use crate::domain::retry::{self, Tries};
 use crate::domain::state::{Answer, Cause, Wait};
-use crate::domain::templates::{Context, Rendered};
+use crate::domain::templates::{Body, Context, Rendered};
 use crate::store::deliveries::{Filled, Stored};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
@@ -139,7 +140,7 @@ impl Sender<'_> {
         let of = |answer| attempted(attempt, &taken.name, at, answer);
         let outgoing = match self.outgoing(filled, attempt, at).await {
             Ok(outgoing) => outgoing,
-            // The template could not be read, which says nothing of the message.
+            // The template or the files could not be read, which says nothing of the message.
             Err(fault) if !fault.code.is_final() && fault.code != Code::NotFound => {
                 let again = self.ctx.now() + self.ctx.settings::<NotifySettings>().policy().pause;
                 return (of(Answer::NotTaken { again, reason: fault.reason }), Then::Again(again));
@@ -199,19 +200,33 @@ impl Sender<'_> {
         let (stored, leg) = (&filled.stored, self.leg.leg as usize);
         let address = stored.content.address(leg).cloned();
         let address = address.ok_or_else(|| Fault::invalid("there is no address"))?;
-        let Rendered { language, body } = self.render(filled).await?;
+        let unsubscribe_url = self.unsubscribe_url(stored);
+        let Rendered { language, body } = self.render(filled, unsubscribe_url.as_deref()).await?;
+        let attachments = match (&body, &stored.content.attachments) {
+            (Body::Email { .. }, Some(set)) => Some(self.desk.attachments.get(self.ctx, set).await?),
+            _ => None,
+        };
         Ok(Outgoing {
             delivery: stored.id,
             key: key::of(stored.id, self.leg.leg, attempt),
             address,
             body,
             language,
+            attachments,
+            unsubscribe_url,
             expires_at: stored.plan.expires_at,
             begun_at,
         })
     }
 
-    async fn render(&self, filled: &Filled) -> Result<Rendered, Fault> {
+    /// Where what it is about can be turned off, and links are set up.
+    fn unsubscribe_url(&self, stored: &Stored) -> Option<String> {
+        let settings = self.ctx.settings::<NotifySettings>();
+        let links = settings.links().filter(|_| stored.content.can_opt_out)?;
+        Some(links.url(Link { delivery: stored.id, leg: self.leg.leg }))
+    }
+
+    async fn render(&self, filled: &Filled, unsubscribe_url: Option<&str>) -> Result<Rendered, Fault> {
         let content = &filled.stored.content;
         let template = self.desk.template(self.ctx, &content.template, content.template_version).await?;
         let data =
@@ -222,6 +237,7 @@ impl Sender<'_> {
             recipient_language: content.language.as_deref(),
             zone,
             now: self.ctx.now(),
+            unsubscribe_url,
         };
         template
             .render(self.line.channel, content.language.as_deref(), &data, &context)

@@ -1,10 +1,13 @@
 //! A delivery as others see it.
 
+use super::replay::REFUSED;
 use crate::domain::classes::{self, explain};
 use crate::domain::state::{self, Entry};
 use crate::store::deliveries::{Stored, Whole};
-use artel_contract::notify::decisions::{Explained, ExplainedAttempt, ExplainedLeg, Language, LeftOut};
-use artel_contract::notify::{Delivery, Leg, Moment};
+use artel_contract::notify::decisions::{
+    Explained, ExplainedAttempt, ExplainedDecision, ExplainedLeg, Language, LeftOut,
+};
+use artel_contract::notify::{Delivery, Leg, Moment, State};
 
 /// All that is known of it; addresses are masked.
 pub fn delivery(stored: &Stored, trail: &[Entry]) -> Delivery {
@@ -22,6 +25,7 @@ pub fn delivery(stored: &Stored, trail: &[Entry]) -> Delivery {
         accepted_at: *accepted_at,
         changed_at: *changed_at,
         expires_at: plan.expires_at,
+        attachments: content.attachments.as_ref().map_or_else(Vec::new, |set| set.files.clone()),
     }
 }
 
@@ -58,7 +62,25 @@ pub fn explained(whole: &Whole, language: Language) -> Explained {
         state: plan.state(),
         left_out: content.left_out.iter().map(left_out).collect(),
         legs: plan.legs.iter().map(|leg| explained_leg(leg, language)).collect(),
+        decisions: whole.trail.iter().filter_map(|entry| explained_decision(entry, language)).collect(),
     }
+}
+
+/// What a person decided, or would have, where a line of the audit is about that.
+fn explained_decision(entry: &Entry, language: Language) -> Option<ExplainedDecision> {
+    let by = entry.by.clone()?;
+    let what = match (&*entry.what, entry.to) {
+        (REFUSED, _) => ["not sent again", "не отправлено ещё раз"],
+        (_, State::Delivered) => ["taken as arrived", "считается доставленным"],
+        (_, State::Failed) => ["given up", "отправка прекращена"],
+        _ => ["sent again", "отправлено ещё раз"],
+    };
+    let what = match language {
+        Language::En => format!("{} by {by}", what[0]),
+        Language::Ru => format!("{}, решил {by}", what[1]),
+    };
+    let what = entry.reason.as_ref().map_or_else(|| what.clone(), |reason| format!("{what}: {reason}"));
+    Some(ExplainedDecision { at: entry.at, channel: entry.channel, by, what })
 }
 
 fn explained_leg(leg: &state::Leg, language: Language) -> ExplainedLeg {

@@ -52,6 +52,17 @@ pub enum Because {
     Critical,
 }
 
+impl Topic {
+    /// Whether whoever says no to what goes in this lane hears no more of it.
+    pub fn can_opt_out(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Bulk => true,
+            Lane::Transactional => !self.required,
+            Lane::Critical => !self.required && !self.critical_passes,
+        }
+    }
+}
+
 impl Preferences {
     /// Whether something of a topic may go over a channel. The nearer choice counts: topic before all, all before the default. Nothing
     /// of the bulk lane passes an opt-out, whatever the topic says.
@@ -126,6 +137,15 @@ mod tests {
                 prop_assert_eq!(preferences().allow(&name, &topic, channel, Lane::Bulk).0, plain);
                 // And what is wanted is never held back by what the topic says beside its defaults.
                 prop_assert!(!plain || preferences().allow(&name, &topic, channel, Lane::Critical).0);
+            }
+        }
+
+        #[test]
+        fn who_can_opt_out_is_let_alone_by_it(required: bool, critical_passes: bool) {
+            let topic = Topic { required, critical_passes, ..Topic::default() };
+            for lane in [Lane::Bulk, Lane::Transactional, Lane::Critical] {
+                let (passes, _) = preferences().allow("shipments", &topic, Channel::Push, lane);
+                prop_assert_eq!(topic.can_opt_out(lane), !passes);
             }
         }
     }

@@ -81,11 +81,13 @@ impl Tries {
     /// Of a leg whose attempt `attempt`, begun at `at`, has failed like this.
     pub fn of(plan: &Delivery, leg: usize, attempt: u32, at: Time, class: Class, spread: u64) -> Tries {
         let made = plan.legs.get(leg).map_or(&[][..], |leg| &leg.attempts);
-        let others = (1u32..).zip(made).filter(|(number, made)| *number != attempt && made.counts);
+        // One that a person had sent again begins anew.
+        let anew = made.iter().rposition(|attempt| attempt.released).map_or(0, |at| at + 1);
+        let others = (1u32..).zip(made).skip(anew).filter(|(number, made)| *number != attempt && made.counts);
         let counted = u32::try_from(others.count()).unwrap_or(u32::MAX);
         Tries {
             counted: counted.saturating_add(u32::from(counts(class))),
-            first_at: made.first().map_or(at, |first| first.begun_at),
+            first_at: made.get(anew).map_or(at, |first| first.begun_at),
             expires_at: plan.expires_at,
             spread,
         }

@@ -3,11 +3,13 @@
 mod callbacks;
 mod deliveries;
 mod etag;
+mod replays;
 mod rules;
 mod subscribers;
 mod suppression;
 mod templates;
 mod topics;
+mod unsubscribe;
 
 use crate::deliveries::Desk;
 use artel_flow::{Asked, Ctx};
@@ -43,6 +45,8 @@ pub fn routes(ctx: &Ctx, desk: &Arc<Desk>) -> Routes {
         .merge(topics::routes())
         .merge(templates::routes())
         .merge(rules::routes())
+        .merge(replays::routes())
+        .merge(unsubscribe::routes())
         .with_state(ctx.clone())
         .merge(callbacks::routes(ctx, desk))
 }

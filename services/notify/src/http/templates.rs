@@ -169,6 +169,7 @@ async fn test_send(
         send_at: None,
         expires_at: None,
         supersede_key: None,
+        attachments: Vec::new(),
     };
     let queued = ctx.ask_as(Notify { recipient, content }, asked(&caller.name, &info).key(key.0)).await?;
     Ok((StatusCode::ACCEPTED, Json(queued)))

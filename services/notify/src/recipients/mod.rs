@@ -1,6 +1,7 @@
 //! People: what is known of them, what they are reached by, what is never sent to.
 
 pub mod convert;
+pub mod opt_out;
 mod people;
 mod person;
 pub mod subscribers;
@@ -24,6 +25,8 @@ pub fn register(service: Service) -> Service {
         .command(suppression::suppress)
         .command(suppression::unsuppress)
         .command(topics::put)
+        .command(opt_out::opt_out)
+        .query(opt_out::about_link)
         .query(topics::list)
         .command(person::erase)
         .command(person::forget)

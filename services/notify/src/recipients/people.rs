@@ -1,11 +1,12 @@
 //! From what a message or a caller says of somebody to all that a plan needs of them.
 
 use super::convert;
+use crate::domain::preferences::Choice;
 use crate::domain::quiet;
 use crate::domain::rules::{Given, Person};
 use crate::store::rows::Rows;
 use crate::store::subscribers::Own;
-use crate::store::{subscribers, suppression};
+use crate::store::{opt_outs, subscribers, suppression};
 use artel_contract::notify::Channel;
 use artel_contract::notify::subscribers::{Profile, Subscriber};
 use artel_store::StoreError;
@@ -68,9 +69,25 @@ fn of_subscriber(subscriber: &Subscriber, own: Vec<Own>) -> Result<Person, Store
     })
 }
 
+/// What was said of an address by the link of a message stands where its owner has not chosen as a subscriber.
+fn opted_out(topics: &BTreeMap<String, Vec<String>>, people: &mut [Person]) {
+    if topics.is_empty() {
+        return;
+    }
+    for person in people {
+        for address in &person.addresses {
+            for topic in topics.get(&convert::hash(address)).into_iter().flatten() {
+                let choices = person.preferences.topics.entry(topic.clone()).or_default();
+                choices.entry(address.channel()).or_insert(Choice::Out);
+            }
+        }
+    }
+}
+
 async fn look_up_suppressed(rows: &mut impl Rows, people: &mut [Person]) -> Result<(), StoreError> {
     let hashes: BTreeSet<String> =
         people.iter().flat_map(|person| &person.addresses).map(convert::hash).collect();
+    opted_out(&opt_outs::of(rows, &hashes).await?, people);
     let listed = suppression::of(rows, &hashes).await?;
     if listed.is_empty() {
         return Ok(());

@@ -145,7 +145,8 @@ pub async fn deliver(
         return Ok(None);
     }
     let cause = Some(heading.cause.as_str());
-    accept(tx, Acceptance { planned, data: event, cause, send_at: None }).await?;
+    let attachments = Vec::new();
+    accept(tx, Acceptance { planned, data: event, cause, send_at: None, attachments }).await?;
     Ok(None)
 }
 

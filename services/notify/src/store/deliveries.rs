@@ -289,11 +289,14 @@ pub async fn begun(read: &Read, most: i64) -> Result<Vec<(Time, BegunEntry)>, St
     Ok(all)
 }
 
-/// Deletes the oldest deliveries accepted before a moment, at most `limit`; how many. Ids begin with the time of acceptance in
-/// milliseconds, so that the search ends at the first one that is young enough.
-pub async fn purge(tx: &mut Tx, before: Time, limit: i64) -> Result<u64, StoreError> {
-    let millis = u128::try_from(before.micros() / 1_000).unwrap_or(0);
-    let first_kept = Uuid::from_u128(millis << 80);
+/// What ids of deliveries from this moment on are not below: they begin with the time in milliseconds.
+pub fn first_id(from: Time) -> Uuid {
+    let millis = u128::try_from(from.micros() / 1_000).unwrap_or(0);
+    Uuid::from_u128(millis << 80)
+}
+
+/// Deletes the oldest deliveries below an id, at most `limit`; how many. The search ends at the first one that is young enough.
+pub async fn purge(tx: &mut Tx, first_kept: Uuid, limit: i64) -> Result<u64, StoreError> {
     tx.exec(
         "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE id < $1 ORDER BY id LIMIT $2)",
         (first_kept, limit),

@@ -71,7 +71,7 @@ impl FromRow for Kept {
     }
 }
 
-/// Takes the person out of these: address, name, what the message was filled with. What became of them stays.
+/// Takes the person out of these: address, name, what the message was filled with, what went with it. What became of them stays.
 pub async fn forget(tx: &mut Tx, ids: &[DeliveryId]) -> Result<(), StoreError> {
     let wanted = || ids.iter().map(|id| (*id,).values()).collect::<Vec<_>>();
     let kept: Vec<Kept> =
@@ -79,7 +79,7 @@ pub async fn forget(tx: &mut Tx, ids: &[DeliveryId]) -> Result<(), StoreError> {
     let mut rows = Vec::with_capacity(kept.len());
     for Kept(id, mut content) in kept {
         content.legs.iter_mut().for_each(|leg| leg.address = None);
-        (content.name, content.zone, content.quiet) = (None, None, None);
+        (content.name, content.zone, content.quiet, content.attachments) = (None, None, None, None);
         rows.push((id, super::deliveries::text("content", &content)?).values());
     }
     tx.exec_rows(
@@ -90,6 +90,7 @@ pub async fn forget(tx: &mut Tx, ids: &[DeliveryId]) -> Result<(), StoreError> {
         rows,
     )
     .await?;
+    super::attachments::release(tx, ids).await?;
     // Whoever holds one in memory reads it again.
     tx.exec_rows("UPDATE delivery SET rev = rev + 1 WHERE id IN ({rows})", (), wanted()).await?;
     Ok(())

@@ -1,6 +1,8 @@
 //! What a template would send.
 
 use super::{check, current, no_such, version};
+use crate::NotifySettings;
+use crate::domain::opt_out::Links;
 use crate::domain::quiet;
 use crate::domain::templates::{Body, Context, RenderError, Rendered, sample};
 use artel_contract::notify::Channel;
@@ -27,11 +29,13 @@ pub async fn preview(read: &Read, query: PreviewTemplate) -> Result<Preview, Fau
         Some(data) => data,
         None => check::schema(&body)?.map_or(json!({}), |schema| sample(&schema, true)),
     };
+    let url = read.settings::<NotifySettings>().links().map(Links::sample);
     let context = Context {
         recipient_name: query.name.as_deref(),
         recipient_language: query.language.as_deref(),
         zone,
         now: read.now(),
+        unsubscribe_url: url.as_deref(),
     };
     let seen = compiled.preview(query.language.as_deref(), &data, &context);
     let segments = seen.sms.as_ref().map(|count| count.parts);

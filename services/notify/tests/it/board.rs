@@ -19,6 +19,9 @@ pub struct Arrived {
     pub key: String,
     pub address: String,
     pub text: String,
+    pub unsubscribe_url: Option<String>,
+    /// Names of files.
+    pub attachments: Vec<String>,
 }
 
 /// What a provider does with the next message.
@@ -102,6 +105,13 @@ impl Carrier for Account {
             key: message.key.clone(),
             address: message.address.key(),
             text: format!("{:?}", message.body),
+            unsubscribe_url: message.unsubscribe_url.clone(),
+            attachments: message
+                .attachments
+                .iter()
+                .flat_map(|all| &all.files)
+                .map(|one| one.name.clone())
+                .collect(),
         };
         self.board.arrived.send_modify(|all| all.push(arrived));
         let mut closed = self.board.closed.subscribe();

@@ -3,15 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::duplicate_mod)]
 
 mod asking;
+mod attachments;
+mod bad_input;
 mod board;
 mod centre;
 mod edit;
 mod late;
+#[path = "../../../../base/wires/tests/foreign/mod.rs"]
+mod foreign;
+mod mail;
 mod place;
 mod postgres;
+mod replay;
 mod rows;
 mod sqlite;
 mod twilio;
+mod unsubscribe;
 mod verdicts;
 
 use artel_frame::client::{Answer, Client};
@@ -35,6 +42,11 @@ pub fn of(board: &Arc<Board>) -> SandboxOptions {
 }
 
 pub use place::ACCOUNTS;
+
+/// The same with accounts.
+pub async fn start(board: &Arc<Board>) -> Sandbox {
+    Place::new().start(board).await
+}
 
 pub async fn post(client: &Client, path: &str, body: &Value) -> Answer {
     client.send_json(Method::POST, path, body).await.expect("an answer")

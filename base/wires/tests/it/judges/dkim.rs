@@ -1,29 +1,8 @@
 //! Signatures, verified by dkimpy.
 
-use super::given;
+use crate::foreign::dkim::{python, verdicts};
 use crate::mail::{letter, rsa};
 use artel_wires::mail::{Bounds, Dkim};
-use std::io::Write;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-const PYTHON: &str = "python/bin/python";
-
-fn verdicts(python: &Path, mail: &[u8], keys: &[Dkim]) -> Vec<String> {
-    use base64::Engine as _;
-    let records: serde_json::Map<_, _> =
-        keys.iter().map(Dkim::record).map(|(name, value)| (name, value.into())).collect();
-    let mail = base64::engine::general_purpose::STANDARD.encode(mail);
-    let asked = serde_json::json!({ "mail": mail, "records": records }).to_string();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/judges/verify.py");
-    let mut command = Command::new(python);
-    command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 fn keys() -> Vec<Dkim> {
     let ed25519 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
@@ -35,7 +14,7 @@ fn keys() -> Vec<Dkim> {
 
 #[test]
 fn both_kinds_of_signature_are_verified() {
-    let Some(python) = given("dkim::both_kinds_of_signature_are_verified", PYTHON) else { return };
+    let Some(python) = python("judges::dkim::both_kinds_of_signature_are_verified") else { return };
     let keys = keys();
     let mail = letter().write(&Bounds::default(), &keys).unwrap();
     assert_eq!(verdicts(&python, &mail, &keys), ["good", "good"]);
@@ -51,7 +30,7 @@ fn both_kinds_of_signature_are_verified() {
 
 #[test]
 fn a_change_of_what_is_signed_is_seen_and_one_of_blanks_is_not() {
-    let Some(python) = given("dkim::a_change_of_what_is_signed_is_seen_and_one_of_blanks_is_not", PYTHON)
+    let Some(python) = python("judges::dkim::a_change_of_what_is_signed_is_seen_and_one_of_blanks_is_not")
     else {
         return;
     };

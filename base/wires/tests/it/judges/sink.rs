@@ -34,7 +34,7 @@ async fn what_it_writes_down_is_what_was_sent() {
     let folder = tempfile::tempdir().unwrap();
     open_to_all(folder.path());
     let template = folder.path().join("mail.").display().to_string();
-    let test = "sink::what_it_writes_down_is_what_was_sent";
+    let test = "judges::sink::what_it_writes_down_is_what_was_sent";
     for more in [vec![], vec!["-p", "-8"], vec!["-e"]] {
         let arguments = [&["-d", &template][..], &more].concat();
         let Some((_server, client)) = sink(test, &arguments).await else { return };
@@ -70,7 +70,7 @@ fn open_to_all(folder: &Path) {
 
 #[tokio::test]
 async fn its_refusals_are_told() {
-    let test = "sink::its_refusals_are_told";
+    let test = "judges::sink::its_refusals_are_told";
     for (arguments, wanted) in [
         (["-r", "RCPT"], 450),
         (["-f", "RCPT"], 500),
@@ -91,7 +91,7 @@ async fn its_refusals_are_told() {
 
 #[tokio::test]
 async fn where_it_hangs_up_is_known() {
-    let test = "sink::where_it_hangs_up_is_known";
+    let test = "judges::sink::where_it_hangs_up_is_known";
     for (command, wanted) in [
         ("CONNECT", Stage::Before),
         ("EHLO,HELO", Stage::Before),

@@ -26,7 +26,7 @@ pub fn letter() -> Letter {
         attachments: vec![Attachment {
             name: "Накладная № 17.pdf".into(),
             kind: "application/pdf".into(),
-            bytes: all_bytes(20),
+            bytes: all_bytes(20).into(),
         }],
         message_id: "parcel-1@shop.example".into(),
         date: 1_790_000_000,
@@ -111,8 +111,9 @@ fn nothing_begins_another_header() {
     let evil = "a\r\nBcc: all@example.org";
     let headers = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let boxed = |name: &str, address: &str| mailbox(name, address);
-    let attach =
-        |name: &str, kind: &str| vec![Attachment { name: name.into(), kind: kind.into(), bytes: vec![1] }];
+    let attach = |name: &str, kind: &str| {
+        vec![Attachment { name: name.into(), kind: kind.into(), bytes: vec![1].into() }]
+    };
     let picture = |id: &str, kind: &str| vec![Picture { id: id.into(), kind: kind.into(), bytes: vec![1] }];
     let leave = |url: &str, address: Option<&str>| {
         Some(Unsubscribe { url: url.into(), address: address.map(str::to_owned) })
@@ -139,6 +140,7 @@ fn nothing_begins_another_header() {
         ("attachments[0].name", Letter { attachments: attach("../a", "a/b"), ..all() }),
         ("attachments[0].kind", Letter { attachments: attach("a", "a/b\r\nX: c"), ..all() }),
         ("attachments[0].kind", Letter { attachments: attach("a", "multipart/mixed"), ..all() }),
+        ("attachments[0].kind", Letter { attachments: attach("a", "Message/rfc822"), ..all() }),
         ("pictures[0].id", Letter { pictures: picture("a>\r\nX: <b", "image/png"), ..all() }),
         ("pictures[0].kind", Letter { pictures: picture("a", "png"), ..all() }),
         ("unsubscribe.url", Letter { unsubscribe: leave("http://shop.example", None), ..all() }),
@@ -203,7 +205,7 @@ proptest! {
             "[\\PC\t\r\n =.]{0,300}".prop_map(|text| ("text/csv", text.into_bytes())),
         ],
     ) {
-        let attachments = vec![Attachment { name: "a.bin".into(), kind: kind.into(), bytes: attached.clone() }];
+        let attachments = vec![Attachment { name: "a.bin".into(), kind: kind.into(), bytes: attached.clone().into() }];
         let from = mailbox(&name, "shop@shop.example");
         let text_given = Some(text.clone());
         let letter = Letter { subject: subject.clone(), from, text: text_given, html, attachments, pictures: vec![], ..letter() };

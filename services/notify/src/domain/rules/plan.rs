@@ -58,6 +58,8 @@ pub struct Planned {
     pub quiet: Option<Quiet>,
     pub mode: Mode,
     pub lane: Lane,
+    /// Whether the recipient can turn off what it is about.
+    pub can_opt_out: bool,
     pub patience: Option<Duration>,
     pub expires_at: Option<Time>,
     /// Of this recipient: it has the recipient in it.
@@ -200,6 +202,7 @@ impl Rule {
                 quiet: self.quiet(person),
                 mode: self.mode,
                 lane: self.lane,
+                can_opt_out: topic.can_opt_out(self.lane),
                 patience: self.patience(),
                 expires_at,
                 supersede_key: supersede.as_ref().map(|own| format!("{own}\n{key}")),

@@ -116,11 +116,14 @@ impl Delivery {
             Happened::Suppressed { leg, reason } => suppress(&mut self.legs[*leg], reason),
             Happened::Superseded { by } => self.end_all(&End::Superseded(by.clone()), "superseding it"),
             Happened::Expired => self.end_all(&End::Expired, "its going out of date"),
-            Happened::Decided { leg, decision, by } => {
+            Happened::Decided { leg, decision, by, why } => {
                 let over = self.expires_at.filter(|at| *at <= now && *decision == Decision::SendAgain);
                 match over {
                     Some(at) => Err(Refused::TooLate { at }),
-                    None => decide(&mut self.legs[*leg], *leg, *decision, by, now),
+                    None => {
+                        let told = decide(&mut self.legs[*leg], *leg, *decision, by, now)?;
+                        Ok(Told { reason: why.clone(), ..told })
+                    }
                 }
             }
         }

@@ -64,8 +64,8 @@ pub enum Happened {
     Superseded { by: String },
     /// The time is over for all that is not under way.
     Expired,
-    /// A person decided.
-    Decided { leg: usize, decision: Decision, by: String },
+    /// A person decided, and may have said why.
+    Decided { leg: usize, decision: Decision, by: String, why: Option<String> },
 }
 
 /// What came of a request to a provider.
@@ -173,7 +173,8 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub at: Time,
-    /// `put_off`, `begun`, `answered`, `receipt`, `asked`, `no_receipt`, `suppressed`, `superseded`, `expired`, `decided`.
+    /// `put_off`, `begun`, `answered`, `receipt`, `asked`, `no_receipt`, `suppressed`, `superseded`, `expired`, `decided`,
+    /// `replay_refused`.
     pub what: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,

@@ -44,7 +44,7 @@ fn refused(cause: Cause) -> Answer {
 }
 
 fn decided(leg: usize, decision: Decision) -> Happened {
-    Happened::Decided { leg, decision, by: "anna".to_owned() }
+    Happened::Decided { leg, decision, by: "anna".to_owned(), why: None }
 }
 
 /// Runs what has to work, and gives the last step.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// What is there beside the message's own fields.
-const OWN: [&str; 4] = ["recipient", "lang", "zone", "now"];
+const OWN: [&str; 5] = ["recipient", "lang", "zone", "now", "unsubscribe_url"];
 /// Samples that a template is tried with at most.
 const MOST_SAMPLES: usize = 200;
 
@@ -72,6 +72,7 @@ impl Compiled {
             recipient_language: None,
             zone: Tz::UTC,
             now: Time::from_millis(1_769_851_800_000),
+            unsubscribe_url: None,
         };
         for message in samples(schema) {
             for (language, texts) in &self.template().languages {
@@ -128,6 +129,7 @@ fn own_field(name: &str) -> Result<(), String> {
     let known = json!({ "type": "object", "properties": {
         "recipient": { "type": "object", "properties": { "name": { "type": "string" }, "language": { "type": "string" } } },
         "lang": { "type": "string" }, "zone": { "type": "string" }, "now": { "type": "string" },
+        "unsubscribe_url": { "type": "string" },
     } });
     in_schema(&known, name)
 }

@@ -139,6 +139,11 @@ impl Compiled {
         fields.insert("lang".to_owned(), language.into());
         fields.insert("zone".to_owned(), context.zone.name().into());
         fields.insert("now".to_owned(), context.now.to_string().into());
+        // This name is never the message's own.
+        fields.remove("unsubscribe_url");
+        if let Some(url) = context.unsubscribe_url {
+            fields.insert("unsubscribe_url".to_owned(), url.into());
+        }
         Jinja::from(Serde(Value::Object(fields)))
     }
 

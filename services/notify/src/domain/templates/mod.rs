@@ -5,7 +5,7 @@
 //! first recipient: [`Compiled::new`] compiles each text, [`Compiled::check`] holds it against the message's schema.
 //!
 //! A text sees the fields of the message at the top, and beside them (these names win): `recipient` (`name`, `language`), `lang`,
-//! `zone`, `now`. `words` has the filters for dates and numbers.
+//! `zone`, `now`, and `unsubscribe_url` where what it is about can be turned off by a link. `words` has the filters for dates and numbers.
 
 mod check;
 mod compile;
@@ -97,6 +97,8 @@ pub struct Context<'a> {
     /// In which dates are written.
     pub zone: Tz,
     pub now: Time,
+    /// Where what it is about can be turned off.
+    pub unsubscribe_url: Option<&'a str>,
 }
 
 /// A message ready to be sent.

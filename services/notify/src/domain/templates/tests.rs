@@ -18,6 +18,7 @@ fn try_compiled(texts: Value) -> Result<Compiled, Vec<String>> {
 
 fn context() -> Context<'static> {
     Context {
+        unsubscribe_url: None,
         recipient_name: Some("Иван"),
         recipient_language: Some("ru"),
         zone: chrono_tz::Europe::Moscow,
