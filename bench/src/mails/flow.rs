@@ -67,7 +67,7 @@ pub(super) async fn measure(load: &Load, port: u16) -> Result<Took> {
     let runtime = start(&dir, &place.url, (gate.subscribe(), account, &taken)).await?;
     let ctx = runtime.ctx("notify").context("the service runs")?;
     let begun = Instant::now();
-    accept(&ctx, load).await?;
+    accept(ctx, load).await?;
     let accepting = begun.elapsed();
     let (begun, before) = (Instant::now(), Used::now());
     gate.send_replace(true);

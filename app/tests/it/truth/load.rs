@@ -7,6 +7,7 @@ use crate::until::until;
 use artel_frame::client::{Answer, Client, Outgoing};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Notifications of a chunk.
 pub const CHUNK: u64 = 100;
@@ -76,9 +77,10 @@ impl Load {
         insist(&self.clients, self.turn, method, path, key, body).await
     }
 
-    /// All chunks, each behind the one before it.
-    pub async fn accept(mut self, chunks: u64, ledger: Arc<Ledger>) {
+    /// All chunks, each behind the one before it, as far as is allowed.
+    pub async fn accept(mut self, chunks: u64, mut allowed: watch::Receiver<u64>, ledger: Arc<Ledger>) {
         for n in 0..chunks {
+            allowed.wait_for(|allowed| n * CHUNK < *allowed).await.expect("somebody allows it");
             let (recipients, places): (Vec<Value>, Vec<Place>) = asked(n).into_iter().unzip();
             let content = json!({ "template": TEMPLATE, "topic": "parcels", "data": { "n": n } });
             let body = json!({ "recipients": recipients, "content": content });

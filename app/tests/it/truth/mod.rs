@@ -22,6 +22,7 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// On their way to an account of a node, and the accounts that are sent to: so many may be unknown after each kill.
 const AT_ONCE: usize = 40;
@@ -47,7 +48,7 @@ impl Size {
 
 /// Each answers after a moment, so that some are on the wire at every kill; of the mails some are refused for now, and tried again.
 fn plan(seed: u64) -> Value {
-    let latency = json!({ "percent": 100, "least_ms": 2, "most_ms": 10 });
+    let latency = json!({ "percent": 100, "least_ms": 30, "most_ms": 90 });
     let busy = json!({ "smtp": { "code": 451, "enhanced": "4.3.0", "text": "try again later" } });
     json!({ "seed": seed, "providers": {
         "smtp": { "latency": latency, "refusals": [{ "percent": 1, "answer": busy }] },
@@ -99,20 +100,23 @@ async fn run<S: System>(
     let (nodes, load) = (clients.len(), Load::prepare(&clients).await);
     let ledger = Arc::new(Ledger::default());
     let began = Instant::now();
-    let (chunks, runtime) = (size.notifications / CHUNK, Handle::current());
+    let (chunks, runtime, allowed) = (size.notifications / CHUNK, Handle::current(), watch::Sender::new(0));
     let accepting = tokio::task::spawn_blocking({
-        let ledger = ledger.clone();
+        let (ledger, allowed) = (ledger.clone(), allowed.subscribe());
         // Beside everything below, which holds its thread while servers start.
-        move || runtime.block_on(load.accept(chunks, ledger))
+        move || runtime.block_on(load.accept(chunks, allowed, ledger))
     });
     let (mut happened, mut state) = (Happened::default(), seed);
-    for (moment, kind) in events(size, servers, &mut state) {
+    let events = events(size, servers, &mut state);
+    let part = size.notifications / (events.len() as u64 + 1);
+    for ((moment, kind), n) in events.into_iter().zip(1..) {
+        // What was under way at the event before may have arrived while a server started: there is more for each.
+        allowed.send_replace(n * part + 3 * size.under_way);
         let taken = until(&format!("{moment} of them to arrive"), async || {
             let stuck = accepting.is_finished() && ledger.accepted() < size.notifications;
             assert!(!stuck, "nobody accepts any more");
             let (accepted, taken) = (ledger.accepted(), providers.taken().await);
-            // Where those who ask are slower than those who send, they get a start.
-            let ahead = accepted == size.notifications || accepted >= taken + 2 * size.under_way;
+            let ahead = accepted == size.notifications || accepted >= taken + size.under_way;
             (ahead && taken >= moment).then_some(taken)
         })
         .await;
@@ -126,6 +130,7 @@ async fn run<S: System>(
             server => happened.servers.push(format!("{server} ({under_way} under way)")),
         }
     }
+    allowed.send_replace(u64::MAX);
     accepting.await.unwrap();
     let report = ledger.account(system, providers).await;
     let Happened { kills, servers, under_way } = happened;
