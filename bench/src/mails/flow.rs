@@ -9,9 +9,9 @@ use artel_bus::segments::{Segments, SegmentsConfig};
 use artel_contract::notify::templates::PutTemplate;
 use artel_contract::notify::{Content, ListDeliveries, NotifyMany, Recipient, State};
 use artel_flow::{Ctx, Limits, Runtime};
-use artel_notify::channels::{Carrier, Carriers, Outgoing, Question, SmtpSettings};
+use artel_message::Fault;
+use artel_notify::channels::{Carrier, Carriers, Outgoing, Question, SmtpSettings, Word};
 use artel_notify::domain::classes::Provider;
-use artel_notify::domain::state::Found;
 use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde_json::json;
@@ -50,7 +50,7 @@ impl Carrier for Gate {
         handed
     }
 
-    async fn ask(&self, question: &Question) -> Found {
+    async fn ask(&self, question: &Question) -> Result<Word, Fault> {
         self.account.ask(question).await
     }
 }

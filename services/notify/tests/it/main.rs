@@ -8,9 +8,9 @@ mod bad_input;
 mod board;
 mod centre;
 mod edit;
-mod late;
 #[path = "../../../../base/wires/tests/foreign/mod.rs"]
 mod foreign;
+mod late;
 mod mail;
 mod place;
 mod postgres;
