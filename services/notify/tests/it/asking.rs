@@ -32,7 +32,7 @@ async fn what(node: &Sandbox, id: &str) -> (String, Vec<String>) {
 
 #[tokio::test]
 async fn what_the_provider_found_is_what_became_of_it() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
     let reason = || "state 5".to_owned();
     let again = Some(node.now() + Duration::from_secs(30));
@@ -63,7 +63,7 @@ async fn what_the_provider_found_is_what_became_of_it() {
 
 #[tokio::test]
 async fn what_the_provider_never_got_is_sent_again_by_itself_and_once() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
     board.finds(Found::Nothing);
     let id = lose(&node, &board).await;
@@ -79,7 +79,7 @@ async fn what_the_provider_never_got_is_sent_again_by_itself_and_once() {
 
 #[tokio::test]
 async fn what_nobody_can_say_waits_for_a_person() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
     for (decision, state, sent) in
         [("send_again", "sent", 2), ("arrived", "delivered", 1), ("give_up", "failed", 1)]
@@ -103,7 +103,7 @@ async fn what_nobody_can_say_waits_for_a_person() {
 
 #[tokio::test]
 async fn a_provider_that_does_not_answer_the_question_is_asked_again() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = of(&board).file(ACCOUNTS).setting("notify.call_seconds", "1");
     let node = node.start().await.expect("the node starts");
     board.silent.send_replace(true);
@@ -121,7 +121,7 @@ async fn a_provider_that_does_not_answer_the_question_is_asked_again() {
 
 #[tokio::test]
 async fn an_account_that_is_gone_can_t_be_asked() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("artel.toml");
     let account = |name: &str| {

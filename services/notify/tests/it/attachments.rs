@@ -1,6 +1,5 @@
 //! Files that go with mails.
 
-use crate::board::Board;
 use crate::edit::{field, put};
 use crate::{ACCOUNTS, fresh, of, post, send, start, to};
 use artel_frame::Sandbox;
@@ -31,7 +30,7 @@ async fn stored(node: &Sandbox) -> (i64, i64) {
 
 #[tokio::test]
 async fn files_go_with_mails_alone_which_the_answer_says_and_stand_once_for_many() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = start(&board).await;
     let mut body = with(json!({}), json!([label(), label()]));
     body.as_object_mut().unwrap().remove("recipient");
@@ -65,7 +64,7 @@ async fn files_go_with_mails_alone_which_the_answer_says_and_stand_once_for_many
 
 #[tokio::test]
 async fn files_go_with_the_last_delivery_that_carries_them() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let start = Time::from_millis(1_780_000_000_000);
     let node = of(&board).file(ACCOUNTS).manual_clock(start).start().await.expect("the node starts");
     let client = node.client();
@@ -98,7 +97,7 @@ async fn files_go_with_the_last_delivery_that_carries_them() {
 
 #[tokio::test]
 async fn what_can_t_be_attached_is_refused_and_the_field_is_named() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = start(&board).await;
     let file = |name: &str, media_type: &str, base64: &str| json!({ "name": name, "media_type": media_type, "base64": base64 });
     let large = "A".repeat(2_400_000);

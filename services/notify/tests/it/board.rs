@@ -1,5 +1,6 @@
 //! Providers in the test's hands: what they were handed is seen, and what they answer is said beforehand.
 
+use crate::place::Place;
 use artel_contract::notify::Channel;
 use artel_message::Fault;
 use artel_notify::channels::{Carrier, Carriers, Outgoing, Question, Word};
@@ -34,6 +35,8 @@ pub enum Does {
 
 #[derive(Default)]
 pub struct Board {
+    /// Where its nodes keep what they know.
+    pub place: Place,
     pub arrived: watch::Sender<Vec<Arrived>>,
     /// By account.
     next: Mutex<HashMap<String, VecDeque<Does>>>,
@@ -46,8 +49,13 @@ pub struct Board {
 }
 
 impl Board {
+    /// For nodes on SQLite.
     pub fn new() -> Arc<Board> {
         Arc::default()
+    }
+
+    pub fn on(place: Place) -> Arc<Board> {
+        Arc::new(Board { place, ..Board::default() })
     }
 
     pub fn carriers(self: &Arc<Self>) -> Carriers {

@@ -60,7 +60,7 @@ fn arrived(board: &Board, account: &str) -> usize {
 
 #[tokio::test]
 async fn a_channel_that_begins_at_night_waits_for_the_morning() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = at(&board, EVENING).await;
     // The mail fails for now, and seconds later, when it is quiet, for good.
     board.answers("post", [Does::Says(smtp(451)), Does::Says(smtp(550))]);
@@ -85,7 +85,7 @@ async fn a_channel_that_begins_at_night_waits_for_the_morning() {
 
 #[tokio::test]
 async fn a_repeat_waits_for_the_morning_and_what_is_critical_does_not() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = at(&board, EVENING).await;
     let anna = sleeper(&node).await;
     board.answers("tower", [centre(0x08), centre(0x08)]);
@@ -129,7 +129,7 @@ async fn is(node: &Sandbox, id: &str, state: &str) {
 
 #[tokio::test]
 async fn what_goes_out_of_date_behind_another_message_ends_in_time() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = at(&board, MINUTE).await;
     let phone = || json!({ "phone": "+79161234567" });
     board.answers("tower", [not_before(3_600)]);
@@ -153,7 +153,7 @@ async fn what_goes_out_of_date_behind_another_message_ends_in_time() {
 
 #[tokio::test]
 async fn what_goes_out_of_date_while_it_is_put_off_ends_at_its_moment() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = at(&board, MINUTE).await;
     // The only account goes out of use for a minute.
     board.answers("tower", [centre(0x0E)]);
@@ -195,7 +195,7 @@ async fn what_goes_out_of_date_while_it_is_put_off_ends_at_its_moment() {
 
 #[tokio::test]
 async fn an_address_that_was_suppressed_meanwhile_is_not_written_to() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = at(&board, MINUTE).await;
     let client = node.client();
     let soon = ("send_at", json!("2026-01-10T12:01:00Z"));
@@ -226,7 +226,7 @@ async fn an_address_that_was_suppressed_meanwhile_is_not_written_to() {
 
 #[tokio::test]
 async fn nothing_goes_to_somebody_who_was_forgotten_nor_to_another_one_s_device() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = at(&board, MINUTE).await;
     let client = node.client();
     let device = |name: &str| json!({ "kind": "fcm", "address": format!("{name}:{}", "x".repeat(60)) });

@@ -2,31 +2,24 @@
 //! given. The providers are a board in the test's hands, or simulators.
 #![allow(clippy::unwrap_used, clippy::duplicate_mod)]
 
-mod asking;
-mod attachments;
 mod bad_input;
 mod board;
 mod centre;
 mod edit;
 #[path = "../../../../base/wires/tests/foreign/mod.rs"]
 mod foreign;
-mod late;
 mod mail;
 mod place;
 mod postgres;
-mod replay;
 mod rows;
 mod sqlite;
 mod twilio;
-mod unsubscribe;
-mod verdicts;
 
 use artel_frame::client::{Answer, Client};
 use artel_frame::{Sandbox, SandboxOptions};
 use artel_message::Described;
 use board::Board;
 use http::Method;
-use place::Place;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,16 +29,16 @@ pub fn catalogue() -> Vec<Described> {
     artel_contract::of(&["notify", "logistics"])
 }
 
-/// A node on SQLite with this board for all of its providers, without accounts.
+/// A node with this board for all of its providers, without accounts.
 pub fn of(board: &Arc<Board>) -> SandboxOptions {
-    Place::new().of(board)
+    board.place.of(board)
 }
 
 pub use place::ACCOUNTS;
 
 /// The same with accounts.
 pub async fn start(board: &Arc<Board>) -> Sandbox {
-    Place::new().start(board).await
+    board.place.start(board).await
 }
 
 pub async fn post(client: &Client, path: &str, body: &Value) -> Answer {

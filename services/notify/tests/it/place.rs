@@ -8,6 +8,7 @@ use artel_store::conformance::{TestDatabase, database};
 use std::sync::Arc;
 
 /// A database that outlives its nodes.
+#[derive(Default)]
 pub struct Place {
     /// Where there is none, each node has SQLite files in its folder.
     database: Option<TestDatabase>,

@@ -72,7 +72,7 @@ async fn failed(node: &Sandbox, board: &Board, account: &str, count: usize, temp
 
 #[tokio::test]
 async fn what_fits_is_counted_shown_and_sent_again_at_a_rate_once() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = start(&board).await;
     failed(&node, &board, "post", 700, json!({})).await;
     failed(&node, &board, "tower", 20, json!({ "topic": "news" })).await;
@@ -128,7 +128,7 @@ async fn what_fits_is_counted_shown_and_sent_again_at_a_rate_once() {
 
 #[tokio::test]
 async fn what_means_nothing_any_more_is_refused_for_each_and_what_nobody_knows_waits_to_be_named() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let start_at = artel_message::Time::from_millis(1_780_000_000_000);
     let node = crate::of(&board)
         .file(crate::ACCOUNTS)
@@ -170,7 +170,7 @@ async fn what_means_nothing_any_more_is_refused_for_each_and_what_nobody_knows_w
 
 #[tokio::test]
 async fn one_of_all_channels_is_sent_again_and_a_message_has_tries_of_its_own() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = start(&board).await;
     let busy = || Does::Says(artel_wires::Said::Smpp { status: 0x14 });
     board.answers("tower", [busy(), busy(), busy()]);
@@ -199,7 +199,7 @@ async fn one_of_all_channels_is_sent_again_and_a_message_has_tries_of_its_own() 
 
 #[tokio::test]
 async fn a_replay_is_stopped_and_one_that_can_t_be_is_refused_by_field() {
-    let board = Board::new();
+    let Some(board) = super::board().await else { return };
     let node = start(&board).await;
     failed(&node, &board, "tower", 40, json!({})).await;
     let client = node.client();
