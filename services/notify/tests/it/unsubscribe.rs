@@ -138,9 +138,15 @@ async fn there_is_a_link_where_something_can_be_turned_off_and_links_are_set_up(
     put_topic(json!({ "required": true })).await;
     assert!(!has_link(&node, &mail).await);
     node.stop().await;
+}
 
+#[tokio::test]
+async fn without_an_address_of_ours_there_are_no_links() {
+    let Some(board) = super::board().await else { return };
     let node = start(&board).await;
-    assert!(!has_link(&node, &mail).await);
+    let mail = to(json!({ "email": "ivan@example.com" }), &["email"]);
+    assert!(sent(&node, &board, &mail).await);
+    assert!(board.all().pop().unwrap().unsubscribe_url.is_none());
     let answer = node.client().get("/api/notify/unsubscribe/abc").await.unwrap();
     assert!(answer.status == 404 && answer.problem().contains("notify.public_url"), "{}", answer.text());
     node.stop().await;
