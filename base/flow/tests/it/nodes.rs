@@ -56,7 +56,9 @@ async fn a_service_is_told_how_many_nodes_run_it() {
     let (told, mut nodes) = tokio::sync::watch::channel(0);
     let telling = shop().on_start(move |ctx| {
         let told = told.clone();
-        ctx.on_nodes(move |nodes| drop(told.send_replace(nodes)));
+        ctx.on_nodes(move |nodes| {
+            told.send_replace(nodes);
+        });
         Ok(())
     });
     let limit = Duration::from_secs(120);
