@@ -36,11 +36,6 @@ async fn every_row_of_web_push() {
     walk(Provider::WebPush).await;
 }
 
-#[tokio::test]
-async fn every_row_of_twilio() {
-    walk(Provider::Twilio).await;
-}
-
 async fn walk(provider: Provider) {
     let mut bench = bench::start(provider).await;
     for row in provider.rows() {
