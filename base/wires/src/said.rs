@@ -15,6 +15,14 @@ pub struct Handed {
     pub by: String,
 }
 
+impl Handed {
+    /// Nothing was written: it can't be sent as it is. `by` as of [`Handed::by`].
+    pub fn unfit(by: impl Into<String>, reason: impl Into<String>) -> Handed {
+        let said = Said::Unfit { reason: reason.into() };
+        Handed { said, reference: None, parts: Vec::new(), by: by.into() }
+    }
+}
+
 /// An answer, or that there was none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {

@@ -124,7 +124,11 @@ impl Settings for NotifySettings {
         within("once_days", u64::from(self.once_days), 1, 3_650);
         within("misses_days", u64::from(self.misses_days), 1, 3_650);
         within("templates", self.templates as u64, 1, 1_000_000);
-        problems.extend(self.read_links().err());
+        match self.read_links() {
+            // Kept, so that sending reads no file.
+            Ok(links) => _ = self.links.set(links),
+            Err(problem) => problems.push(problem),
+        }
         problems
     }
 }
@@ -140,8 +144,7 @@ impl NotifySettings {
 
     /// How messages say where their topic is turned off; `None` where that is not set up.
     pub fn links(&self) -> Option<&Links> {
-        // Read when the settings were checked.
-        self.links.get_or_init(|| self.read_links().ok().flatten()).as_ref()
+        self.links.get()?.as_ref()
     }
 
     fn read_links(&self) -> Result<Option<Links>, String> {

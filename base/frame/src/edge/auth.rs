@@ -1,16 +1,16 @@
 //! Who calls, and what they may do: bearer tokens with scopes. What a handler needs stands in its signature.
 
+use super::marked::Marked;
 use super::problem::Problem;
 use crate::config::{Auth, Scope, Secret};
 use artel_flow::http::{Input, Op, RouteDoc};
 use artel_message::Fault;
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -139,25 +139,21 @@ impl Access {
 #[derive(Clone)]
 pub(crate) struct Gate {
     access: Access,
-    /// (method, template)
-    open: Arc<HashSet<(String, String)>>,
+    open: Marked,
 }
 
 impl Gate {
     pub(crate) fn new(access: Access, docs: &[RouteDoc]) -> Gate {
-        let open = docs.iter().filter(|doc| doc.open).map(|doc| (doc.method.clone(), doc.path.clone()));
-        Gate { access, open: Arc::new(open.collect()) }
+        Gate { access, open: Marked::of(docs, |doc| doc.open) }
     }
 
     /// The documentation's page holds no data, so that a token can be typed into it.
     fn lets_in(&self, request: &Request) -> bool {
         let path = request.uri().path();
-        if !path.starts_with("/api/") || path == "/api/docs" || path.starts_with("/api/docs/") {
-            return true;
-        }
-        let template = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        !self.open.is_empty()
-            && self.open.contains(&(request.method().as_str().to_owned(), template.to_owned()))
+        !path.starts_with("/api/")
+            || path == "/api/docs"
+            || path.starts_with("/api/docs/")
+            || self.open.has(request)
     }
 }
 

@@ -1,11 +1,12 @@
 //! Bounds of every request: how many at once, how long, and which hosts it may be made to.
 
+use super::marked::Marked;
 use super::problem::Problem;
 use crate::config::Http;
 use artel_flow::http::RouteDoc;
 use artel_message::Fault;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -23,24 +24,18 @@ pub(crate) struct Limits {
     timeout: Duration,
     /// The longest pause of a body that has no end of its own.
     pause: Duration,
-    /// (method, template) of routes whose bodies have no end of their own.
-    streams: Arc<HashSet<(String, String)>>,
+    /// Routes whose bodies have no end of their own.
+    streams: Marked,
 }
 
 impl Limits {
     pub(crate) fn new(http: &Http, docs: &[RouteDoc]) -> Limits {
-        let streams = docs.iter().filter(|doc| doc.streams).map(|doc| (doc.method.clone(), doc.path.clone()));
         Limits {
             slots: Arc::new(Semaphore::new(http.concurrency)),
             timeout: http.request_timeout.get(),
             pause: http.body_pause.get(),
-            streams: Arc::new(streams.collect()),
+            streams: Marked::of(docs, |doc| doc.streams),
         }
-    }
-
-    fn streams(&self, request: &Request) -> bool {
-        let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        self.streams.contains(&(request.method().as_str().to_owned(), path.to_owned()))
     }
 }
 
@@ -53,7 +48,7 @@ pub(crate) async fn limit(State(limits): State<Limits>, request: Request, next: 
         let reason = "too many requests at once (http.concurrency); try again";
         return Problem::from(Fault::unavailable(reason)).into_response();
     };
-    if limits.streams(&request) {
+    if limits.streams.has(&request) {
         // Whoever sends nothing would keep one of the slots for as long as it likes.
         let pause = limits.pause;
         return next.run(request.map(|body| Body::new(TimeoutBody::new(pause, body)))).await;

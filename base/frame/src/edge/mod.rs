@@ -7,6 +7,7 @@ mod door;
 mod extract;
 mod health;
 mod limits;
+mod marked;
 mod openapi;
 mod problem;
 mod request;

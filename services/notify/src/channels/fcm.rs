@@ -5,8 +5,8 @@ use super::{Carrier, Outgoing};
 use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Provider;
 use crate::domain::templates::Body;
+use artel_wires::Handed;
 use artel_wires::fcm::{Fcm, FcmPush, FcmSettings, Priority, ServiceAccount};
-use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -54,12 +54,7 @@ impl Carrier for Apps {
     }
 
     async fn hand(&self, message: &Outgoing) -> Handed {
-        let unfit = |reason: String| Handed {
-            said: Said::Unfit { reason },
-            reference: None,
-            parts: Vec::new(),
-            by: self.by.clone(),
-        };
+        let unfit = |reason: String| Handed::unfit(&self.by, reason);
         let (Address::Fcm(token), Body::Push { title, body, data }) = (&message.address, &message.body)
         else {
             return unfit("is no push message to an app".to_owned());

@@ -240,12 +240,7 @@ impl Carrier for Centre {
     async fn hand(&self, message: &Outgoing) -> Handed {
         match self.sms(message) {
             Ok(sms) => self.send(sms).await,
-            Err(reason) => Handed {
-                said: Said::Unfit { reason },
-                reference: None,
-                parts: Vec::new(),
-                by: self.by.clone(),
-            },
+            Err(reason) => Handed::unfit(&self.by, reason),
         }
     }
 

@@ -5,9 +5,9 @@ use super::{Carrier, Outgoing};
 use crate::domain::address::Address;
 use crate::domain::classes::Provider;
 use crate::domain::templates::Body;
+use artel_wires::Handed;
 use artel_wires::mail::{Bounds, Dkim, Letter, Mailbox, Unsubscribe};
 use artel_wires::smtp::{self, BadSettings, Client, Envelope, Limits, Login, Mail, Secret, Security};
-use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -207,12 +207,7 @@ impl Carrier for Smtp {
     async fn hand(&self, message: &Outgoing) -> Handed {
         match self.mail(message) {
             Ok(mail) => self.client.send(&mail).await,
-            Err(reason) => Handed {
-                said: Said::Unfit { reason },
-                reference: None,
-                parts: Vec::new(),
-                by: self.by.clone(),
-            },
+            Err(reason) => Handed::unfit(&self.by, reason),
         }
     }
 }

@@ -148,12 +148,7 @@ impl Carrier for Twilio {
     async fn hand(&self, message: &Outgoing) -> Handed {
         match self.text(message) {
             Ok(text) => self.client.send(&text).await,
-            Err(reason) => Handed {
-                said: Said::Unfit { reason },
-                reference: None,
-                parts: Vec::new(),
-                by: self.client.account(),
-            },
+            Err(reason) => Handed::unfit(self.client.account(), reason),
         }
     }
 

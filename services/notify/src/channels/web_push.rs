@@ -6,9 +6,9 @@ use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Provider;
 use crate::domain::templates::Body;
 use artel_frame::outbound::is_public;
+use artel_wires::Handed;
 use artel_wires::http::{Addresses, HttpSettings};
 use artel_wires::web_push::{Subscription, Urgency, VapidKey, WebPush, WebPushMessage, WebPushSettings};
-use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
@@ -69,12 +69,7 @@ impl Carrier for Browsers {
     }
 
     async fn hand(&self, message: &Outgoing) -> Handed {
-        let unfit = |reason: String| Handed {
-            said: Said::Unfit { reason },
-            reference: None,
-            parts: Vec::new(),
-            by: self.by.clone(),
-        };
+        let unfit = |reason: String| Handed::unfit(&self.by, reason);
         let (Address::WebPush(to), Body::Push { title, body, data }) = (&message.address, &message.body)
         else {
             return unfit("is no push message to a browser".to_owned());

@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::done::bury;
+use super::effects::again_at;
 use super::feedback::{self, Guards, Heard};
 use super::key;
 use super::steps::{self, Tell, Telling};
@@ -80,9 +81,7 @@ async fn ask(ctx: &Ctx, desk: &Desk, question: AskProvider) -> Result<Answered, 
     let settled = made.begun_at + account.carrier.settles();
     let now = ctx.now();
     if found == Found::Nothing && now < settled {
-        let wait = u64::try_from(settled.since(now).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let early = Fault::unavailable("the provider may not know of it yet");
-        return Err(early.with(serde_json::json!({ "retry_after_ms": wait })));
+        return Err(again_at(settled, now, "the provider may not know of it yet"));
     }
     let named = name.map(|name| (account.name.to_string(), name));
     Ok(Answered { found: Some(found), named })

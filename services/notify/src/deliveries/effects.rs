@@ -8,7 +8,7 @@ use crate::domain::classes::Verdict;
 use crate::domain::state::{Action, Answer, Delivery, Wait};
 use artel_contract::notify::{Channel, DeliveryId, Lane};
 use artel_flow::Tx;
-use artel_message::{Cause, Effect, Later, Time};
+use artel_message::{Cause, Effect, Fault, Later, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -129,6 +129,12 @@ pub fn act(tx: &mut Tx, about: About<'_>, plan: &Delivery, actions: &[Action]) {
             }
         }
     }
+}
+
+/// Has the flow call an effect again, not before a moment.
+pub fn again_at(until: Time, now: Time, reason: &str) -> Fault {
+    let wait = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    Fault::unavailable(reason).with(serde_json::json!({ "retry_after_ms": wait }))
 }
 
 pub fn index(leg: usize) -> u32 {

@@ -36,9 +36,7 @@ impl Heard {
             taken: matches!(attempted.answer, Answer::Taken { .. }),
         }
     }
-}
 
-impl Heard {
     /// What a provider told of a message later.
     pub fn told(delivery: DeliveryId, leg: usize, account: &str, verdict: &Verdict) -> Heard {
         let Verdict { suppress, soft, .. } = *verdict;

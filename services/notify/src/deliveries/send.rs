@@ -3,7 +3,7 @@
 
 use super::begin::{Beginning, Going};
 use super::desk::{Desk, Recorded};
-use super::effects::{Attempted, Ended, Leg, Outcome, Sending};
+use super::effects::{self, Attempted, Ended, Leg, Outcome, Sending};
 use super::key;
 use crate::NotifySettings;
 use crate::channels::{Line, Outgoing, Taken};
@@ -246,9 +246,7 @@ impl Sender<'_> {
 
     /// The effect waits, and with it whatever comes behind it for the same recipient.
     fn later(&self, until: Time) -> Fault {
-        let wait = until.since(self.ctx.now()).as_millis();
-        let wait = u64::try_from(wait).unwrap_or(u64::MAX).saturating_add(1);
-        Fault::unavailable("it is tried again").with(serde_json::json!({ "retry_after_ms": wait }))
+        effects::again_at(until, self.ctx.now(), "it is tried again")
     }
 }
 

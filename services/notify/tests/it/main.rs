@@ -2,6 +2,40 @@
 //! given. The providers are a board in the test's hands, or simulators.
 #![allow(clippy::unwrap_used, clippy::duplicate_mod)]
 
+/// The tests that hold on every engine. Each begins with the place, or the board, of the module that it stands in.
+macro_rules! suite {
+    () => {
+        pub async fn board() -> Option<std::sync::Arc<crate::board::Board>> {
+            Some(crate::board::Board::on(place().await?))
+        }
+
+        #[path = "asking.rs"]
+        mod asking;
+        #[path = "attachments.rs"]
+        mod attachments;
+        #[path = "deliveries.rs"]
+        mod deliveries;
+        #[path = "failing.rs"]
+        mod failing;
+        #[path = "late.rs"]
+        mod late;
+        #[path = "recipients.rs"]
+        mod recipients;
+        #[path = "replay.rs"]
+        mod replay;
+        #[path = "rules.rs"]
+        mod rules;
+        #[path = "templates.rs"]
+        mod templates;
+        #[path = "unsubscribe.rs"]
+        mod unsubscribe;
+        #[path = "verdicts.rs"]
+        mod verdicts;
+        #[path = "wires.rs"]
+        mod wires;
+    };
+}
+
 mod bad_input;
 mod board;
 mod centre;

@@ -177,27 +177,15 @@ mod tests {
     #[test]
     fn a_long_message_has_arrived_when_all_of_its_parts_have() {
         let mut attempt = long();
-        for (name, told, fact) in [
-            ("c", Fact::Delivered, Fact::Taken),
-            ("a", Fact::Taken, Fact::Taken),
-            ("a", Fact::Delivered, Fact::Taken),
-            ("a", Fact::Delivered, Fact::Taken),
-            ("b", Fact::Delivered, Fact::Delivered),
+        for (name, part, told, fact) in [
+            ("c", "3", Fact::Delivered, Fact::Taken),
+            ("a", "1", Fact::Taken, Fact::Taken),
+            ("a", "1", Fact::Delivered, Fact::Taken),
+            ("a", "1", Fact::Delivered, Fact::Taken),
+            ("b", "2", Fact::Delivered, Fact::Delivered),
         ] {
             let learnt = attempt.learn_part(name, told, None).unwrap();
-            assert_eq!(
-                (attempt.fact, &learnt.reason[5..6]),
-                (
-                    fact,
-                    if name == "a" {
-                        "1"
-                    } else if name == "b" {
-                        "2"
-                    } else {
-                        "3"
-                    }
-                )
-            );
+            assert_eq!((attempt.fact, &learnt.reason[5..6]), (fact, part));
         }
         assert_eq!(attempt.reason, None);
         assert!(attempt.learn_part("d", Fact::Delivered, None).is_none());
