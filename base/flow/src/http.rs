@@ -288,6 +288,7 @@ impl Op {
     }
 
     /// Says that no token is needed, not even where all other routes want one: the handler finds out by other means who calls.
+    /// Logs and traces have the template in place of the path, which may hold what proves it.
     pub fn open(mut self) -> Op {
         self.doc.open = true;
         self

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 const CHUNK: u32 = 1_000;
 /// Between their being written down as begun and as sent.
-pub(super) const AT_ONCE: u32 = 1_024;
+pub(super) const AT_ONCE: u32 = 4_096;
 const TEMPLATE: &str = "letter";
 /// Nothing here lasts that long.
 const LONG: Duration = Duration::from_secs(600);

@@ -104,6 +104,6 @@ async fn start(
         store: url.to_owned(),
         limits: Limits { effect_time: LONG, handler_time: LONG, ..Limits::default() },
     };
-    let settings = json!({ "call_seconds": 50, "sms": { "accounts": [{ "name": "none", "at_once": 1024, "none": {} }] } });
+    let settings = json!({ "call_seconds": 50, "sms": { "accounts": [{ "name": "none", "at_once": 4096, "none": {} }] } });
     node.with_settings("notify", settings).await
 }

@@ -45,7 +45,11 @@ impl Program {
         let data = folder.path().join("data");
         let mut command = Command::new(program);
         command.args(["run", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).arg("--config").arg(&file);
-        let (url, child) = begin(&mut command)?;
+        // A line of its log for each request, as it is by default, but not between our own.
+        let log = folder.path().join("log");
+        command.stderr(fs::File::create(&log)?);
+        let (url, child) = begin(&mut command)
+            .with_context(|| format!("it said: {}", fs::read_to_string(&log).unwrap_or_default()))?;
         let token = fs::read_to_string(data.join("operator-token")).ok();
         let token = token.map(|token| Secret::new(token.trim()));
         Ok(Program { url, token, child, _place: Place::Folder { _folder: folder } })

@@ -22,8 +22,8 @@ pub use config::NotifySettings;
 pub use deliveries::{TakeReceipts, Told};
 
 /// How many messages of a channel are worked on at a time, by each node; how many are on their way to an account is bounded by that.
-const WIDTH: usize = 1_024;
-const BULK_WIDTH: usize = 512;
+const WIDTH: usize = 4_096;
+const BULK_WIDTH: usize = 2_048;
 /// An effect goes on for as long as the message's own policy says, which has fewer tries than that.
 const TRIES: u32 = 1_000_000;
 

@@ -84,6 +84,8 @@ impl Held {
         let ahead = if calls.is_some() { 0 } else { state.ahead() };
         let room = (places * batch + ahead).saturating_sub(state.waiting.len());
         let most = (width * batch + 2 * MOST).saturating_sub(state.claims.len());
+        // Where telling is slower than calling, claims would only wait for it, and every look would pass over them.
+        let most = if state.finishing >= MOST { 0 } else { most };
         let wanted = room.min(most);
         // What ends makes room for more at once, and says so.
         let full = state.bytes >= BYTES && state.finishing > 0;

@@ -31,38 +31,40 @@ pub(crate) struct Claim<'a> {
 const CLAIM: Sql = Sql {
     sqlite: "UPDATE flow_effect SET owner = $4, claimed_until = $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
+         WHERE rowid IN (SELECT e.rowid FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
              ORDER BY e.due, e.made_at LIMIT $3)
          RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
-    postgres: "UPDATE flow_effect SET owner = $4, claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $5,
+    postgres: "UPDATE flow_effect SET owner = $4, claimed_until = (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)) + $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
+         WHERE ctid = ANY (ARRAY(SELECT e.ctid FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
+             OR e.claimed_until < (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)))
              ORDER BY e.due, e.made_at LIMIT (SELECT CAST($3 AS BIGINT)) FOR UPDATE OF e SKIP LOCKED))
          RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
 };
 
-/// The same where nothing older of its key is there, and none of its key is being called: clocks that were set back, or differ,
-/// make one that came later the older one.
+/// The same where nothing older of its key is there, and none of its key is being called: clocks that differ may make one that came
+/// later the older one, ahead of the one that is called by a place or two (`effects::insert` sees to it but for what is queued at
+/// the same moment). It is no index of claims that knows: with one, PostgreSQL would write each claimed row into every index anew.
 const CLAIM_PER_KEY: Sql = Sql {
     sqlite: "UPDATE flow_effect SET owner = $4, claimed_until = $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id IN (SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
+         WHERE rowid IN (SELECT e.rowid FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
              AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL)))
+             AND NOT EXISTS (SELECT 1 FROM (SELECT o.claimed_until AS until FROM flow_effect AS o
+                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) > (e.made_at, e.id)
+                 ORDER BY o.made_at, o.id LIMIT 8) AS n WHERE n.until IS NOT NULL)))
              ORDER BY e.due, e.made_at LIMIT $3)
          RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
-    postgres: "UPDATE flow_effect SET owner = $4, claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $5,
+    postgres: "UPDATE flow_effect SET owner = $4, claimed_until = (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)) + $5,
              attempts = attempts + CASE WHEN result IS NULL THEN 1 ELSE 0 END
-         WHERE id = ANY (ARRAY(SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
+         WHERE ctid = ANY (ARRAY(SELECT e.ctid FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
+             OR e.claimed_until < (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)))
              AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL
-                 AND o.claimed_until >= CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))))
+             AND NOT EXISTS (SELECT 1 FROM (SELECT o.claimed_until AS until FROM flow_effect AS o
+                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) > (e.made_at, e.id)
+                 ORDER BY o.made_at, o.id LIMIT 8) AS n WHERE n.until >= (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)))))
              ORDER BY e.due, e.made_at LIMIT (SELECT CAST($3 AS BIGINT)) FOR UPDATE OF e SKIP LOCKED))
          RETURNING id, name, key, body, trace, made_at, attempts, untold, failed_at, ok, result",
 };
@@ -72,22 +74,23 @@ const READY: Sql = Sql {
     sqlite: "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL) LIMIT 1",
     postgres:
         "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)) LIMIT 1",
+             OR e.claimed_until < (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))) LIMIT 1",
 };
 
 const READY_PER_KEY: Sql = Sql {
     sqlite: "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL)
              AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL))) LIMIT 1",
+             AND NOT EXISTS (SELECT 1 FROM (SELECT o.claimed_until AS until FROM flow_effect AS o
+                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) > (e.made_at, e.id)
+                 ORDER BY o.made_at, o.id LIMIT 8) AS n WHERE n.until IS NOT NULL))) LIMIT 1",
     postgres: "SELECT e.id FROM flow_effect AS e WHERE e.name = $1 AND e.due <= $2 AND (e.claimed_until IS NULL
-             OR e.claimed_until < CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))
+             OR e.claimed_until < (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)))
              AND (e.key IS NULL OR (NOT EXISTS (SELECT 1 FROM flow_effect AS o
                  WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) < (e.made_at, e.id))
-             AND NOT EXISTS (SELECT 1 FROM flow_effect AS o
-                 WHERE o.name = e.name AND o.key = e.key AND o.claimed_until IS NOT NULL
-                 AND o.claimed_until >= CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)))) LIMIT 1",
+             AND NOT EXISTS (SELECT 1 FROM (SELECT o.claimed_until AS until FROM flow_effect AS o
+                 WHERE o.name = e.name AND o.key = e.key AND (o.made_at, o.id) > (e.made_at, e.id)
+                 ORDER BY o.made_at, o.id LIMIT 8) AS n WHERE n.until >= (SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT))))) LIMIT 1",
 };
 
 /// Where one process has the file, a claim lasts as long as it.

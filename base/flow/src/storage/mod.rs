@@ -37,6 +37,7 @@ pub fn tables() -> Migrations {
         "0006_parked.sql",
         "0007_later.sql",
         "0008_projections.sql",
-        "0009_effects.sql"
+        "0009_effects.sql",
+        "0010_claims.sql"
     )
 }

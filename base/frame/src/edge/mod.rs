@@ -66,7 +66,7 @@ impl Edge {
             .merge(health::router(self.readiness, self.metrics.clone()))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed);
-        let observer = request::Observer::new(&self.metrics, self.new_id, self.trace_ratio);
+        let observer = request::Observer::new(&self.metrics, self.new_id, self.trace_ratio, &docs);
         // The last layer is the outermost.
         let mut router = router
             .layer(DefaultBodyLimit::max(self.http.body_limit.len()))

@@ -1,9 +1,10 @@
 //! What surrounds each request: its id, its trace, the access log, metrics, and problem documents that name it.
 
 use super::auth::CallerName;
+use super::marked::Marked;
 use super::problem::Problem;
 use crate::telemetry::{Metrics, Trace};
-use artel_flow::http::{Input, Op};
+use artel_flow::http::{Input, Op, RouteDoc};
 use artel_message::{Code, Fault};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -101,17 +102,20 @@ struct Route {
 pub(crate) struct Observer {
     new_id: NewId,
     trace_ratio: f64,
+    /// Their paths may hold what proves who calls.
+    open: Marked,
     requests: Family<Answered, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     in_flight: Gauge,
 }
 
 impl Observer {
-    pub(crate) fn new(metrics: &Metrics, new_id: NewId, trace_ratio: f64) -> Observer {
+    pub(crate) fn new(metrics: &Metrics, new_id: NewId, trace_ratio: f64, docs: &[RouteDoc]) -> Observer {
         let histogram: fn() -> Histogram = || Histogram::new(LATENCY);
         let observer = Observer {
             new_id,
             trace_ratio,
+            open: Marked::of(docs, |doc| doc.open),
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             in_flight: Gauge::default(),
@@ -207,8 +211,11 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
     let info =
         RequestInfo { id: given_id(request.headers()).unwrap_or_else(|| id.to_string().into()), trace };
     let method = method_name(request.method());
-    let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let path = match observer.open.has(&request) {
+        true => route.clone(),
+        false => request.uri().path().to_owned(),
+    };
     let told = told(trace, parent, (method, &route, &path));
     let span = told.in_scope(|| {
         tracing::info_span!(

@@ -124,6 +124,19 @@ async fn a_request_is_logged_once_with_its_id_and_an_internal_cause() {
     assert!(!lines.text().contains("secret"));
 }
 
+/// What is open to everybody may have its proof in its path, such as the token of a link.
+#[tokio::test]
+async fn of_an_open_route_the_log_has_the_template_only() {
+    let (telemetry, lines) = telemetry(&[], false);
+    let _default = tracing::dispatcher::set_default(&telemetry.dispatch);
+    let node = start(&[]).await;
+    node.send("POST", "/api/demo/calls/s3cret", &[], "").await;
+    let all = lines.json();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0]["url.path"], "/api/demo/calls/{from}");
+    assert!(!lines.text().contains("s3cret"));
+}
+
 /// A collector of our own: takes one request over a plain socket and returns it whole.
 #[cfg(feature = "otlp")]
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// The most in one round.
-const MOST: usize = 500;
+const MOST: usize = 1_000;
 
 type Tell<R> = oneshot::Sender<Result<R, Fault>>;
 type Asked<T, R> = (T, Tell<R>);
