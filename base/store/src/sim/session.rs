@@ -208,6 +208,8 @@ impl Session {
         }
         let now = self.handle.now().micros().to_string();
         let text = sql.replace(CLOCK, &now).replace(" FOR UPDATE OF e SKIP LOCKED", "");
+        let text =
+            text.replace("ctid = ANY (ARRAY(SELECT e.ctid", "rowid IN (SELECT at FROM (SELECT e.rowid AS at");
         Cow::Owned(text.replace("= ANY (ARRAY(", "IN (SELECT id FROM ("))
     }
 
