@@ -34,7 +34,11 @@ async fn send(tx: &mut Tx, to: Vec<Recipient>, content: Content) -> Result<Vec<Q
     let topic = topics::settings(tx, &rule.topic).await?;
     let topic: Topic = topic.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let given: Vec<Given> = to.iter().map(given).collect();
-    let people = recipients::people(tx, &given).await?;
+    let mut people = recipients::people(tx, &given).await?;
+    // Of an event the subscriber's own language is taken; whoever names one for a recipient means it.
+    for (person, given) in people.iter_mut().zip(given) {
+        person.language = given.language.or(person.language.take());
+    }
     let data = Value::Object(content.data.into_iter().collect());
     let (base, mut planned) = (tx.new_id(), Vec::with_capacity(people.len()));
     let cause = artel_message::Cause::message(base, now);

@@ -1,8 +1,7 @@
 //! Compiling and filling texts, within bounds.
 
 use super::{Body, Context, Markup, Problem, Rendered, Template, mjml, without_nulls, words};
-use crate::domain::rules::is_language;
-use artel_contract::notify::{Channel, bounds};
+use artel_contract::notify::{Channel, bounds, is_language};
 use minijinja::value::Serde;
 use minijinja::{
     AutoEscape, Environment, ErrorKind, Template as JinjaText, UndefinedBehavior, Value as Jinja,
