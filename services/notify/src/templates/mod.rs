@@ -1,11 +1,13 @@
 //! Templates as they are kept: versions, checked when saved, previewed.
 
 mod check;
+mod checked;
 mod preview;
 mod save;
 mod shelf;
 mod shipped;
 
+pub use checked::CheckTemplate;
 pub use preview::example;
 pub use shelf::Shelf;
 
@@ -17,13 +19,16 @@ use artel_flow::Service;
 use artel_message::Fault;
 use artel_store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(crate) use check::schema_of;
 
 /// Takes in what is said about templates.
 pub fn register(service: Service) -> Service {
+    let checked = Arc::default();
     service
-        .command(save::put)
+        .command(checked::put(&checked))
+        .query(checked::asked(&checked))
         .command(save::remove)
         .query(save::get)
         .query(save::list)

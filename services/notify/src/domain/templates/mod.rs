@@ -1,6 +1,7 @@
 //! Templates: texts per language and channel, filled from a message.
 //!
-//! The language is Jinja (MiniJinja), without includes, macros and loaders, and bounded in steps, depth and output. A field that is not
+//! The language is Jinja (MiniJinja), without includes, macros and loaders, and without what could make texts and lists of any size
+//! (`subset.rs`, `filters.rs`); it is bounded in steps, depth and output. A field that is not
 //! there can be asked for (`{% if eta %}`) but not printed. What is checked when a template is saved is not found out by the
 //! first recipient: [`Compiled::new`] compiles each text, [`Compiled::check`] holds it against the message's schema.
 //!
@@ -9,9 +10,12 @@
 
 mod check;
 mod compile;
+mod filters;
 mod mjml;
 mod preview;
 mod shipped;
+mod subset;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod words;
