@@ -2,12 +2,14 @@
 
 mod check;
 mod checked;
+mod needs;
 mod preview;
 mod save;
 mod shelf;
 mod shipped;
 
 pub use checked::CheckTemplate;
+pub use needs::{Needed, Needs};
 pub use preview::example;
 pub use shelf::Shelf;
 

@@ -10,6 +10,7 @@
 
 mod check;
 mod compile;
+mod fields;
 mod filters;
 mod mjml;
 mod preview;
@@ -22,6 +23,7 @@ mod words;
 
 pub use check::sample;
 pub use compile::{Bounds, Compiled, RenderError};
+pub use fields::Fields;
 pub use preview::Preview;
 pub use shipped::shipment;
 
@@ -216,6 +218,12 @@ impl Texts {
         }
         parts
     }
+}
+
+/// The channel that a part of [`Texts::parts`] is of.
+fn channel_of(part: &str) -> Option<Channel> {
+    let name = part.split('.').next().unwrap_or_default();
+    Channel::ALL.into_iter().find(|channel| channel.as_str() == name)
 }
 
 /// A message without what is null in it: a field that is null and one that is not there are the same to a text.

@@ -150,3 +150,20 @@ fn a_check_as_a_whole_ends() {
 }
 
 type Map = serde_json::Map<String, Value>;
+
+#[test]
+fn data_are_held_against_what_the_texts_of_a_channel_name() {
+    let fields = Fields::new(&shipment(), schema());
+    let message = moved(ShipmentState::InTransit, true);
+    let misfit = |channels: &[Channel], message: &Value| fields.misfit(channels, message);
+    assert_eq!(misfit(&Channel::ALL, &message), None);
+    let mut less = message.clone();
+    less.as_object_mut().unwrap().remove("tracking_number");
+    // Nobody reads the receiver there, though messages always have one.
+    less.as_object_mut().unwrap().remove("receiver");
+    assert_eq!(misfit(&[Channel::Sms], &less).map(|(field, _)| field).as_deref(), Some("tracking_number"));
+    let mut wrong = message;
+    wrong["parcels"] = json!("three");
+    assert_eq!(misfit(&[Channel::Email], &wrong).map(|(field, _)| field).as_deref(), Some("parcels"));
+    assert_eq!(misfit(&[], &wrong), None);
+}
