@@ -37,6 +37,9 @@ pub mod bounds {
     pub const DEPTH: usize = 32;
     /// Characters of ids: templates, topics, subscribers, supersede keys.
     pub const NAME: usize = 200;
+    /// Bytes of an e-mail address and of a phone number as somebody writes them: more than either can have.
+    pub const EMAIL: usize = 1_016;
+    pub const PHONE: usize = 64;
     /// Files of one notification, bytes of one, and of all of them.
     pub const ATTACHMENTS: usize = 10;
     pub const ATTACHMENT: usize = 5 << 20;
@@ -173,16 +176,45 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    fn check(&self) -> Result<(), Fault> {
+    /// `at` is where it stands.
+    fn check(&self, at: &str) -> Result<(), Fault> {
         if self.subscriber.is_none() && self.email.is_none() && self.phone.is_none() {
             let reason = "names nobody; give a subscriber, an email or a phone";
-            return Err(Fault::field("recipient", reason));
+            return Err(Fault::field(at, reason));
         }
-        match &self.subscriber {
-            Some(id) => name("recipient.subscriber", id),
-            None => Ok(()),
+        if let Some(id) = &self.subscriber {
+            name(&format!("{at}.subscriber"), id)?;
+        }
+        for (field, text, most) in
+            [("email", &self.email, bounds::EMAIL), ("phone", &self.phone, bounds::PHONE)]
+        {
+            let count = text.as_ref().map_or(0, String::len);
+            if count > most {
+                let reason = format!("has {count} bytes; {most} are the most");
+                return Err(Fault::field(&format!("{at}.{field}"), reason));
+            }
+        }
+        match &self.language {
+            Some(tag) if !is_language(tag) => Err(Fault::field(&format!("{at}.language"), NO_LANGUAGE)),
+            _ => Ok(()),
         }
     }
+}
+
+const NO_LANGUAGE: &str = "is no language tag; use one such as ru or en-GB";
+
+/// A tag of RFC 5646, as far as we use them: a language and a region or script.
+pub fn is_language(tag: &str) -> bool {
+    // RFC 5646, section 4.4.1: what implementations have to make room for.
+    const LONGEST: usize = 35;
+    let mut parts = tag.split('-');
+    let first = parts.next().unwrap_or_default();
+    let is_part =
+        |part: &str| (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    tag.len() <= LONGEST
+        && (2..=3).contains(&first.len())
+        && first.bytes().all(|b| b.is_ascii_alphabetic())
+        && parts.all(is_part)
 }
 
 /// What to send, apart from to whom.
@@ -237,15 +269,19 @@ impl Content {
                 ));
             }
         }
-        let text = serde_json::to_string(&self.data).unwrap_or_default();
-        if text.len() > bounds::DATA {
-            let reason = format!("is {} bytes as JSON; the limit is {}", text.len(), bounds::DATA);
-            return Err(Fault::field("content.data", reason));
-        }
-        artel_message::check_json(&text, bounds::DEPTH)
-            .map_err(|reason| Fault::field("content.data", reason))?;
+        check_data("content.data", &self.data)?;
         attachments::check(&self.attachments)
     }
+}
+
+/// What a template is filled with, or made for, is as long and as deep as can be worked on.
+fn check_data(field: &str, data: &impl Serialize) -> Result<(), Fault> {
+    let text = serde_json::to_string(data).unwrap_or_default();
+    if text.len() > bounds::DATA {
+        let reason = format!("is {} bytes as JSON; the limit is {}", text.len(), bounds::DATA);
+        return Err(Fault::field(field, reason));
+    }
+    artel_message::check_json(&text, bounds::DEPTH).map_err(|reason| Fault::field(field, reason))
 }
 
 fn name(field: &str, text: &str) -> Result<(), Fault> {
@@ -271,7 +307,7 @@ pub struct Notify {
 }
 
 fn check_one(command: &Notify) -> Result<(), Fault> {
-    command.recipient.check()?;
+    command.recipient.check("recipient")?;
     command.content.check()
 }
 
@@ -290,7 +326,7 @@ fn check_many(command: &NotifyMany) -> Result<(), Fault> {
         return Err(Fault::field("recipients", format!("there are {count}; give 1 to {most}")));
     }
     for (at, recipient) in command.recipients.iter().enumerate() {
-        recipient.check().map_err(|fault| Fault::field(&format!("recipients[{at}]"), fault.reason))?;
+        recipient.check(&format!("recipients[{at}]"))?;
     }
     command.content.check()
 }

@@ -7,8 +7,8 @@ use artel_message::{Command, Fault, Page, Query};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Everything that is kept of a person, page by page: the first has the subscriber, its subscriptions and its suppressions, each
-/// has deliveries.
+/// Everything that is kept of a person, page by page: the first has the subscriber, its subscriptions (as many as
+/// `notify.export_subscriptions` says) and its suppressions, each has deliveries.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema, Query)]
 #[query(name = "notify.export-subscriber", reply = Export)]
 #[serde(deny_unknown_fields)]
@@ -25,9 +25,16 @@ pub struct Export {
     pub subscriber: Option<Subscriber>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscriptions: Vec<Subscription>,
+    /// How many there are beyond those, where there are; the list of the subscriber's subscriptions has them page by page.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub subscriptions_left: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suppressions: Vec<Suppressed>,
     pub deliveries: Page<ExportedDelivery>,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A delivery with what else is kept of it.

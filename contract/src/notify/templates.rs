@@ -1,6 +1,6 @@
 //! Templates: the texts of a message per language and channel.
 
-use super::{Channel, name, page_size};
+use super::{Channel, NO_LANGUAGE, check_data, is_language, name};
 use artel_message::{Command, Fault, Page, Query, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +9,13 @@ use std::collections::BTreeMap;
 
 /// Languages of one template.
 pub const LANGUAGES: usize = 100;
+/// Fields for the app of one push message, and bytes of the name of one.
+pub const FIELDS: usize = 50;
+const FIELD: usize = 100;
+/// Bytes of the JSON Schema that a template brings.
+pub const SCHEMA: usize = 128 << 10;
+/// Templates of a page: each has all of its texts read.
+const PAGE: std::ops::RangeInclusive<u32> = 1..=50;
 
 /// What a template says, and what it is filled from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +31,25 @@ pub struct TemplateBody {
     /// The JSON Schema of what it is filled from, where that is no message of the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
+}
+
+impl TemplateBody {
+    /// How much there may be of it; the fault names the field.
+    fn check(&self) -> Result<(), Fault> {
+        let count = self.languages.len();
+        if count > LANGUAGES {
+            return Err(Fault::field("languages", format!("there are {count}; {LANGUAGES} are the most")));
+        }
+        let schema = self.schema.as_ref().map_or(0, |schema| schema.to_string().len());
+        if schema > SCHEMA {
+            let reason = format!("has {schema} bytes as JSON; {SCHEMA} are the most");
+            return Err(Fault::field("schema", reason));
+        }
+        self.languages.iter().try_for_each(|(language, texts)| {
+            let push = texts.push.as_ref();
+            push.map_or(Ok(()), |push| push.check(&format!("languages.{language}.push.data")))
+        })
+    }
 }
 
 /// The texts of one language; a channel without texts is not sent over in this language.
@@ -68,6 +94,23 @@ pub struct PushTexts {
     pub data: BTreeMap<String, String>,
 }
 
+impl PushTexts {
+    fn check(&self, field: &str) -> Result<(), Fault> {
+        let count = self.data.len();
+        if count > FIELDS {
+            return Err(Fault::field(field, format!("there are {count}; {FIELDS} are the most")));
+        }
+        let bad = self.data.keys().find(|key| key.is_empty() || key.len() > FIELD);
+        match bad.map(String::len) {
+            Some(bytes) => {
+                let reason = format!("the name of a field has {bytes} bytes; 1 to {FIELD} are right");
+                Err(Fault::field(field, reason))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// A version of a template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateVersion {
@@ -100,11 +143,7 @@ pub struct PutTemplate {
 fn check_put(command: &PutTemplate) -> Result<(), Fault> {
     name("template", &command.template)?;
     name("by", &command.by)?;
-    let count = command.body.languages.len();
-    match count > LANGUAGES {
-        true => Err(Fault::field("languages", format!("there are {count}; {LANGUAGES} are the most"))),
-        false => Ok(()),
-    }
+    command.body.check()
 }
 
 /// What was saved.
@@ -160,7 +199,7 @@ pub struct TemplateSummary {
 pub struct ListTemplates {
     #[serde(default)]
     pub versions_of: Option<String>,
-    /// 1 to 500; 50 when absent.
+    /// 1 to 50; 50 when absent.
     #[serde(default)]
     pub limit: Option<u32>,
     #[serde(default)]
@@ -168,12 +207,17 @@ pub struct ListTemplates {
 }
 
 fn check_list(query: &ListTemplates) -> Result<(), Fault> {
-    page_size(query.limit)
+    match query.limit {
+        Some(limit) if !PAGE.contains(&limit) => {
+            Err(Fault::field("limit", format!("{limit} is not 1 to 50")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a template would send.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, Query)]
-#[query(name = "notify.preview-template", reply = Preview)]
+#[query(name = "notify.preview-template", reply = Preview, validate = check_preview)]
 #[serde(deny_unknown_fields)]
 pub struct PreviewTemplate {
     pub template: String,
@@ -193,6 +237,20 @@ pub struct PreviewTemplate {
     /// The recipient's.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+fn check_preview(query: &PreviewTemplate) -> Result<(), Fault> {
+    name("template", &query.template)?;
+    if let Some(own) = &query.name {
+        name("name", own)?;
+    }
+    if query.language.as_ref().is_some_and(|tag| !is_language(tag)) {
+        return Err(Fault::field("language", NO_LANGUAGE));
+    }
+    if let Some(data) = &query.data {
+        check_data("data", data)?;
+    }
+    query.body.as_ref().map_or(Ok(()), TemplateBody::check)
 }
 
 /// What a template would send.

@@ -51,6 +51,15 @@ fn recipients_are_some_and_each_of_them_somebody() {
     };
     assert_eq!(many(json!([{ "email": "a@example.com" }])), Ok(()));
     assert!(many(json!([])).unwrap_err().reason.starts_with("recipients: there are 0"));
-    let fault = many(json!([{ "phone": "+1" }, { "language": "ru" }])).unwrap_err();
-    assert!(fault.reason.starts_with("recipients[1]: "), "{fault}");
+    for (second, field) in [
+        (json!({ "language": "ru" }), "recipients[1]: names nobody"),
+        (json!({ "subscriber": " " }), "recipients[1].subscriber: "),
+        (json!({ "phone": "+1", "language": "Russian, please" }), "recipients[1].language: "),
+        (json!({ "phone": "+1", "language": "ru-RU".repeat(8) }), "recipients[1].language: "),
+        (json!({ "phone": "1".repeat(65) }), "recipients[1].phone: has 65 bytes; 64 are the most"),
+        (json!({ "email": "x".repeat(1_017) }), "recipients[1].email: has 1017 bytes"),
+    ] {
+        let fault = many(json!([{ "phone": "+1", "language": "en-GB" }, second])).unwrap_err();
+        assert!(fault.reason.starts_with(field), "{fault}");
+    }
 }

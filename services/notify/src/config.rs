@@ -45,6 +45,8 @@ pub struct NotifySettings {
     pub once_days: u32,
     /// Days for which it is kept what rules could do nothing with.
     pub misses_days: u32,
+    /// Subscriptions that an export of a person has.
+    pub export_subscriptions: u32,
     /// Where people reach this program: https. Messages have links there by which whoever gets them turns their topic off; none
     /// where it is absent.
     pub public_url: Option<String>,
@@ -85,6 +87,7 @@ impl Default for NotifySettings {
             rules_file: None,
             once_days: 7,
             misses_days: 7,
+            export_subscriptions: 10_000,
             public_url: None,
             unsubscribe_secret_file: None,
             links: OnceLock::new(),
@@ -123,6 +126,7 @@ impl Settings for NotifySettings {
         within("receipts_hours", u64::from(self.receipts_hours), 1, 8_760);
         within("once_days", u64::from(self.once_days), 1, 3_650);
         within("misses_days", u64::from(self.misses_days), 1, 3_650);
+        within("export_subscriptions", u64::from(self.export_subscriptions), 1, 100_000);
         within("templates", self.templates as u64, 1, 1_000_000);
         match self.read_links() {
             // Kept, so that sending reads no file.

@@ -12,6 +12,7 @@ mod templates;
 
 use crate::channels::Carriers;
 use crate::deliveries::Desk;
+use crate::templates::Needs;
 use artel_contract::notify::Channel;
 use artel_flow::{HandlerExt, Service};
 use artel_store::migrations;
@@ -53,7 +54,7 @@ pub fn service_over(carriers: Carriers) -> Service {
         .settings::<NotifySettings>();
     let service = opened(service, &desk);
     let service = rules::register(templates::register(recipients::register(service)));
-    sending(commands(service), &desk)
+    sending(commands(service, &Arc::default()), &desk)
 }
 
 /// What a node has while it runs the service: accounts that receipts come in over, and routes.
@@ -62,10 +63,10 @@ fn opened(service: Service, desk: &Arc<Desk>) -> Service {
     service.routes(move |ctx| http::routes(ctx, &callbacks)).on_start(move |ctx| here.open(ctx))
 }
 
-fn commands(service: Service) -> Service {
+fn commands(service: Service, needs: &Arc<Needs>) -> Service {
     service
-        .command(deliveries::notify)
-        .command(deliveries::notify_many)
+        .command(deliveries::notify(needs))
+        .command(deliveries::notify_many(needs))
         .command(deliveries::decide)
         .command(deliveries::begin)
         .command(deliveries::record)

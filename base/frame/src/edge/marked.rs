@@ -2,6 +2,7 @@
 
 use artel_flow::http::RouteDoc;
 use axum::extract::{MatchedPath, Request};
+use axum::http::Method;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -18,10 +19,13 @@ impl Marked {
         Marked(Arc::new(all))
     }
 
-    /// Whether the request's route is one of them.
+    /// Whether the request's route is one of them. A HEAD is answered by the route of GET.
     pub(super) fn has(&self, request: &Request) -> bool {
         let template = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-        let method = request.method().as_str();
+        let method = match request.method() {
+            &Method::HEAD => Method::GET.as_str(),
+            other => other.as_str(),
+        };
         self.0.get(template).is_some_and(|methods| methods.iter().any(|own| own == method))
     }
 }

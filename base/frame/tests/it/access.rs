@@ -68,6 +68,11 @@ async fn an_open_route_needs_no_token_and_looks_itself_who_calls() {
     {
         assert_eq!(node.send("POST", path, &[], "").await.status, status, "{path}");
     }
+    // Whoever may look may ask whether it is there.
+    for method in ["GET", "HEAD"] {
+        assert_eq!(node.send(method, "/api/demo/visits/friend", &[], "").await.status, 204, "{method}");
+    }
+    assert_eq!(node.send("HEAD", "/api/demo/things", &[], "").await.status, 401);
     // Another method of the same path, and a token that is not its business.
     assert_eq!(node.get("/api/demo/calls/friend").await.status, 401);
     let headers = [("authorization", "Basic dTpw")];

@@ -140,6 +140,7 @@ fn routes(gate: Gate) -> Routes {
             op.summary("Show a thing").answers::<Thing>(200, "the thing").refuses(&[Code::NotFound])
         })
         .post("/api/demo/calls/{from}", called, |op| op.summary("Call").open().answers_empty(204, "heard"))
+        .get("/api/demo/visits/{from}", called, |op| op.summary("Visit").open().answers_empty(204, "seen"))
         .put("/api/demo/switch", operate, |op| op.summary("Switch").answers_empty(204, "switched"))
         .get("/api/demo/fail/{code}", fail, |op| op.summary("Fail").answers_empty(200, "never"))
         .get("/api/demo/wait", wait, |op| op.summary("Wait").answers_empty(200, "waited"))

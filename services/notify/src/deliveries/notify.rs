@@ -6,36 +6,72 @@ use crate::domain::preferences::Topic;
 use crate::domain::rules::{Given, Outcome, Planned, Recipients, Rule, Trigger};
 use crate::recipients;
 use crate::store::topics;
-use crate::templates;
+use crate::templates::{Needed, Needs};
 use artel_contract::notify::{
     Channel, Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient,
 };
 use artel_flow::Tx;
 use artel_message::Fault;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::Arc;
 
-pub async fn notify(tx: &mut Tx, command: Notify) -> Result<Queued, Fault> {
-    let queued = send(tx, vec![command.recipient], command.content).await?;
-    queued.into_iter().next().ok_or_else(|| Fault::internal("nothing was planned"))
+pub type Work<'a, R> = Pin<Box<dyn Future<Output = Result<R, Fault>> + Send + 'a>>;
+
+/// The handler of what is sent to one.
+pub fn notify(
+    needs: &Arc<Needs>,
+) -> impl for<'a> Fn(&'a mut Tx, Notify) -> Work<'a, Queued> + Send + Sync + 'static {
+    let needs = needs.clone();
+    move |tx: &mut Tx, command: Notify| {
+        let needs = needs.clone();
+        Box::pin(async move {
+            let queued = send(&needs, tx, vec![command.recipient], command.content).await?;
+            queued.into_iter().next().ok_or_else(|| Fault::internal("nothing was planned"))
+        })
+    }
 }
 
-pub async fn notify_many(tx: &mut Tx, command: NotifyMany) -> Result<QueuedMany, Fault> {
-    Ok(QueuedMany { deliveries: send(tx, command.recipients, command.content).await? })
+/// The same to many.
+pub fn notify_many(
+    needs: &Arc<Needs>,
+) -> impl for<'a> Fn(&'a mut Tx, NotifyMany) -> Work<'a, QueuedMany> + Send + Sync + 'static {
+    let needs = needs.clone();
+    move |tx: &mut Tx, command: NotifyMany| {
+        let needs = needs.clone();
+        Box::pin(async move {
+            Ok(QueuedMany { deliveries: send(&needs, tx, command.recipients, command.content).await? })
+        })
+    }
 }
 
-async fn send(tx: &mut Tx, to: Vec<Recipient>, content: Content) -> Result<Vec<Queued>, Fault> {
+async fn send(
+    needs: &Needs,
+    tx: &mut Tx,
+    to: Vec<Recipient>,
+    content: Content,
+) -> Result<Vec<Queued>, Fault> {
     let now = tx.now();
     if let Some(at) = content.expires_at.filter(|at| *at <= now) {
         return Err(Fault::field("content.expires_at", format!("{at} is over")));
     }
     let attachments = attachments::decoded(content.attachments.clone())?;
-    let rule = rule(tx, &content).await?;
+    let missing = || {
+        let reason = format!("there is no template '{}'", content.template);
+        Fault::field("content.template", reason)
+    };
+    let needed = needs.of(tx, &content.template).await?.ok_or_else(missing)?;
+    let rule = rule(&needed, &content)?;
+    let data = Value::Object(content.data.into_iter().collect());
+    needed.check(&rule.channels, &data)?;
     let topic = topics::settings(tx, &rule.topic).await?;
     let topic: Topic = topic.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let given: Vec<Given> = to.iter().map(given).collect();
-    let people = recipients::people(tx, &given).await?;
-    let data = Value::Object(content.data.into_iter().collect());
+    let mut people = recipients::people(tx, &given).await?;
+    // Of an event the subscriber's own language is taken; whoever names one for a recipient means it.
+    for (person, given) in people.iter_mut().zip(given) {
+        person.language = given.language.or(person.language.take());
+    }
     let (base, mut planned) = (tx.new_id(), Vec::with_capacity(people.len()));
     let cause = artel_message::Cause::message(base, now);
     for (at, person) in (0u32..).zip(people) {
@@ -73,12 +109,8 @@ fn without(planned: &Planned) -> Vec<Channel> {
 }
 
 /// What was asked for, as a rule has it.
-async fn rule(tx: &mut Tx, content: &Content) -> Result<Rule, Fault> {
-    let id = content.template.as_str();
-    let missing = || Fault::field("content.template", format!("there is no template '{id}'"));
-    let version = templates::current(tx, &BTreeSet::from([id])).await?.remove(id).ok_or_else(missing)?;
-    let found = templates::version(tx, id, version).await?.ok_or_else(missing)?;
-    let has = templates::template(id, version, &found.body)?.channels();
+fn rule(needed: &Needed, content: &Content) -> Result<Rule, Fault> {
+    let has = &needed.channels;
     let channels = if content.channels.is_empty() { has.clone() } else { content.channels.clone() };
     if let Some(missing) = channels.iter().find(|channel| !has.contains(channel)) {
         let reason = format!("template '{}' has no text for {}", content.template, missing.as_str());

@@ -20,34 +20,34 @@ struct Wanted<'a> {
     hash: String,
 }
 
-/// Why legs must not be sent any more. One query for all mail addresses and numbers, and one for all devices.
+/// Why legs must not be sent any more. One query for all addresses, and one for the owners of all devices.
 pub(super) async fn unwanted<'a>(
     mut read: &Read,
     legs: impl Iterator<Item = (&'a Stored, u32)>,
     now: Time,
 ) -> Result<HashMap<(DeliveryId, u32), String>, Fault> {
-    let (mut addresses, mut devices) = (Vec::new(), Vec::new());
+    let (mut wanted, mut devices) = (Vec::new(), Vec::new());
     for (stored, leg) in legs {
         let Some(address) = stored.content.address(leg as usize) else { continue };
         let (lane, subscriber) = (stored.content.lane, stored.subscriber.as_deref());
-        let wanted = Wanted { id: stored.id, leg, lane, subscriber, hash: convert::hash(address) };
-        match address.kind() {
-            Kind::Email | Kind::Phone => addresses.push(wanted),
-            Kind::Fcm | Kind::WebPush => devices.push(wanted),
+        if matches!(address.kind(), Kind::Fcm | Kind::WebPush) {
+            devices.push(wanted.len());
         }
+        wanted.push(Wanted { id: stored.id, leg, lane, subscriber, hash: convert::hash(address) });
     }
     let mut unwanted = HashMap::new();
-    let listed = suppression::of(&mut read, addresses.iter().map(|one| &one.hash)).await?;
-    for Wanted { id, leg, lane, hash, .. } in &addresses {
-        if let Some(entry) = listed.get(hash).filter(|entry| entry.holds_back(*lane, now)) {
-            unwanted.insert((*id, *leg), WhyLeftOut::Suppressed(entry.reason).to_string());
-        }
-    }
-    let owners = subscribers::owners(&mut read, devices.iter().map(|one| one.hash.as_str())).await?;
-    for Wanted { id, leg, subscriber, hash, .. } in &devices {
+    let devices = devices.iter().filter_map(|at| wanted.get(*at));
+    let owners = subscribers::owners(&mut read, devices.clone().map(|one| one.hash.as_str())).await?;
+    for Wanted { id, leg, subscriber, hash, .. } in devices {
         let owner = owners.get(hash).map(String::as_str);
         if owner.is_none() || owner != *subscriber {
             unwanted.insert((*id, *leg), "the device is not the recipient's any more".to_owned());
+        }
+    }
+    let listed = suppression::of(&mut read, wanted.iter().map(|one| &one.hash)).await?;
+    for Wanted { id, leg, lane, hash, .. } in &wanted {
+        if let Some(entry) = listed.get(hash).filter(|entry| entry.holds_back(*lane, now)) {
+            unwanted.insert((*id, *leg), WhyLeftOut::Suppressed(entry.reason).to_string());
         }
     }
     Ok(unwanted)

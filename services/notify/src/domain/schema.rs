@@ -37,6 +37,8 @@ pub struct NoPlace {
 
 /// References that are followed in a row, and alternatives within alternatives.
 const DEPTH: usize = 16;
+/// Values of one example: a schema that refers to itself in several places allows any number.
+const MOST_VALUES: usize = 10_000;
 
 impl<'a> Schema<'a> {
     pub fn new(root: &'a Value) -> Schema<'a> {
@@ -74,6 +76,34 @@ impl<'a> Schema<'a> {
             };
         }
         Ok(place)
+    }
+
+    /// What is wrong with a message at a path: how far it was followed, and the reason. What the schema has not is anything.
+    pub fn misfit(self, message: &Value, path: &Path) -> Option<(String, String)> {
+        let (mut place, mut value, mut followed) = (self.whole(), message, String::new());
+        for step in path.steps() {
+            let below;
+            (place, below) = match step {
+                Step::Field(name) => {
+                    let point = if followed.is_empty() { "" } else { "." };
+                    followed.push_str(&format!("{point}{name}"));
+                    (place.field(name)?, value.get(name))
+                }
+                Step::Index(index) => {
+                    followed.push_str(&format!("[{index}]"));
+                    (place.item()?, value.get(index))
+                }
+            };
+            value = match below.filter(|below| !below.is_null()) {
+                Some(below) => below,
+                None if place.optional || place.is_open() => return None,
+                None => return Some((followed, "is missing".to_owned())),
+            };
+            if let Some(reason) = place.refuses(value) {
+                return Some((followed, reason));
+            }
+        }
+        None
     }
 
     /// A schema without references and alternatives; empty = anything.
@@ -237,18 +267,39 @@ impl<'a> Place<'a> {
         self.is_open() || (kind == "null" && self.optional) || self.any_of.iter().any(fits)
     }
 
+    /// Why a value can't stand there, without the value: what it may be is said.
+    fn refuses(&self, value: &Value) -> Option<String> {
+        if self.is_open() {
+            return None;
+        }
+        let kind = kind_of(value);
+        let fraction = value.as_f64().is_some_and(|number| number.fract() != 0.0);
+        let any = |schema: &&Value| kinds(schema).is_empty() || kinds(schema).contains(&"number");
+        if !self.takes(kind) || (fraction && !self.any_of.iter().any(any)) {
+            let known: BTreeSet<&str> = self.any_of.iter().flat_map(|schema| kinds(schema)).collect();
+            let known: Vec<&str> = known.into_iter().filter(|kind| *kind != "null").collect();
+            let article = if kind.starts_with(['a', 'o']) { "an" } else { "a" };
+            return Some(format!("is {article} {kind}; the schema says {}", known.join(" or ")));
+        }
+        let values = self.values()?;
+        let shown = || values.iter().take(10).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        (!values.contains(&value)).then(|| format!("is none of {}", shown()))
+    }
+
     fn takes_null(&self) -> bool {
         !self.is_open() && self.any_of.iter().any(|schema| kinds(schema).contains(&"null"))
     }
 
     /// A value that fits, with every field or only those that are always there. Texts are `name` of the field.
     pub fn example(&self, full: bool) -> Value {
-        self.example_of("text", full, DEPTH)
+        let mut left = MOST_VALUES;
+        self.example_of("text", full, DEPTH, &mut left)
     }
 
-    fn example_of(&self, name: &str, full: bool, depth: usize) -> Value {
+    fn example_of(&self, name: &str, full: bool, depth: usize, values: &mut usize) -> Value {
         let fits = |schema: &&&Value| kinds(schema) != ["null"];
-        let Some(left) = depth.checked_sub(1) else { return Value::Null };
+        let Some(left) = depth.checked_sub(1).filter(|_| *values > 0) else { return Value::Null };
+        *values -= 1;
         let Some(schema) = self.any_of.iter().find(fits) else { return Value::from(name) };
         if let Some(value) = schema.get("const").or_else(|| schema.get("enum").and_then(|list| list.get(0))) {
             return value.clone();
@@ -262,7 +313,7 @@ impl<'a> Place<'a> {
             "integer" | "number" => schema.get("minimum").cloned().unwrap_or_else(|| Value::from(1)),
             "boolean" => Value::from(true),
             "array" => match self.item() {
-                Some(item) if full => Value::from(vec![item.example_of(name, full, left)]),
+                Some(item) if full => Value::from(vec![item.example_of(name, full, left, values)]),
                 _ => Value::Array(Vec::new()),
             },
             _ => {
@@ -270,7 +321,7 @@ impl<'a> Place<'a> {
                 let fields = names.iter().filter_map(|name| Some((name, self.field(name)?)));
                 fields
                     .filter(|(_, place)| full || !place.optional)
-                    .map(|(name, place)| (name.clone(), place.example_of(name, full, left)))
+                    .map(|(name, place)| (name.clone(), place.example_of(name, full, left, values)))
                     .collect::<Map<String, Value>>()
                     .into()
             }
@@ -361,6 +412,36 @@ mod tests {
         assert!(!place(&schema, "map.x").unwrap().takes("string"));
         assert!(place(&schema, "either.name").unwrap().optional);
         assert!(place(&schema, "list[0].nam").is_err() && place(&schema, "map.x.y").is_err());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let schema = shipment();
+        let message = json!({
+            "shipment": "S-1", "state": "flown", "parcels": 1.5, "place": 7, "receiver": { "name": ["x"] }, "eta": null,
+        });
+        let misfit = |path: &str| Schema::new(&schema).misfit(&message, &path.parse().unwrap());
+        for good in ["shipment", "eta", "receiver.email", "nothing", "shipment.deep"] {
+            assert_eq!(misfit(good), None, "{good}");
+        }
+        for (path, at, reason) in [
+            ("tracking_number", "tracking_number", "is missing"),
+            ("place", "place", "is a number; the schema says string"),
+            ("parcels", "parcels", "is a number; the schema says integer"),
+            ("receiver.name", "receiver.name", "is an array; the schema says string"),
+            ("state", "state", "is none of "),
+        ] {
+            let (found, said) = misfit(path).unwrap();
+            assert!(found == at && said.starts_with(reason), "{path}: {found}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_in_many_places_ends() {
+        let fields: Map<String, Value> = (0..10).map(|n| (format!("f{n}"), json!({ "$ref": "#" }))).collect();
+        let tree = json!({ "type": "object", "properties": fields });
+        let example = Schema::new(&tree).whole().example(true).to_string();
+        assert!(example.len() < 2_000_000, "{}", example.len());
     }
 
     #[test]

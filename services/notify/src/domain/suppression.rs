@@ -72,6 +72,19 @@ impl Reason {
         matches!(self, Reason::TokenGone | Reason::TokenMalformed | Reason::TokenForeign)
     }
 
+    /// Whether addresses of this kind can be suppressed for it.
+    pub fn is_of(self, kind: Kind) -> bool {
+        match self {
+            Reason::HardBounce | Reason::SoftBounces => kind == Kind::Email,
+            Reason::BadNumber | Reason::NotMobile => kind == Kind::Phone,
+            Reason::Complaint | Reason::StopListed => matches!(kind, Kind::Email | Kind::Phone),
+            Reason::TokenGone | Reason::TokenMalformed | Reason::TokenForeign => {
+                matches!(kind, Kind::Fcm | Kind::WebPush)
+            }
+            Reason::Unsubscribed | Reason::ByHand => true,
+        }
+    }
+
     /// How long it holds. A wish holds until its owner takes it back, what has never worked does so too; a full mailbox
     /// or a number out of use may be given to somebody else one day.
     pub fn holds(self) -> Option<Duration> {

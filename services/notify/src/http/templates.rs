@@ -2,6 +2,7 @@
 
 use super::etag::{Expected, answer, etag, refused};
 use super::{Which, asked};
+use crate::templates::CheckTemplate;
 use artel_contract::notify::templates::{
     GetTemplate, ListTemplates, Preview, PreviewTemplate, PutTemplate, RemoveTemplate, SavedTemplate,
     TemplateBody, TemplateSummary, TemplateVersion,
@@ -117,6 +118,7 @@ async fn put(
     Expected(expected): Expected,
     Json(body): Json<TemplateBody>,
 ) -> Result<Response, Problem> {
+    ctx.query(CheckTemplate { template: template.clone(), body: body.clone() }).await?;
     let command = PutTemplate { template, body, by: caller.name.to_string(), expected };
     let saved = ctx.ask_as(command, asked(&caller.name, &info)).await.map_err(refused)?;
     Ok(answer(saved.created, u64::from(saved.version), saved))

@@ -2,8 +2,8 @@
 
 use crate::domain::address::{Address, BadAddress, Email, FcmToken, Kind, Phone, WebPushSubscription};
 use crate::domain::quiet::{self, QuietHours};
-use crate::domain::rules::is_language;
 use crate::domain::suppression::Reason;
+use artel_contract::notify::is_language;
 use artel_contract::notify::subscribers::{AddressKind, Contact, Profile, PushKeys};
 use artel_contract::notify::suppression::SuppressionReason;
 use artel_message::Fault;

@@ -2,6 +2,7 @@
 
 use super::convert;
 use super::subscribers::page;
+use crate::NotifySettings;
 use crate::deliveries::view;
 use crate::domain::address::Address;
 use crate::store::persons::{self, Keys};
@@ -19,7 +20,7 @@ use std::time::Duration;
 const PAGE: usize = 100;
 /// Deliveries that are forgotten in one transaction.
 const AT_ONCE: usize = 200;
-/// Subscriptions and suppressions that are given out: more than somebody has.
+/// Suppressions that are given out: more than somebody has addresses.
 const MOST: i64 = 10_000;
 
 /// Goes on with forgetting somebody. It waits as a timer, so that nothing of the person gets into the log.
@@ -57,8 +58,13 @@ pub async fn export(mut read: &Read, query: ExportSubscriber) -> Result<Export, 
     let data: BTreeMap<_, _> = filled.into_iter().map(|one| (one.stored.id, one.data)).collect();
     let exported = whole.iter().map(|one| exported(one, data.get(&one.stored.id))).collect();
     let deliveries = page(exported, PAGE, |one: &ExportedDelivery| Cursor::of(&one.delivery.id));
-    let mut export =
-        Export { subscriber: None, subscriptions: Vec::new(), suppressions: Vec::new(), deliveries };
+    let mut export = Export {
+        subscriber: None,
+        subscriptions: Vec::new(),
+        subscriptions_left: 0,
+        suppressions: Vec::new(),
+        deliveries,
+    };
     if before.is_none() {
         let mut found = subscribers::find(&mut read, &one).await?.pop();
         if let Some(found) = &mut found {
@@ -66,7 +72,12 @@ pub async fn export(mut read: &Read, query: ExportSubscriber) -> Result<Export, 
             found.profile.addresses = contacts.collect();
         }
         let first = (String::new(), String::new());
-        export.subscriptions = subscribers::subscriptions(&mut read, &id, &first, MOST).await?;
+        let most = read.settings::<NotifySettings>().export_subscriptions;
+        export.subscriptions = subscribers::subscriptions(&mut read, &id, &first, i64::from(most)).await?;
+        let given = export.subscriptions.len() as u64;
+        if given >= u64::from(most) {
+            export.subscriptions_left = subscribers::count(&mut read, &id).await?.saturating_sub(given);
+        }
         let hashes: Vec<String> = own.iter().map(|own| convert::hash(&own.address)).collect();
         if !hashes.is_empty() {
             let last = (Time::MAX, String::new());

@@ -3,7 +3,7 @@
 use super::convert;
 use crate::domain::address::Address;
 use crate::store::rows::Rows;
-use crate::store::subscribers as store;
+use crate::store::subscribers::{self as store, Places};
 use artel_contract::notify::subscribers::{
     ADDRESSES, GetSubscriber, ListSubscribers, Profile, PutAddress, PutSubscriber, RemoveAddress, Saved,
     SetPreferences, Subscriber,
@@ -54,7 +54,7 @@ pub async fn put(tx: &mut Tx, command: PutSubscriber) -> Result<Saved, Fault> {
     let gone: Vec<String> =
         before.iter().map(|own| convert::hash(&own.address)).filter(|hash| !kept.contains(hash)).collect();
     store::remove_addresses(tx, &id, &gone).await?;
-    store::put_addresses(tx, &id, &own, 0).await?;
+    store::put_addresses(tx, &id, &own, Places::All).await?;
     take_devices(tx, &id, &own).await?;
     Ok(Saved { rev, created: stored.is_none() })
 }
@@ -96,7 +96,7 @@ pub async fn put_address(tx: &mut Tx, command: PutAddress) -> Result<Saved, Faul
     let own = [(convert::address(&contact, "contact")?, contact.verified)];
     let stored = stored(tx, &id).await?;
     let (count, place) = store::last_place(tx, &id).await?;
-    store::put_addresses(tx, &id, &own, place).await?;
+    store::put_addresses(tx, &id, &own, Places::New(place)).await?;
     let (after, _) = store::last_place(tx, &id).await?;
     if after > count && after > i64::try_from(ADDRESSES).unwrap_or(i64::MAX) {
         return Err(Fault::exhausted(format!(

@@ -16,6 +16,10 @@ pub async fn suppress(tx: &mut Tx, command: Suppress) -> Result<Changed, Fault> 
     let kind = convert::kind(command.kind);
     let (hash, masked) = convert::hash_of_text(kind, &command.address)?;
     let reason = convert::reason(command.reason);
+    if !reason.is_of(kind) {
+        let (reason, kind) = (reason.as_str(), convert::kind_name(kind));
+        return Err(Fault::field("reason", format!("{reason} is not said of an address of kind {kind}")));
+    }
     let entry = Entry { hash, kind, masked, reason, by: command.by, note: command.note };
     Ok(Changed { changed: store::add(tx, &[entry]).await? })
 }

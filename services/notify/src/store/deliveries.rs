@@ -352,18 +352,22 @@ pub async fn list(read: &Read, filter: Filter<'_>, limit: usize) -> Result<Vec<D
          WHERE ($1 IS NULL OR c.id < $1) AND ($2 IS NULL OR d.state = $2) AND ($3 IS NULL OR c.accepted_at >= $3)
          ORDER BY c.id DESC LIMIT $4";
     let Filter { recipient, state, since, before } = filter;
-    let (limit, named) = (i64::try_from(limit).unwrap_or(i64::MAX), state.map(State::as_str));
+    let (most, named) = (limit, state.map(State::as_str));
+    let limit = i64::try_from(most).unwrap_or(i64::MAX);
     let rows: Vec<(DeliveryId,)> = match (recipient, state) {
         (Some(who), _) => {
-            // Whoever writes an address is not known by it as a subscriber, unless there is no such address.
-            let email = who.parse::<Email>().map(|email| email.key()).ok();
-            let phone = who.parse::<Phone>().map(|phone| phone.as_str().to_owned()).ok();
-            let (sql, who) = match (email, phone) {
-                (Some(email), _) => (OF_EMAIL, email),
-                (None, Some(phone)) => (OF_PHONE, phone),
-                (None, None) => (OF_SUBSCRIBER, who.to_owned()),
-            };
-            read.all(sql, (before, named, since, limit, who)).await?
+            let mut found: Vec<(DeliveryId,)> =
+                read.all(OF_SUBSCRIBER, (before, named, since, limit, who)).await?;
+            // An id may look like an address, and be one.
+            let email = who.parse::<Email>().map(|email| (OF_EMAIL, email.key())).ok();
+            let phone = || who.parse::<Phone>().map(|phone| (OF_PHONE, phone.as_str().to_owned())).ok();
+            if let Some((sql, address)) = email.or_else(phone) {
+                found.extend(read.all::<(DeliveryId,)>(sql, (before, named, since, limit, address)).await?);
+                found.sort_unstable_by(|a, b| b.cmp(a));
+                found.dedup();
+                found.truncate(most);
+            }
+            found
         }
         // What is open is rare: its index is short.
         (None, Some(state)) if !matches!(state, State::Sent | State::Delivered) => {

@@ -133,13 +133,26 @@ pub async fn touch(tx: &mut Tx, changed: &BTreeSet<String>) -> Result<(), StoreE
     Ok(())
 }
 
-/// Writes addresses of a subscriber, the first at `place`; those that it has keep the moment from which on.
+/// Where addresses of a subscriber are put.
+#[derive(Debug, Clone, Copy)]
+pub enum Places {
+    /// From the first place on, also those that it has.
+    All,
+    /// From this place on; those that it has keep theirs.
+    New(i64),
+}
+
+/// Writes addresses of a subscriber; those that it has keep the moment from which on.
 pub async fn put_addresses(
     tx: &mut Tx,
     id: &str,
     own: &[(Address, bool)],
-    place: i64,
+    places: Places,
 ) -> Result<(), StoreError> {
+    let (place, moves) = match places {
+        Places::All => (0, true),
+        Places::New(place) => (place, false),
+    };
     let now = tx.now();
     let mut rows: Vec<Values> = Vec::with_capacity(own.len());
     for ((address, verified), at) in own.iter().zip(place..) {
@@ -151,8 +164,8 @@ pub async fn put_addresses(
     tx.exec_rows(
         "INSERT INTO address (subscriber, hash, kind, value, verified, place, added_at) VALUES {rows}
          ON CONFLICT (subscriber, hash) DO UPDATE SET value = excluded.value, verified = excluded.verified,
-             place = excluded.place",
-        (),
+             place = CASE WHEN $1 THEN excluded.place ELSE address.place END",
+        (moves,),
         rows,
     )
     .await?;
@@ -292,6 +305,13 @@ pub async fn subscriptions(
         )
         .await?;
     Ok(found.into_iter().map(|(topic, key, since)| Subscription { topic, key, since }).collect())
+}
+
+/// How many somebody has.
+pub async fn count(rows: &mut impl Rows, id: &str) -> Result<u64, StoreError> {
+    let found: Vec<(i64,)> =
+        rows.all("SELECT count(*) FROM subscription WHERE subscriber = $1", (id,)).await?;
+    Ok(found.first().map_or(0, |(count,)| count.unsigned_abs()))
 }
 
 /// Deletes a subscriber with addresses and subscriptions: whether there was one, how many of each.

@@ -93,7 +93,8 @@ pub async fn point(tx: &mut Tx, id: &str, head: Head) -> Result<(), StoreError> 
 }
 
 /// The versions that are sent, by id behind `after`.
-pub async fn list(rows: &mut impl Rows, after: &str, limit: i64) -> Result<Vec<Version>, StoreError> {
+pub async fn list(rows: &mut impl Rows, after: &str, limit: usize) -> Result<Vec<Version>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     rows.all(
         "SELECT v.id, v.version, v.body, v.saved_at, v.saved_by FROM template t
          JOIN template_version v ON v.id = t.id AND v.version = t.version WHERE t.id > $1 ORDER BY t.id LIMIT $2",
@@ -107,8 +108,9 @@ pub async fn versions(
     rows: &mut impl Rows,
     id: &str,
     before: u32,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<Version>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     rows.all(
         "SELECT id, version, body, saved_at, saved_by FROM template_version WHERE id = $1 AND version < $2
          ORDER BY version DESC LIMIT $3",

@@ -39,6 +39,14 @@ pub fn compiled(id: &str, version: u32, body: &TemplateBody) -> Result<(Compiled
     Ok((compiled, problems))
 }
 
+/// Runs what takes a while where nobody waits behind it.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Fault::internal("a template could not be worked on")))
+}
+
 pub fn shown(problem: &Problem) -> wire::Problem {
     wire::Problem {
         field: problem.part.clone(),

@@ -1,11 +1,15 @@
 //! Templates as they are kept: versions, checked when saved, previewed.
 
 mod check;
+mod checked;
+mod needs;
 mod preview;
 mod save;
 mod shelf;
 mod shipped;
 
+pub use checked::CheckTemplate;
+pub use needs::{Needed, Needs};
 pub use preview::example;
 pub use shelf::Shelf;
 
@@ -17,13 +21,16 @@ use artel_flow::Service;
 use artel_message::Fault;
 use artel_store::StoreError;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(crate) use check::schema_of;
 
 /// Takes in what is said about templates.
 pub fn register(service: Service) -> Service {
+    let checked = Arc::default();
     service
-        .command(save::put)
+        .command(checked::put(&checked))
+        .query(checked::asked(&checked))
         .command(save::remove)
         .query(save::get)
         .query(save::list)

@@ -8,34 +8,43 @@ use crate::domain::templates::{Body, Context, RenderError, Rendered, sample};
 use artel_contract::notify::Channel;
 use artel_contract::notify::templates::{Preview, PreviewMessage, PreviewTemplate, TemplateBody};
 use artel_flow::Read;
-use artel_message::Fault;
+use artel_message::{Fault, Time};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub async fn preview(read: &Read, query: PreviewTemplate) -> Result<Preview, Fault> {
-    let id = query.template.clone();
-    let body = match query.body.clone() {
+pub async fn preview(read: &Read, mut query: PreviewTemplate) -> Result<Preview, Fault> {
+    let body = match query.body.take() {
         Some(body) => body,
-        None => saved(read, &id, query.version).await?,
+        None => saved(read, &query.template, query.version).await?,
     };
+    let url = read.settings::<NotifySettings>().links().map(Links::sample);
+    let now = read.now();
+    check::blocking(move || seen(query, &body, url.as_deref(), now)).await
+}
+
+fn seen(
+    query: PreviewTemplate,
+    body: &TemplateBody,
+    unsubscribe_url: Option<&str>,
+    now: Time,
+) -> Result<Preview, Fault> {
     let zone = match &query.zone {
         Some(name) => quiet::zone(name)
             .map_err(|_| Fault::field("zone", "is no time zone; use a name such as Europe/Moscow"))?,
         None => Tz::UTC,
     };
-    let (compiled, problems) = check::compiled(&id, 0, &body)?;
+    let (compiled, problems) = check::compiled(&query.template, 0, body)?;
     let data = match query.data {
         Some(data) => data,
-        None => check::schema(&body)?.map_or(json!({}), |schema| sample(&schema, true)),
+        None => check::schema(body)?.map_or(json!({}), |schema| sample(&schema, true)),
     };
-    let url = read.settings::<NotifySettings>().links().map(Links::sample);
     let context = Context {
         recipient_name: query.name.as_deref(),
         recipient_language: query.language.as_deref(),
         zone,
-        now: read.now(),
-        unsubscribe_url: url.as_deref(),
+        now,
+        unsubscribe_url,
     };
     let seen = compiled.preview(query.language.as_deref(), &data, &context);
     let segments = seen.sms.as_ref().map(|count| count.parts);

@@ -1,6 +1,7 @@
 //! Commands and queries about templates.
 
-use super::{check, current, no_such, shipped, version};
+use super::checked::Checked;
+use super::{current, no_such, shipped, version};
 use crate::recipients::subscribers::{PAGE, next_rev, page};
 use crate::store::templates::{self as store, Head, Version};
 use artel_contract::notify::templates::{
@@ -10,17 +11,15 @@ use artel_flow::{Read, Tx};
 use artel_message::{Cursor, Fault, Page, Time};
 use std::collections::BTreeSet;
 
-pub async fn put(tx: &mut Tx, command: PutTemplate) -> Result<SavedTemplate, Fault> {
+pub async fn put(checked: &Checked, tx: &mut Tx, command: PutTemplate) -> Result<SavedTemplate, Fault> {
     let PutTemplate { template: id, body, by, expected } = command;
     let head = head(tx, &id).await?;
     let stored = Some(u64::from(head.version)).filter(|version| *version > 0);
     next_rev(&format!("template '{id}'"), stored, expected)?;
     let latest = head.latest + 1;
-    let (compiled, problems) = check::compiled(&id, latest, &body)?;
-    if !problems.is_empty() {
-        return Err(check::refused(&problems));
-    }
-    crate::rules::fits_template(tx, &id, &compiled.template().channels()).await?;
+    checked.check(id.clone(), body.clone()).await?;
+    let channels = super::template(&id, latest, &body)?.channels();
+    crate::rules::fits_template(tx, &id, &channels).await?;
     store::save(tx, &id, latest, &body, &by).await?;
     store::point(tx, &id, Head { version: latest, latest }).await?;
     let checked = body.message.is_some() || body.schema.is_some();
@@ -84,32 +83,66 @@ fn is_shipped(version: &Version) -> bool {
     version.saved_at == Time::MIN
 }
 
-pub async fn list(mut read: &Read, query: ListTemplates) -> Result<Page<TemplateSummary>, Fault> {
+/// Templates that are in memory at once while they are listed: each has up to as many bytes as a request.
+const AT_ONCE: usize = 5;
+
+pub async fn list(read: &Read, query: ListTemplates) -> Result<Page<TemplateSummary>, Fault> {
     let limit = query.limit.unwrap_or(PAGE) as usize;
-    let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     match query.versions_of {
         Some(id) => {
             let before = query.cursor.map(|text| Cursor(text).key::<u32>()).transpose()?.unwrap_or(u32::MAX);
-            let mut found = store::versions(&mut read, &id, before, most).await?;
-            found.extend(shipped::of(&id).filter(|came| came.version < before));
-            Ok(page(found.iter().map(summary).collect(), limit, |one| Cursor::of(&one.version)))
+            let mut found = versions(read, &id, before, limit + 1).await?;
+            found.extend(shipped::of(&id).filter(|came| came.version < before).as_ref().map(summary));
+            Ok(page(found, limit, |one| Cursor::of(&one.version)))
         }
         None => {
             let after =
                 query.cursor.map(|text| Cursor(text).key::<String>()).transpose()?.unwrap_or_default();
-            let mut found = store::list(&mut read, &after, most).await?;
-            let unchanged = ALL_SHIPPED.iter().copied().filter(|id| *id > after.as_str());
-            for id in unchanged.filter(|id| !found.iter().any(|saved| saved.id == *id)).collect::<Vec<_>>() {
-                let sent = current(&mut read, &BTreeSet::from([id])).await?.remove(id);
-                found.extend(shipped::of(id).filter(|came| sent == Some(came.version)));
-            }
-            found.sort_by(|a, b| a.id.cmp(&b.id));
-            Ok(page(found.iter().map(summary).collect(), limit, |one| Cursor::of(&one.id)))
+            let found = sent(read, &after, limit + 1).await?;
+            Ok(page(found, limit, |one| Cursor::of(&one.id)))
         }
     }
 }
 
-const ALL_SHIPPED: [&str; 1] = shipped::ALL;
+/// Saved versions of one, the latest first.
+async fn versions(
+    mut read: &Read,
+    id: &str,
+    before: u32,
+    most: usize,
+) -> Result<Vec<TemplateSummary>, Fault> {
+    let mut found: Vec<TemplateSummary> = Vec::new();
+    loop {
+        let before = found.last().map_or(before, |last| last.version);
+        let part = store::versions(&mut read, id, before, AT_ONCE).await?;
+        found.extend(part.iter().map(summary));
+        if part.len() < AT_ONCE || found.len() >= most {
+            return Ok(found);
+        }
+    }
+}
+
+/// What is sent, by id behind `after`: saved, or as it came with the program.
+async fn sent(mut read: &Read, after: &str, most: usize) -> Result<Vec<TemplateSummary>, Fault> {
+    let mut found: Vec<TemplateSummary> = Vec::new();
+    loop {
+        let last = found.last().map_or(after, |last| last.id.as_str());
+        let part = store::list(&mut read, last, AT_ONCE).await?;
+        found.extend(part.iter().map(summary));
+        if part.len() < AT_ONCE || found.len() >= most {
+            break;
+        }
+    }
+    for id in shipped::ALL.into_iter().filter(|id| *id > after) {
+        let sent = current(&mut read, &BTreeSet::from([id])).await?.remove(id);
+        let came = shipped::of(id).filter(|came| sent == Some(came.version));
+        if let Some(came) = came.filter(|_| !found.iter().any(|saved| saved.id == id)) {
+            found.push(summary(&came));
+        }
+    }
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(found)
+}
 
 fn summary(version: &Version) -> TemplateSummary {
     let Version { id, body, saved_at, saved_by, .. } = version;

@@ -1,5 +1,6 @@
 //! Templates that are kept compiled, each version once.
 
+use super::check::{blocking, refused};
 use super::{no_such, template, version};
 use crate::domain::templates::{Bounds, Compiled};
 use artel_flow::Ctx;
@@ -20,8 +21,12 @@ impl Shelf {
         }
         let read = ctx.read().await?;
         let found = version(&mut &read, id, number).await?.ok_or_else(|| no_such(id))?;
-        let made = Compiled::new(template(id, number, &found.body)?, Bounds::default());
-        let compiled = made.map_err(|problems| super::check::refused(&problems))?;
+        let template = template(id, number, &found.body)?;
+        drop(read);
+        let compiled = blocking(move || {
+            Compiled::new(template, Bounds::default()).map_err(|problems| refused(&problems))
+        })
+        .await?;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= most.max(1) {
             kept.clear();

@@ -2,6 +2,7 @@
 
 use super::place;
 use crate::board::{Board, Does, smtp};
+use crate::edit::{field, put};
 use crate::{fresh, get, post, reaches, send, shipment, to};
 use artel_contract::notify::dead::EmailGivenUp;
 use artel_contract::notify::{DeliveryChanged, State};
@@ -185,13 +186,66 @@ async fn what_can_t_be_sent_is_refused_or_stored_with_the_reason() {
     let why = get(&node.client(), &format!("/api/notify/deliveries/{id}/why")).await;
     assert_eq!(why["state"], "suppressed");
     assert_eq!(why["left_out"].as_array().unwrap().len(), 2, "{why}");
-    // What the template needs and has not got.
-    let id = send(&node, &with("/content/data", json!({}))).await;
-    node.settle().await;
-    let failed = fresh(&node, &id).await;
-    assert_eq!(failed["state"], "failed");
-    assert!(failed["legs"][0]["reason"].as_str().unwrap().starts_with("template 'shipment'"), "{failed}");
     assert!(board.all().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn data_are_held_against_the_schema_of_the_template() {
+    let Some(place) = place().await else { return };
+    let board = Board::new();
+    let node = place.start(&board).await;
+    let client = node.client();
+    let deep = json!({ "type": "object", "properties": { "name": { "type": "string" } }, "required": ["name"] });
+    let schema = json!({
+        "type": "object", "required": ["code", "person"],
+        "properties": { "code": { "type": "integer" }, "note": { "type": "string" }, "person": deep },
+    });
+    let text = "{{ code }} {{ person.name }}{% if note %}{{ note }}{% endif %}";
+    let own = json!({ "default_language": "en", "languages": { "en": { "sms": text } }, "schema": schema });
+    assert!(put(&client, "/api/notify/templates/own", &own).await.is_success());
+    let bare = json!({ "default_language": "en", "languages": { "en": { "sms": "{{ code }}" } } });
+    assert!(put(&client, "/api/notify/templates/bare", &bare).await.is_success());
+    let body = |template: &str, data: Value| {
+        let mut body = to(json!({ "phone": "+79161234567" }), &["sms"]);
+        body["content"]["template"] = json!(template);
+        body["content"]["data"] = data;
+        body
+    };
+    let mut late = shipment();
+    late["state"] = json!("flown");
+    for (template, data, at, sentence) in [
+        ("own", json!({}), "code", "is missing"),
+        ("own", json!({ "code": null, "person": { "name": "I" } }), "code", "is missing"),
+        ("own", json!({ "code": "7", "person": { "name": "I" } }), "code", "is a string; the schema says integer"),
+        ("own", json!({ "code": 1.5, "person": { "name": "I" } }), "code", "is a number; the schema says integer"),
+        ("own", json!({ "code": 7, "person": {} }), "person.name", "is missing"),
+        ("own", json!({ "code": 7, "person": "I" }), "person", "is a string; the schema says object"),
+        ("own", json!({ "code": 7, "person": { "name": "I" }, "note": [] }), "note", "is an array"),
+        ("shipment", json!({}), "state", "is missing"),
+        ("shipment", late, "state", "is none of"),
+    ] {
+        let body = body(template, data);
+        let refused = post(&client, "/api/notify/deliveries", &body).await;
+        let field = field(&refused);
+        assert_eq!((refused.status, field.strip_prefix("content.data.")), (400, Some(at)), "{}", refused.text());
+        assert!(refused.problem().contains(sentence), "{}", refused.problem());
+    }
+    // What is not named by the texts of the channel may be anything, and without a schema all may be.
+    for (template, data) in [
+        ("own", json!({ "code": 7, "person": { "name": "I" }, "more": true })),
+        ("bare", json!({ "code": [1] })),
+        ("shipment", shipment()),
+    ] {
+        send(&node, &body(template, data)).await;
+    }
+    node.settle().await;
+    assert_eq!(board.all().len(), 3);
+    // Another version, other fields.
+    let mut own = own;
+    own["schema"]["properties"]["code"] = json!({ "type": "string" });
+    assert!(put(&client, "/api/notify/templates/own", &own).await.is_success());
+    send(&node, &body("own", json!({ "code": "7", "person": { "name": "I" } }))).await;
     node.stop().await;
 }
 

@@ -239,6 +239,13 @@ async fn nothing_goes_to_somebody_who_was_forgotten_nor_to_another_one_s_device(
         let soon = [("send_at", json!("2026-01-10T12:01:00Z"))];
         ids.push(send(&node, &with(json!({ "subscriber": who }), &["push"], &soon)).await);
     }
+    // Maria is called by nobody any more.
+    let maria = json!({ "addresses": [device("five")] });
+    put(&client, "/api/notify/subscribers/maria", &maria).await;
+    let soon = [("send_at", json!("2026-01-10T12:01:00Z"))];
+    ids.push(send(&node, &with(json!({ "subscriber": "maria" }), &["push"], &soon)).await);
+    let listed = json!({ "kind": "fcm", "address": device("five")["address"] });
+    assert!(post(&client, "/api/notify/suppressions", &listed).await.is_success());
     // Ivan is forgotten, Olga has signed out, and Anna's telephone is Petr's by now.
     assert_eq!(client.delete("/api/notify/subscribers/ivan").await.unwrap().status, 200);
     let path = format!(
@@ -253,6 +260,7 @@ async fn nothing_goes_to_somebody_who_was_forgotten_nor_to_another_one_s_device(
         Some("the device is not the recipient's any more"),
         Some("the device is not the recipient's any more"),
         None,
+        Some("the address is suppressed: by_hand"),
     ];
     for (id, reason) in ids.iter().zip(reasons) {
         let delivery = fresh(&node, id).await;
@@ -267,7 +275,7 @@ async fn nothing_goes_to_somebody_who_was_forgotten_nor_to_another_one_s_device(
     assert_eq!(addresses, [device("four")["address"].as_str().unwrap()]);
     assert_eq!(
         get(&client, "/api/notify/deliveries?state=suppressed").await["items"].as_array().unwrap().len(),
-        3
+        4
     );
     node.stop().await;
 }

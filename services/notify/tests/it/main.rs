@@ -19,6 +19,10 @@ macro_rules! suite {
         mod failing;
         #[path = "late.rs"]
         mod late;
+        #[path = "limits.rs"]
+        mod limits;
+        #[path = "people.rs"]
+        mod people;
         #[path = "recipients.rs"]
         mod recipients;
         #[path = "replay.rs"]

@@ -199,6 +199,8 @@ async fn whoever_has_a_link_needs_no_token() {
     assert_eq!(post(&bare, "/api/notify/deliveries", &mail).await.status, 401);
     let link = path(&board);
     assert_eq!(bare.get(&link).await.unwrap().status, 200);
+    let looks = Outgoing::new(Method::HEAD, link.clone());
+    assert_eq!(bare.send(looks).await.unwrap().status, 200);
     let click = Outgoing::new(Method::POST, link)
         .body("application/x-www-form-urlencoded", "List-Unsubscribe=One-Click");
     assert_eq!(bare.send(click).await.unwrap().status, 200);

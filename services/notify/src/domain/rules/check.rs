@@ -3,7 +3,7 @@
 use super::{KeyTemplate, Recipients, Rule};
 use crate::domain::path::Path;
 use crate::domain::schema::Schema;
-use artel_contract::notify::{Channel, Mode, bounds};
+use artel_contract::notify::{Channel, Mode, bounds, is_language};
 use serde_json::Value;
 use std::fmt;
 
@@ -169,18 +169,6 @@ impl Problems {
 
 fn short(text: &str) -> String {
     text.chars().take(60).collect()
-}
-
-/// A tag of RFC 5646, as far as we use them: a language and a region or script.
-pub(crate) fn is_language(tag: &str) -> bool {
-    let mut parts = tag.split('-');
-    let first = parts.next().unwrap_or_default();
-    let is = |part: &str, least: usize| {
-        (least..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    (2..=3).contains(&first.len())
-        && first.bytes().all(|b| b.is_ascii_alphabetic())
-        && parts.all(|part| is(part, 2))
 }
 
 fn text_path(field: &str, path: &Path, known: Known<'_>, found: &mut Problems) {

@@ -9,7 +9,6 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use check::is_language;
 pub use check::{Known, Problem};
 pub use key::{BadKey, KeyTemplate};
 pub use plan::{Given, LeftOut, Outcome, Person, Planned, PlannedLeg, WhyLeftOut};

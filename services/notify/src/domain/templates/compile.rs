@@ -1,14 +1,14 @@
 //! Compiling and filling texts, within bounds.
 
-use super::{Body, Context, Markup, Problem, Rendered, Template, mjml, without_nulls, words};
-use crate::domain::rules::is_language;
-use artel_contract::notify::{Channel, bounds};
+use super::{Body, Context, Markup, Problem, Rendered, Template, filters, mjml, subset, without_nulls};
+use artel_contract::notify::{Channel, bounds, is_language};
 use minijinja::value::Serde;
 use minijinja::{
     AutoEscape, Environment, ErrorKind, Template as JinjaText, UndefinedBehavior, Value as Jinja,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::io;
 
 /// How much one text may take.
@@ -18,6 +18,8 @@ pub struct Bounds {
     pub source: usize,
     /// Instructions of one rendering.
     pub steps: u64,
+    /// Bytes that filters are given which make texts and lists of them, in one rendering.
+    pub filtered: usize,
     /// Bytes that come out.
     pub output: usize,
     /// Bytes of a push message's title, body and data together: FCM takes 4,096 for all of it, Web Push somewhat less.
@@ -26,13 +28,15 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { source: 256 << 10, steps: 100_000, output: 512 << 10, push: 3_500 }
+        Bounds { source: 256 << 10, steps: 100_000, filtered: 256 << 10, output: 512 << 10, push: 3_500 }
     }
 }
 
 /// Characters of a subject.
 const MOST_SUBJECT: usize = 255;
 const DEPTH: usize = 50;
+/// Bytes that cost about as much as a step.
+const BYTES_OF_STEP: u64 = 32;
 
 /// A template whose texts are compiled, to be kept and used many times.
 #[derive(Debug)]
@@ -59,33 +63,10 @@ impl Compiled {
         let mut environment = environment(bounds);
         for (language, texts) in &template.languages {
             for (name, source) in texts.parts() {
+                let html = texts.email.as_ref().and_then(|email| email.html.as_ref());
+                let is_mjml = name == "email.html" && matches!(html, Some(Markup::Mjml(_)));
                 let part = format!("{language}.{name}");
-                if source.len() > bounds.source {
-                    let reason = format!("is {} bytes long; {} are the most", source.len(), bounds.source);
-                    problems.push(Problem::new(&part, 0, reason));
-                    continue;
-                }
-                let is_mjml = name == "email.html"
-                    && matches!(
-                        texts.email.as_ref().and_then(|email| email.html.as_ref()),
-                        Some(Markup::Mjml(_))
-                    );
-                // The text itself first, so that mistakes of Jinja have their lines in it.
-                if let Err(error) = environment.template_from_named_str(&part, source) {
-                    problems.push(Problem::new(&part, error.line().unwrap_or(0), said(&error)));
-                    continue;
-                }
-                let source = match is_mjml.then(|| mjml::to_html(source)) {
-                    None => source.to_owned(),
-                    Some(Ok(html)) => html,
-                    Some(Err((line, reason))) => {
-                        problems.push(Problem::new(&part, line, reason));
-                        continue;
-                    }
-                };
-                if let Err(error) = environment.add_template_owned(part.clone(), source) {
-                    problems.push(Problem::new(&part, 0, said(&error)));
-                }
+                problems.extend(add(&mut environment, bounds, &part, source, is_mjml).err());
             }
         }
         match problems.is_empty() {
@@ -110,6 +91,18 @@ impl Compiled {
         message: &Value,
         context: &Context<'_>,
     ) -> Result<Rendered, RenderError> {
+        self.render_counted(channel, wanted, message, context, &Cell::new(0))
+    }
+
+    /// The same, with what it took added to `spent`.
+    pub(super) fn render_counted(
+        &self,
+        channel: Channel,
+        wanted: Option<&str>,
+        message: &Value,
+        context: &Context<'_>,
+        spent: &Cell<u64>,
+    ) -> Result<Rendered, RenderError> {
         let chain = self.template.fallbacks(wanted);
         let has = |language: &&&str| self.template.languages.get(**language).is_some_and(|t| t.has(channel));
         let Some(language) = chain.iter().find(has) else {
@@ -120,7 +113,7 @@ impl Compiled {
             });
         };
         let seen = self.seen(language, message, context);
-        let body = self.body(channel, language, &seen)?;
+        let body = self.body(channel, language, &seen, spent)?;
         Ok(Rendered { language: (*language).to_owned(), body })
     }
 
@@ -147,8 +140,14 @@ impl Compiled {
         Jinja::from(Serde(Value::Object(fields)))
     }
 
-    fn body(&self, channel: Channel, language: &str, seen: &Jinja) -> Result<Body, RenderError> {
-        let fill = |name: &str| self.fill(&format!("{language}.{name}"), seen);
+    fn body(
+        &self,
+        channel: Channel,
+        language: &str,
+        seen: &Jinja,
+        spent: &Cell<u64>,
+    ) -> Result<Body, RenderError> {
+        let fill = |name: &str| self.fill(&format!("{language}.{name}"), seen, spent);
         let error =
             |name: &str, reason: String| RenderError { part: format!("{language}.{name}"), line: 0, reason };
         let texts = self.template.languages.get(language);
@@ -194,20 +193,25 @@ impl Compiled {
         }
     }
 
-    fn fill(&self, part: &str, seen: &Jinja) -> Result<String, RenderError> {
+    fn fill(&self, part: &str, seen: &Jinja, spent: &Cell<u64>) -> Result<String, RenderError> {
         let template = self.environment.get_template(part).map_err(|error| self.failed(part, &error))?;
-        self.run(part, &template, seen)
+        self.run(part, &template, seen, spent)
     }
 
-    /// Fills a part's source as it was written, so that errors have their lines in it: of MJML what comes out is of no use.
-    pub(super) fn fill_source(&self, part: &str, source: &str, seen: &Jinja) -> Result<String, RenderError> {
-        let template = self.environment.template_from_named_str(part, source);
-        self.run(part, &template.map_err(|error| self.failed(part, &error))?, seen)
-    }
-
-    fn run(&self, part: &str, template: &JinjaText<'_, '_>, seen: &Jinja) -> Result<String, RenderError> {
+    /// Fills a text. What it took, in steps, is added to `spent`; one that fails counts for all that it may take.
+    pub(super) fn run(
+        &self,
+        part: &str,
+        template: &JinjaText<'_, '_>,
+        seen: &Jinja,
+        spent: &Cell<u64>,
+    ) -> Result<String, RenderError> {
         let mut out = Bounded { bytes: Vec::new(), most: self.bounds.output };
-        template.render_captured_to(seen.clone(), &mut out).map_err(|error| self.failed(part, &error))?;
+        let filled = template.render_captured_to(seen.clone(), &mut out);
+        let steps = filled.as_ref().ok().and_then(|filled| Some(filled.state().fuel_levels()?.0));
+        let written = out.bytes.len() as u64 / BYTES_OF_STEP;
+        spent.set(spent.get() + steps.unwrap_or(self.bounds.steps) + written);
+        filled.map_err(|error| self.failed(part, &error))?;
         String::from_utf8(out.bytes).map_err(|_| RenderError {
             part: part.to_owned(),
             line: 0,
@@ -248,7 +252,34 @@ impl io::Write for Bounded {
     }
 }
 
-fn environment(bounds: Bounds) -> Environment<'static> {
+/// Compiles one text.
+fn add(
+    environment: &mut Environment<'static>,
+    bounds: Bounds,
+    part: &str,
+    source: &str,
+    is_mjml: bool,
+) -> Result<(), Problem> {
+    if source.len() > bounds.source {
+        let reason = format!("is {} bytes long; {} are the most", source.len(), bounds.source);
+        return Err(Problem::new(part, 0, reason));
+    }
+    // The text itself first, so that mistakes of Jinja have their lines in it.
+    subset::check(part, source).map_err(|(line, reason)| Problem::new(part, line, reason))?;
+    if let Err(error) = environment.template_from_named_str(part, source) {
+        return Err(Problem::new(part, error.line().unwrap_or(0), said(&error)));
+    }
+    let mut text = source.to_owned();
+    if is_mjml {
+        text = mjml::to_html(source).map_err(|(line, reason)| Problem::new(part, line, reason))?;
+        // MJML may move a tag out of what made it harmless, such as {% raw %}.
+        subset::check(part, &text).map_err(|(_, reason)| Problem::new(part, 0, reason))?;
+    }
+    let added = environment.add_template_owned(part.to_owned(), text);
+    added.map_err(|error| Problem::new(part, 0, said(&error)))
+}
+
+pub(super) fn environment(bounds: Bounds) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_fuel(Some(bounds.steps));
@@ -257,12 +288,11 @@ fn environment(bounds: Bounds) -> Environment<'static> {
         true => AutoEscape::Html,
         false => AutoEscape::None,
     });
-    // What lets a text out of its escaping, what makes long texts in one step, and what shows what is not meant for it.
-    for filter in ["safe", "format", "indent", "pprint", "batch", "slice"] {
-        environment.remove_filter(filter);
+    // What shows what is not meant for it, and what can hold something that grows.
+    for global in ["debug", "namespace", "dict"] {
+        environment.remove_global(global);
     }
-    environment.remove_global("debug");
-    words::add(&mut environment);
+    filters::add(&mut environment, bounds.filtered);
     environment
 }
 

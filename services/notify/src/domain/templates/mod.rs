@@ -1,6 +1,7 @@
 //! Templates: texts per language and channel, filled from a message.
 //!
-//! The language is Jinja (MiniJinja), without includes, macros and loaders, and bounded in steps, depth and output. A field that is not
+//! The language is Jinja (MiniJinja), without includes, macros and loaders, and without what could make texts and lists of any size
+//! (`subset.rs`, `filters.rs`); it is bounded in steps, depth and output. A field that is not
 //! there can be asked for (`{% if eta %}`) but not printed. What is checked when a template is saved is not found out by the
 //! first recipient: [`Compiled::new`] compiles each text, [`Compiled::check`] holds it against the message's schema.
 //!
@@ -9,15 +10,20 @@
 
 mod check;
 mod compile;
+mod fields;
+mod filters;
 mod mjml;
 mod preview;
 mod shipped;
+mod subset;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use check::sample;
 pub use compile::{Bounds, Compiled, RenderError};
+pub use fields::Fields;
 pub use preview::Preview;
 pub use shipped::shipment;
 
@@ -212,6 +218,12 @@ impl Texts {
         }
         parts
     }
+}
+
+/// The channel that a part of [`Texts::parts`] is of.
+fn channel_of(part: &str) -> Option<Channel> {
+    let name = part.split('.').next().unwrap_or_default();
+    Channel::ALL.into_iter().find(|channel| channel.as_str() == name)
 }
 
 /// A message without what is null in it: a field that is null and one that is not there are the same to a text.

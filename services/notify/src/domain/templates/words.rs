@@ -8,12 +8,10 @@ use minijinja::value::{Rest, Value};
 use minijinja::{Environment, Error, ErrorKind, State};
 
 /// Adds the filters:
-/// - `n | plural("место", "места", "мест")`, in English `n | plural("parcel", "parcels")`: the form that fits the number;
 /// - `at | date`: `24 ноября`, `24 November`, with the year where it is not the present one;
 /// - `at | time`: `14:05`;
 /// - `at | day`: today, tomorrow, yesterday, or the date.
 pub(super) fn add(environment: &mut Environment<'_>) {
-    environment.add_filter("plural", plural);
     environment.add_filter("date", date);
     environment.add_filter("time", time);
     environment.add_filter("day", day);
@@ -71,7 +69,8 @@ fn form(language: &str, number: i128) -> usize {
     }
 }
 
-fn plural(state: &State<'_, '_>, number: &Value, forms: Rest<String>) -> Result<String, Error> {
+/// `n | plural("место", "места", "мест")`, in English `n | plural("parcel", "parcels")`: the form that fits the number.
+pub(super) fn plural(state: &State<'_, '_>, number: &Value, forms: Rest<String>) -> Result<String, Error> {
     let number =
         i128::try_from(number.clone()).map_err(|_| wrong("plural needs a whole number before it"))?;
     let language = language(state);
