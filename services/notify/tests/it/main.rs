@@ -19,6 +19,10 @@ macro_rules! suite {
         mod failing;
         #[path = "late.rs"]
         mod late;
+        #[path = "names.rs"]
+        mod names;
+        #[path = "queues.rs"]
+        mod queues;
         #[path = "recipients.rs"]
         mod recipients;
         #[path = "replay.rs"]
