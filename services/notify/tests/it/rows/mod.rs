@@ -45,8 +45,10 @@ async fn every_row_of_twilio() {
 #[tokio::test]
 async fn no_subscription_takes_an_account_out_of_use() {
     let bench = bench::start(Provider::WebPush).await;
-    for status in [400, 401, 403, 429, 500] {
-        let answered = Answered::Http { status, code: String::new(), retry_after_s: Some(86_400) };
+    let statuses = [400, 401, 403, 429, 500];
+    let said = statuses.into_iter().flat_map(|status| [(status, None), (status, Some(86_400))]);
+    for (status, retry_after_s) in said {
+        let answered = Answered::Http { status, code: String::new(), retry_after_s };
         let sample = Sample::Refuses(answered);
         for _ in 0..6 {
             let person = bench.person().await;
