@@ -25,6 +25,7 @@ use artel_store::{Cache, Db, Lane, StoreError, Write};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -313,6 +314,11 @@ impl Ctx {
     /// The effect that runs now, if any.
     pub fn effect(&self) -> Option<EffectCall> {
         self.call
+    }
+
+    /// The longest that an effect may take: it is cut off then, wherever it is.
+    pub fn effect_time(&self) -> Duration {
+        self.shared.limits.effect_time
     }
 
     /// Runs a command where its service is, and returns its reply.

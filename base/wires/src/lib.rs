@@ -20,4 +20,4 @@ pub mod twilio;
 pub mod web_push;
 
 pub use push::BadPush;
-pub use said::{Handed, Said, Stage};
+pub use said::{Handed, Said, Stage, Step};

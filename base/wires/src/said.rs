@@ -27,7 +27,7 @@ impl Handed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Said {
     /// RFC 5321, section 4.2; `enhanced` is the code of RFC 3463 where one was given. The text may hold addresses: it is not for logs.
-    Smtp { code: u16, enhanced: Option<String>, text: String },
+    Smtp { step: Step, code: u16, enhanced: Option<String>, text: String },
     /// `retry_after` is the header's, as seconds or as a date; the body is cut at [`MOST_BODY`]; `host` is whom we asked.
     Http { status: u16, retry_after: Option<Duration>, body: Bytes, host: String },
     /// The `command_status` of a response (SMPP 3.4, section 5.1.3).
@@ -35,8 +35,24 @@ pub enum Said {
     /// It can't be sent as it is, which was found out before anything was written. The reason names the field, and holds nothing
     /// personal.
     Unfit { reason: String },
+    /// All of our own connections to it, or the places on them, were in use for as long as one was waited for. Nothing was written, and
+    /// the other side has no part in it.
+    Busy { text: String },
     /// No answer: the connection failed, or the time was over. The text is ours and holds nothing personal.
     Broken { stage: Stage, text: String },
+}
+
+/// What of a mail an answer of SMTP is to. A server answers differently about who sends and about who is to get it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The connection, the login, or what ends the mail before: no word of this one.
+    Connection,
+    /// MAIL FROM: who sends, and how large it is.
+    From,
+    /// RCPT TO.
+    To,
+    /// DATA, and the mail itself.
+    Data,
 }
 
 /// How far a request was when the connection failed or the time was over.

@@ -22,6 +22,7 @@ pub mod breaker;
 pub mod classes;
 pub mod condition;
 pub mod failover;
+pub mod likeness;
 pub mod opt_out;
 pub mod pace;
 pub mod path;

@@ -106,7 +106,10 @@ impl Tokens {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let answer = self.http.post(&self.uri, headers, Bytes::from(body)).await;
         // However far this request came, the message itself was not sent.
-        let answer = answer.map_err(|broken| before(broken.text))?;
+        let answer = answer.map_err(|broken| match broken.stage {
+            Some(_) => before(broken.text),
+            None => broken.said(),
+        })?;
         let host = host_of(&self.uri);
         if !answer.is_success() {
             return Err(answer.said(host));

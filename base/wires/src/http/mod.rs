@@ -83,7 +83,8 @@ pub(crate) struct Answer {
 /// No answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Broken {
-    pub(crate) stage: Stage,
+    /// `None`: all of our own places were in use.
+    pub(crate) stage: Option<Stage>,
     pub(crate) text: String,
 }
 
@@ -104,7 +105,10 @@ impl Answer {
 
 impl Broken {
     pub(crate) fn said(self) -> Said {
-        Said::Broken { stage: self.stage, text: self.text }
+        match self.stage {
+            Some(stage) => Said::Broken { stage, text: self.text },
+            None => Said::Busy { text: self.text },
+        }
     }
 }
 
@@ -144,16 +148,16 @@ impl Http {
         let until = Instant::now() + self.settings.whole;
         let broken = |stage, text: String| Broken { stage, text: format!("{}: {text}", host_of(uri)) };
         connect::check_literal(uri, &self.settings.addresses)
-            .map_err(|refused| broken(Stage::Before, refused.to_string()))?;
+            .map_err(|refused| broken(Some(Stage::Before), refused.to_string()))?;
         let Ok(Ok(_place)) = timeout_at(until, self.places.acquire()).await else {
-            return Err(broken(Stage::Before, "no free connection within the time".to_owned()));
+            return Err(broken(None, "no free connection within the time".to_owned()));
         };
         let left = Arc::new(AtomicBool::new(false));
         let mut request = Request::new(Once::new(body, Arc::clone(&left)));
         *request.method_mut() = method;
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
-        let stage = || if left.load(Ordering::Acquire) { Stage::After } else { Stage::Before };
+        let stage = || Some(if left.load(Ordering::Acquire) { Stage::After } else { Stage::Before });
         match timeout_at(until, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(self.read(response, until, most).await),
             Ok(Err(error)) => Err(broken(stage(), innermost(&error))),

@@ -185,7 +185,10 @@ impl Client {
                         Ok(Ok(permit)) => return Ok(Place { session, _permit: permit }),
                         // This link has ended.
                         Ok(Err(_)) => timeout_at(deadline, changes.changed()).await.is_ok(),
-                        Err(_) => return Err(no_place("no place in the window in time")),
+                        // The link is there, and what we have on it is more than it takes.
+                        Err(_) => {
+                            return Err(Said::Busy { text: "no place in the window in time".to_owned() });
+                        }
                     }
                 }
                 Err(Some(said)) => return Err(said),

@@ -3,7 +3,7 @@
 use super::reply::{self, Reply};
 use super::settings::{Limits, Security, Settings};
 use crate::link::{Fault, Link, Stream, within};
-use crate::said::{Said, Stage};
+use crate::said::{Said, Stage, Step};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::ClientConfig;
@@ -83,7 +83,7 @@ fn unopened(text: impl Into<String>) -> Unopened {
 fn refused(what: &str, reply: Reply) -> Unopened {
     // 530, 534, 535, 538: RFC 4954, section 6.
     match reply.code {
-        400..=499 | 530 | 534 | 535 | 538 => Unopened(reply.said()),
+        400..=499 | 530 | 534 | 535 | 538 => Unopened(reply.said(Step::Connection)),
         code => unopened(format!("the server answered {code} to {what}")),
     }
 }

@@ -41,7 +41,7 @@ impl Client {
     }
 
     /// Carries one mail over, and says what was answered. `Stage::After` means that the final dot may have reached the server and
-    /// no answer came. What the server said in EHLO that it can't take is answered here as it would have been there.
+    /// no answer came. What the server said in EHLO that it can't take is [`Said::Unfit`].
     ///
     /// A connection that was kept and has died meanwhile is replaced: nothing had been heard on it, and no content sent. If the
     /// future is dropped, its connection is closed; whether the mail was taken is then not known.
@@ -76,7 +76,9 @@ impl Inner {
         let _turn = match tokio::time::timeout(turn, self.turns.acquire()).await {
             Ok(Ok(turn)) => turn,
             Ok(Err(_)) => return broken("the client is closed"),
-            Err(_) => return broken("no connection became free in time"),
+            Err(_) => {
+                return (Said::Busy { text: "no connection became free in time".to_owned() }, None);
+            }
         };
         loop {
             let kept = self.take();

@@ -1,7 +1,7 @@
 //! Answers of a server (RFC 5321, section 4.2; RFC 2034).
 
 use crate::link::{Fault, Link};
-use crate::said::Said;
+use crate::said::{Said, Step};
 use std::time::Duration;
 
 /// RFC 5321 has 512 bytes; servers write more.
@@ -24,8 +24,8 @@ impl Reply {
         self.code / 100 == 2
     }
 
-    pub fn said(self) -> Said {
-        Said::Smtp { code: self.code, enhanced: self.enhanced, text: self.text }
+    pub fn said(self, step: Step) -> Said {
+        Said::Smtp { step, code: self.code, enhanced: self.enhanced, text: self.text }
     }
 
     /// What the server calls the mail from now on. There is no rule for it: these are the words of those that are widely used

@@ -5,7 +5,7 @@ use super::reply::{self, Reply};
 use super::settings::Limits;
 use super::wire::Mail;
 use crate::link::Fault;
-use crate::said::{Said, Stage};
+use crate::said::{Said, Stage, Step};
 
 /// What came of a mail, and of the connection.
 pub(super) struct Done {
@@ -33,11 +33,11 @@ pub(super) async fn envelope(connection: &mut Connection, mail: &Mail, limits: &
     connection.mails += 1;
     let mut envelope = Envelope { refusal: None, heard: 0, accepted: false };
     let failed = envelope.hand_over(connection, mail, limits).await.err();
-    if let Some(refusal) = envelope.refusal {
+    if let Some((step, refusal)) = envelope.refusal {
         // The rest does not matter for the mail, only for the connection.
         let keep = failed.is_none() && refusal.code != 421;
         connection.reset = true;
-        return Carried::Done(Done { said: refusal.said(), reference: None, keep, ended: false });
+        return Carried::Done(Done { said: refusal.said(step), reference: None, keep, ended: false });
     }
     if let Some(fault) = failed {
         let ended = envelope.heard == 0 && matches!(fault, Fault::Closed | Fault::Io(_));
@@ -49,19 +49,11 @@ pub(super) async fn envelope(connection: &mut Connection, mail: &Mail, limits: &
 
 /// The commands of one mail up to DATA, and what was answered.
 struct Envelope {
-    /// The first refusal.
-    refusal: Option<Reply>,
+    /// The first refusal, and what it is to.
+    refusal: Option<(Step, Reply)>,
     heard: usize,
     /// The server waits for the mail's content.
     accepted: bool,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Step {
-    Reset,
-    From,
-    To,
-    Data,
 }
 
 impl Envelope {
@@ -73,7 +65,8 @@ impl Envelope {
         mail: &Mail,
         limits: &Limits,
     ) -> Result<(), Fault> {
-        let steps = [Step::Reset, Step::From, Step::To, Step::Data];
+        // RSET is about the mail before.
+        let steps = [Step::Connection, Step::From, Step::To, Step::Data];
         let steps = &steps[usize::from(!connection.reset)..];
         let at_once = connection.abilities.pipelining;
         if at_once {
@@ -91,7 +84,7 @@ impl Envelope {
             let reply = reply::read(&mut connection.link, limit).await?;
             self.heard += 1;
             self.look(*step, reply)?;
-            if self.refusal.as_ref().is_some_and(|refusal| !at_once || refusal.code == 421) {
+            if self.refusal.as_ref().is_some_and(|(_, refusal)| !at_once || refusal.code == 421) {
                 return Ok(());
             }
         }
@@ -106,16 +99,15 @@ impl Envelope {
 
     fn look(&mut self, step: Step, reply: Reply) -> Result<(), Fault> {
         match (step, reply.code) {
-            (Step::Reset, 421) => self.refusal = Some(reply),
-            (Step::Reset, _) if reply.good() => {}
-            (Step::From | Step::To, _) if reply.good() => {}
+            (Step::Connection, 421) => self.refusal = Some((step, reply)),
+            (Step::Connection | Step::From | Step::To, _) if reply.good() => {}
             (Step::Data, 354) => self.accepted = true,
-            (Step::From, 503) | (Step::Reset, _) => {
+            (Step::From, 503) | (Step::Connection, _) => {
                 // It is somewhere else than we are: that is no answer about this mail.
                 return Err(Fault::Senseless("the server has lost track of the commands"));
             }
             (_, 400..) => {
-                self.refusal.get_or_insert(reply);
+                self.refusal.get_or_insert((step, reply));
             }
             _ => return Err(Fault::Senseless("an answer that does not belong to the command")),
         }
@@ -126,7 +118,7 @@ impl Envelope {
 fn put(step: Step, connection: &mut Connection, mail: &Mail) {
     let out = &mut connection.out;
     match step {
-        Step::Reset => out.extend_from_slice(b"RSET\r\n"),
+        Step::Connection => out.extend_from_slice(b"RSET\r\n"),
         Step::From => {
             out.extend_from_slice(b"MAIL FROM:<");
             if let Some(from) = &mail.envelope.from {
@@ -164,7 +156,7 @@ pub(super) async fn content(connection: &mut Connection, mail: &Mail, limits: &L
         Ok(reply) => {
             connection.reset = !reply.good();
             let reference = reply.good().then(|| reply.reference()).flatten();
-            Done { keep: reply.code != 421, said: reply.said(), reference, ended: false }
+            Done { keep: reply.code != 421, said: reply.said(Step::Data), reference, ended: false }
         }
         Err(fault) => {
             let stage = if whole { Stage::After } else { Stage::Before };
@@ -174,25 +166,20 @@ pub(super) async fn content(connection: &mut Connection, mail: &Mail, limits: &L
     }
 }
 
-/// What this server said in EHLO that it would not take: refused here with the codes that it would have, before anything is
-/// written.
+/// What this server said in EHLO that it can't take: its limits, and nothing of the recipient.
 fn unfit(connection: &Connection, mail: &Mail) -> Option<Said> {
     let able = &connection.abilities;
-    let refused = |code, enhanced: &str, text: &str| {
-        Some(Said::Smtp { code, enhanced: Some(enhanced.to_owned()), text: format!("not sent: {text}") })
-    };
-    if mail.utf8 && !able.utf8 {
+    let reason = match able.size {
         // RFC 6531, section 3.5.
-        return refused(553, "5.6.7", "the server has no SMTPUTF8, and an address or a header needs it");
-    }
-    if mail.eight_bit && !able.eight_bit {
-        return refused(554, "5.6.3", "the server has no 8BITMIME, and the mail has bytes above 127");
-    }
-    match able.size {
+        _ if mail.utf8 && !able.utf8 => "to: the server has no SMTPUTF8, and an address or a header needs it",
+        _ if mail.eight_bit && !able.eight_bit => {
+            "content: the server has no 8BITMIME, and the mail has bytes above 127"
+        }
         // RFC 1870, section 6.
         Some(most) if most > 0 && mail.size as u64 > most => {
-            refused(552, "5.3.4", "the mail is larger than the server takes")
+            "content: the mail is larger than the server takes"
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Said::Unfit { reason: reason.to_owned() })
 }

@@ -3,21 +3,18 @@
 use super::{Carrier, Carriers, ChannelSettings};
 use crate::domain::address::Kind;
 use crate::domain::breaker::{Breaker, BreakerSettings};
-use crate::domain::classes::{self, Answer, Provider, Verdict, classify, unfit};
-use crate::domain::failover::{Account, Choice, choose};
+use crate::domain::classes::{self, Answer, Provider, Verdict, busy, classify, unfit};
+use crate::domain::failover::{Account, Choice, look};
 use crate::domain::pace::{Limits, Pace};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
 use artel_message::{Fault, Time};
-use artel_wires::Said;
+use artel_wires::{Said, Step};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// As many messages a second as anybody sends.
 const UNBOUNDED: u64 = 1_000_000;
-
-/// Messages on their way to one account, unless it says otherwise.
-const AT_ONCE: u32 = 256;
 
 /// A channel's accounts, in order. The pace is divided among the nodes that run the service; the breaker is each node's own.
 pub struct Line {
@@ -28,7 +25,7 @@ pub struct Line {
     places: Vec<Arc<Semaphore>>,
 }
 
-/// An account whose place was taken.
+/// An account that takes a message.
 #[derive(Clone)]
 pub struct Taken {
     pub index: usize,
@@ -60,8 +57,7 @@ impl Line {
             accounts.push(Account::new(&account.name, pace, Breaker::new(BreakerSettings::default())));
             made.push(carriers.make(ctx, channel, account)?);
             names.push(Arc::from(account.name.as_str()));
-            let most = usize::try_from(account.at_once.unwrap_or(AT_ONCE)).unwrap_or(usize::MAX);
-            places.push(Arc::new(Semaphore::new(most)));
+            places.push(Arc::new(Semaphore::new(account.most_at_once())));
         }
         Ok(Line { channel, accounts: Mutex::new(accounts), carriers: made, names, places })
     }
@@ -75,12 +71,17 @@ impl Line {
         self.accounts().iter_mut().for_each(|account| account.pace.divide(nodes, now));
     }
 
-    /// Takes the place of a message at the first account that has one and has not refused it.
-    pub fn take(&self, refused: &[usize], now: Time) -> Result<Taken, Choice> {
-        match choose(&mut self.accounts(), refused, now) {
+    /// The first account that may send now and has not refused the message.
+    pub fn look(&self, refused: &[usize], now: Time) -> Result<Taken, Choice> {
+        match look(&self.accounts(), refused, now) {
             Choice::Use(index) => Ok(self.taken(index)),
             other => Err(other),
         }
+    }
+
+    /// Counts a message that goes out now; false where the account's pace or its breaker has something against that by now.
+    pub fn take(&self, taken: &Taken, now: Time) -> bool {
+        self.accounts()[taken.index].take(now)
     }
 
     fn taken(&self, index: usize) -> Taken {
@@ -137,14 +138,16 @@ pub fn verdict(provider: Provider, said: &Said) -> Verdict {
     };
     let code = classes::code_of(provider, &body);
     let answer = match said {
-        Said::Smtp { code, enhanced, text } => {
-            Answer::Smtp { code: *code, enhanced: enhanced.as_deref(), text }
+        Said::Smtp { step, code, enhanced, text } => {
+            let (enhanced, sender) = (enhanced.as_deref(), *step == Step::From);
+            Answer::Smtp { code: *code, enhanced, text, sender }
         }
         Said::Http { status, retry_after, host, .. } => {
             Answer::Http { status: *status, code: code.as_deref(), retry_after: *retry_after, host }
         }
         Said::Smpp { status } => Answer::Smpp { status: *status },
         Said::Unfit { reason } => return unfit(provider, reason),
+        Said::Busy { .. } => return busy(provider),
         Said::Broken { stage, text } => {
             let stage = match stage {
                 artel_wires::Stage::Before => classes::Stage::Before,

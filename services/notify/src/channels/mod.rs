@@ -37,7 +37,7 @@ use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A message on its way to a provider. Its `Debug` shows nothing of what it says, nor to whom.
 #[derive(Clone)]
@@ -94,9 +94,19 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Word {
     Found(Found),
-    /// It can't be asked by our name, and has these that the attempt may be: what it calls each, and what became of it. Which of them
-    /// are other attempts is known here. With none it never got it.
-    OneOf(Vec<(String, Receipt)>),
+    /// It can't be asked by our name, and has these that the attempt may be. Which of them are other attempts is known here. With none
+    /// it never got it.
+    OneOf(Vec<Candidate>),
+}
+
+/// A message that a provider has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it calls it.
+    pub name: String,
+    pub text: String,
+    /// What became of it.
+    pub receipt: Receipt,
 }
 
 /// What was posted to an account's callback.
@@ -164,7 +174,8 @@ pub struct AccountSettings {
     /// How many may go at once after a rest.
     #[serde(default)]
     pub burst: Option<u32>,
-    /// How many may be on their way to it together: as many as nobody would know the end of, should the node die.
+    /// How many may be on their way to it together: as many as nobody would know the end of, should the node die. As many as its
+    /// connections carry when absent.
     #[serde(default)]
     pub at_once: Option<u32>,
     /// Takes everything and sends nothing.
@@ -208,6 +219,17 @@ impl ChannelSettings {
 }
 
 impl AccountSettings {
+    /// Messages on their way to it, so that none waits where its time is running already unless somebody asked for that.
+    fn most_at_once(&self) -> usize {
+        let carried = match self {
+            AccountSettings { smtp: Some(smtp), .. } => smtp.connections,
+            AccountSettings { smpp: Some(smpp), .. } => smpp.links.saturating_mul(smpp.window),
+            _ => AT_ONCE,
+        };
+        let asked = self.at_once.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        asked.unwrap_or(carried).clamp(1, Semaphore::MAX_PERMITS)
+    }
+
     /// Whether it names one kind of provider, which the channel has and whose settings can be used.
     fn kind(&self, channel: Channel) -> Result<(), String> {
         let all = [
@@ -251,6 +273,9 @@ impl AccountSettings {
         Ok(())
     }
 }
+
+/// Messages on their way over HTTP, which is as many as its clients send together.
+const AT_ONCE: usize = 256;
 
 /// The time of a call where settings are only looked at.
 const CHECKED: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use crate::domain::classes::Provider;
 use crate::domain::state::{Found, Receipt};
 use artel_contract::notify::Channel;
 use artel_message::Fault;
-use artel_wires::{Handed, Said};
+use artel_wires::{Handed, Said, Step};
 use async_trait::async_trait;
 use serde::Deserialize;
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Carrier for Nowhere {
             tokio::time::sleep(self.delay).await;
         }
         let said = match self.provider {
-            Provider::Smtp => Said::Smtp { code: 250, enhanced: None, text: String::new() },
+            Provider::Smtp => Said::Smtp { step: Step::Data, code: 250, enhanced: None, text: String::new() },
             Provider::Smpp => Said::Smpp { status: 0 },
             _ => Said::Http { status: 200, retry_after: None, body: Default::default(), host: String::new() },
         };

@@ -193,7 +193,7 @@ fn wire(settings: &SmtpSettings, call: Duration) -> Result<smtp::Settings, Strin
         extra_roots: settings.roots_file.as_ref().map(|file| text("roots_file", file)).transpose()?,
         connections: settings.connections,
         // The rest is for the mail itself: silence before it is no doubt about it.
-        limits: Limits { begin: call * 2 / 3, ..Limits::default() },
+        limits: Limits { turn: call / 3, begin: call * 2 / 3, ..Limits::default() },
         ..smtp::Settings::to(&settings.host)
     })
 }

@@ -1,7 +1,7 @@
 //! Short messages over HTTP: Twilio, and those who are like it.
 
 use super::files::secret;
-use super::{Carrier, Outgoing, Posted, Question, Word};
+use super::{Candidate, Carrier, Outgoing, Posted, Question, Word};
 use crate::deliveries::Told;
 use crate::domain::address::Address;
 use crate::domain::classes::{Answer, Provider, Verdict, classify};
@@ -10,7 +10,7 @@ use crate::domain::templates::Body;
 use artel_message::{Fault, Time};
 use artel_wires::http::system_clock;
 use artel_wires::twilio::callback::{Form, Report};
-use artel_wires::twilio::{From, Settings, Text, Twilio as Client};
+use artel_wires::twilio::{From, Message, Settings, Text, Twilio as Client};
 use artel_wires::{Handed, Said};
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -110,7 +110,11 @@ impl Twilio {
             return Err(Fault::unavailable("the provider did not show all that it has"));
         }
         let then = found.messages.into_iter().filter(|message| message.created <= until);
-        Ok(Word::OneOf(then.filter_map(|it| Some((it.sid, meaning(&it.status, it.error_code)?))).collect()))
+        let candidate = |it: Message| {
+            let receipt = meaning(&it.status, it.error_code)?;
+            Some(Candidate { name: it.sid, text: it.body, receipt })
+        };
+        Ok(Word::OneOf(then.filter_map(candidate).collect()))
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Recorded {
     pub begun: Uuid,
     /// It was tried before to store it.
     pub again: bool,
+    /// Its provider tells of messages by our names for them.
+    pub by_key: bool,
 }
 
 /// One for each node: a service that starts again has a new one.

@@ -26,10 +26,12 @@ mod receipts;
 mod record;
 mod replay;
 mod reported;
+mod rivals;
 mod send;
 mod steps;
 pub mod view;
 mod wanted;
+mod words;
 
 pub(crate) use ask::ask_handler;
 pub use ask::asked;

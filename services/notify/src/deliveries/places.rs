@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 /// An end that was not stored for so long is not this node's to store any more.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -23,16 +23,18 @@ impl Places {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place; `None`: the node stops.
-    pub async fn take<F>(&self, ask: impl Fn() -> F) -> Option<OwnedSemaphorePermit>
-    where
-        F: Future<Output = Option<OwnedSemaphorePermit>>,
-    {
-        loop {
-            match timeout(LONGEST, ask()).await {
-                Ok(place) => return place,
+    /// Waits for a place until this moment, but takes one that is free whenever that is.
+    pub async fn take(
+        &self,
+        until: Instant,
+        place: impl Future<Output = Option<OwnedSemaphorePermit>>,
+    ) -> Option<OwnedSemaphorePermit> {
+        match timeout_at(until, place).await {
+            Ok(place) => place,
+            Err(_) => {
                 // Somebody else has stored some of them, or nobody ever will: they are not waited for.
-                Err(_) => self.lock().retain(|_, (since, _)| since.elapsed() < LONGEST),
+                self.lock().retain(|_, (since, _)| since.elapsed() < LONGEST);
+                None
             }
         }
     }
@@ -60,13 +62,15 @@ mod tests {
     async fn an_attempt_that_has_ended_has_its_place_until_it_is_stored() {
         let (places, account) = (Places::default(), Arc::new(Semaphore::new(1)));
         let ask = || async { account.clone().acquire_owned().await.ok() };
+        // It is over: only what is free is taken.
+        let until = Instant::now();
         let of = (DeliveryId::from(Uuid::from_u128(1)), 0);
-        let place = places.take(ask).await.unwrap();
+        let place = places.take(until, ask()).await.unwrap();
         places.keep(of, place);
-        assert_eq!(account.available_permits(), 0);
+        assert!(places.take(until, ask()).await.is_none());
         places.free([(of.0, 1)]);
         assert_eq!(account.available_permits(), 0, "of another leg");
         places.free([of]);
-        assert!(places.take(ask).await.is_some());
+        assert!(places.take(until, ask()).await.is_some());
     }
 }

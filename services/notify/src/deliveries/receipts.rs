@@ -43,16 +43,24 @@ fn check(take: &TakeReceipts) -> Result<(), Fault> {
             format!("there are {}; the most are {MOST}", take.receipts.len()),
         ));
     }
-    let bad = |told: &&Told| told.reference.is_empty() || told.reference.len() > MOST_REFERENCE;
-    match take.receipts.iter().find(bad) {
-        Some(_) => Err(Fault::field("receipts", format!("a reference has 1 to {MOST_REFERENCE} bytes"))),
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// Whether something can be a provider's name for a message: no table has room for another one.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=MOST_REFERENCE).contains(&name.len()) && !name.contains('\0')
 }
 
 /// Takes receipts in. Those of messages that are not known are kept for a while: a receipt may be quicker than what was answered.
 pub async fn take_receipts(tx: &mut Tx, take: TakeReceipts) -> Result<(), Fault> {
-    let TakeReceipts { account, receipts } = take;
+    let TakeReceipts { account, mut receipts } = take;
+    let all = receipts.len();
+    receipts.retain(|told| is_name(&told.reference));
+    if receipts.len() < all {
+        // The others are worth having, and the provider would send this one again for ever.
+        let left_out = all - receipts.len();
+        tracing::warn!(account, left_out, "receipts of what can't be a message's name are left out");
+    }
     let of: Vec<(String, String)> = receipts
         .iter()
         .filter(|told| key::read(&told.reference).is_none())

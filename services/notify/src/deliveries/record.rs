@@ -3,8 +3,11 @@
 use super::desk::{Desk, Recorded};
 use super::effects::Attempted;
 use super::feedback::{self, Guards, Heard};
+use super::key;
+use super::receipts;
 use super::steps::{self, Tell, Telling};
 use crate::store::deliveries;
+use crate::store::references::Reference;
 use artel_contract::notify::DeliveryId;
 use artel_flow::{Ctx, Tx};
 use artel_message::{Command, Fault};
@@ -32,12 +35,21 @@ pub struct Made {
     pub attempt: Attempted,
     /// It may have been stored already, so that nothing is counted down again.
     pub again: bool,
+    /// The provider tells of it by our name, and may have done so before its answer.
+    #[serde(default)]
+    pub by_key: bool,
 }
 
 pub async fn record(tx: &mut Tx, record: Record) -> Result<(), Fault> {
     let mut begun: BTreeMap<Uuid, i64> = BTreeMap::new();
     let (mut told, mut heard) = (Vec::with_capacity(record.attempts.len()), Vec::new());
-    for Made { delivery, leg, begun: row, attempt, again } in record.attempts {
+    let mut named = Vec::new();
+    for Made { delivery, leg, begun: row, attempt, again, by_key } in record.attempts {
+        if by_key {
+            let reference = key::of(delivery, leg, attempt.attempt);
+            let (account, attempt) = (attempt.account.clone(), attempt.attempt);
+            named.push(Reference { account, reference, delivery, leg, attempt });
+        }
         *begun.entry(row).or_default() += i64::from(!again);
         if !again {
             heard.push(Heard::of(delivery, leg, &attempt));
@@ -48,7 +60,11 @@ pub async fn record(tx: &mut Tx, record: Record) -> Result<(), Fault> {
     let stepped = steps::apply(tx, Vec::new(), told).await?;
     // An attempt that another one follows says nothing of a token.
     feedback::learn(tx, &Guards::default(), &stepped, heard).await?;
-    Ok(deliveries::ended(tx, begun.into_iter()).await?)
+    deliveries::ended(tx, begun.into_iter()).await?;
+    if !named.is_empty() {
+        receipts::take_early(tx, &named).await?;
+    }
+    Ok(())
 }
 
 /// Pauses between tries to store what is known, and how many there are: what is forgotten here is an attempt that nobody knows the
@@ -82,8 +98,8 @@ impl Desk {
 async fn round(ctx: &Ctx, all: Vec<Recorded>) -> Result<Vec<()>, Fault> {
     let answers = vec![(); all.len()];
     let made = |one: Recorded| {
-        let Recorded { delivery, leg, attempt, begun, again } = one;
-        Made { delivery, leg, begun, attempt, again }
+        let Recorded { delivery, leg, attempt, begun, again, by_key } = one;
+        Made { delivery, leg, begun, attempt, again, by_key }
     };
     ctx.ask(Record { attempts: all.into_iter().map(made).collect() }).await?;
     Ok(answers)

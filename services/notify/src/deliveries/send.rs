@@ -5,22 +5,30 @@ use super::begin::{Beginning, Going};
 use super::desk::{Desk, Recorded};
 use super::effects::{self, Attempted, Ended, Leg, Outcome, Sending};
 use super::key;
+use super::receipts::is_name;
+use super::words::{self, Words};
 use crate::NotifySettings;
 use crate::channels::{Line, Outgoing, Taken};
 use crate::domain::classes::{Class, Verdict};
 use crate::domain::failover::{Choice, Next, after};
-use crate::domain::opt_out::Link;
 use crate::domain::retry::{self, Tries};
 use crate::domain::state::{Answer, Cause, Wait};
-use crate::domain::templates::{Body, Context, Rendered};
+use crate::domain::templates::{Body, Rendered};
 use crate::store::deliveries::{Filled, Stored};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
 use artel_message::{Code, Effect, Fault, Time};
 use artel_wires::{Handed, Said, Stage};
-use chrono_tz::Tz;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+/// Before a message asks for a place again that has found none.
+const NO_PLACE: Duration = Duration::from_secs(1);
+/// The least that template and files have to be read in.
+const LOADED: Duration = Duration::from_secs(5);
 
 pub type Work = Pin<Box<dyn Future<Output = Result<Ended, Fault>> + Send>>;
 
@@ -49,6 +57,14 @@ struct Sender<'a> {
     leg: Leg,
 }
 
+/// Why there is no place at an account.
+enum NoPlace {
+    /// This comes of it.
+    For(Outcome),
+    /// So many are under way that none became free in time.
+    Now,
+}
+
 /// What follows an attempt.
 enum Then {
     End(Outcome),
@@ -60,15 +76,16 @@ enum Then {
 
 impl Sender<'_> {
     async fn run(&self, mut first: bool) -> Result<Ended, Fault> {
+        let until = self.latest();
         let mut refused = self.leg.kind.map(|kind| self.line.unfit(kind)).unwrap_or_default();
         let mut rows = Vec::new();
         loop {
-            let taken = match self.place(&refused).await {
-                Ok(taken) => taken,
-                Err(outcome) => return Ok(Ended { begun: rows, outcome }),
-            };
             // Before it is written down that it begins: what waits for its place is not under way.
-            let place = self.desk.places.take(|| taken.place()).await;
+            let (taken, place) = match self.place(&refused, until).await {
+                Ok(taken) => taken,
+                Err(NoPlace::For(outcome)) => return Ok(Ended { begun: rows, outcome }),
+                Err(NoPlace::Now) => return Err(self.later(self.ctx.now() + NO_PLACE)),
+            };
             let beginning = Beginning { leg: self.leg, account: taken.name.clone(), first };
             first = false;
             let (filled, attempt, at, row) = match self.desk.begin(self.ctx, self.name, beginning).await? {
@@ -82,19 +99,18 @@ impl Sender<'_> {
                 Going::Early(until) => return Err(self.later(until)),
             };
             let number = attempt;
-            let (attempt, then) = self.attempt(&filled, &taken, attempt, at, &refused).await;
+            let (attempt, then) = self.attempt(&filled, &taken, (attempt, at, until), &refused).await;
             match then {
                 Then::End(outcome) => {
                     rows.push(row);
-                    if let Some(place) = place {
-                        self.desk.places.keep((self.leg.delivery, self.leg.leg), place);
-                    }
+                    self.desk.places.keep((self.leg.delivery, self.leg.leg), place);
                     self.desk.keep(Arc::unwrap_or_clone(filled).stored);
                     return Ok(Ended { begun: rows, outcome });
                 }
                 Then::Other | Then::Again(_) => {
                     let Leg { delivery, leg, .. } = self.leg;
-                    let recorded = Recorded { delivery, leg, attempt, begun: row, again: false };
+                    let by_key = self.desk.tells_by_key(&attempt.account);
+                    let recorded = Recorded { delivery, leg, attempt, begun: row, again: false, by_key };
                     self.desk.record(self.ctx, recorded).await?;
                 }
             }
@@ -102,19 +118,48 @@ impl Sender<'_> {
                 tracing::debug!(effect = self.name, attempt = number, %until, "a message is tried again");
                 return Err(self.later(until));
             }
+            if Instant::now() >= until {
+                return Err(self.later(self.ctx.now()));
+            }
             refused.push(taken.index);
         }
     }
 
-    /// A place at an account. Short waits are waited for here.
-    async fn place(&self, refused: &[usize]) -> Result<Taken, Outcome> {
+    /// Until when an attempt may begin: the flow cuts an effect off after its time, and nobody knows what becomes of a message that is
+    /// on the wire then.
+    fn latest(&self) -> Instant {
+        let (whole, call) = (self.ctx.effect_time(), self.ctx.settings::<NotifySettings>().call());
+        Instant::now() + whole.saturating_sub(call + whole / 10)
+    }
+
+    /// A place at an account. Short waits are waited for here. Pace and breaker are asked last: whoever has waited for a place would
+    /// know nothing of them.
+    async fn place(
+        &self,
+        refused: &[usize],
+        latest: Instant,
+    ) -> Result<(Taken, OwnedSemaphorePermit), NoPlace> {
+        loop {
+            let taken = self.account(refused, latest).await.map_err(NoPlace::For)?;
+            let Some(place) = self.desk.places.take(latest, taken.place()).await else {
+                return Err(NoPlace::Now);
+            };
+            if self.line.take(&taken, self.ctx.now()) {
+                return Ok((taken, place));
+            }
+        }
+    }
+
+    /// An account that may send now.
+    async fn account(&self, refused: &[usize], latest: Instant) -> Result<Taken, Outcome> {
         let hold = self.ctx.settings::<NotifySettings>().hold();
         loop {
             let now = self.ctx.now();
-            match self.line.take(refused, now) {
+            match self.line.look(refused, now) {
                 Ok(taken) => return Ok(taken),
-                Err(Choice::Wait { until, .. }) if until.since(now) <= hold => {
-                    self.ctx.clock().until(until).await;
+                Err(Choice::Wait { until, .. }) if until.since(now) <= hold && Instant::now() < latest => {
+                    // Looked at again also where the time was over before.
+                    let _ = timeout_at(latest, self.ctx.clock().until(until)).await;
                 }
                 Err(Choice::Wait { until, why }) => return Err(Outcome::PutOff(Wait { until, why })),
                 Err(_) => {
@@ -132,13 +177,14 @@ impl Sender<'_> {
         &self,
         filled: &Filled,
         taken: &Taken,
-        attempt: u32,
-        at: Time,
+        (attempt, at, until): (u32, Time, Instant),
         refused: &[usize],
     ) -> (Attempted, Then) {
         let stored = &filled.stored;
         let of = |answer| attempted(attempt, &taken.name, at, answer);
-        let outgoing = match self.outgoing(filled, attempt, at).await {
+        let outgoing = timeout_at(until.max(Instant::now() + LOADED), self.outgoing(filled, attempt, at));
+        let late = || Fault::unavailable("its template or its files could not be read in time");
+        let outgoing = match outgoing.await.unwrap_or_else(|_| Err(late())) {
             Ok(outgoing) => outgoing,
             // The template or the files could not be read, which says nothing of the message.
             Err(fault) if !fault.code.is_final() && fault.code != Code::NotFound => {
@@ -182,7 +228,7 @@ impl Sender<'_> {
         let tries = Tries::of(&stored.plan, leg, attempt, at, verdict.class, spread);
         let answer = retry::answer(&self.ctx.settings::<NotifySettings>().policy(), verdict, &tries, now);
         match answer {
-            Answer::Taken { .. } => (Answer::Taken { reference, parts }, None),
+            Answer::Taken { .. } => (taken_as(reference, parts), None),
             Answer::NotTaken { again, reason } => {
                 let mut out = refused.to_vec();
                 out.push(taken.index);
@@ -200,8 +246,8 @@ impl Sender<'_> {
         let (stored, leg) = (&filled.stored, self.leg.leg as usize);
         let address = stored.content.address(leg).cloned();
         let address = address.ok_or_else(|| Fault::invalid("there is no address"))?;
-        let unsubscribe_url = self.unsubscribe_url(stored);
-        let Rendered { language, body } = self.render(filled, unsubscribe_url.as_deref()).await?;
+        let Words { rendered: Rendered { language, body }, unsubscribe_url } =
+            words::of(self.ctx, self.desk, filled, leg, begun_at).await?;
         let attachments = match (&body, &stored.content.attachments) {
             (Body::Email { .. }, Some(set)) => Some(self.desk.attachments.get(self.ctx, set).await?),
             _ => None,
@@ -219,35 +265,18 @@ impl Sender<'_> {
         })
     }
 
-    /// Where what it is about can be turned off, and links are set up.
-    fn unsubscribe_url(&self, stored: &Stored) -> Option<String> {
-        let settings = self.ctx.settings::<NotifySettings>();
-        let links = settings.links().filter(|_| stored.content.can_opt_out)?;
-        Some(links.url(Link { delivery: stored.id, leg: self.leg.leg }))
-    }
-
-    async fn render(&self, filled: &Filled, unsubscribe_url: Option<&str>) -> Result<Rendered, Fault> {
-        let content = &filled.stored.content;
-        let template = self.desk.template(self.ctx, &content.template, content.template_version).await?;
-        let data =
-            serde_json::from_str(&filled.data).map_err(|error| Fault::invalid(format!("data: {error}")))?;
-        let zone = content.zone.as_deref().and_then(|zone| zone.parse().ok()).unwrap_or(Tz::UTC);
-        let context = Context {
-            recipient_name: content.name.as_deref(),
-            recipient_language: content.language.as_deref(),
-            zone,
-            now: self.ctx.now(),
-            unsubscribe_url,
-        };
-        template
-            .render(self.line.channel, content.language.as_deref(), &data, &context)
-            .map_err(|error| Fault::invalid(format!("template '{}': {error}", content.template)))
-    }
-
     /// The effect waits, and with it whatever comes behind it for the same recipient.
     fn later(&self, until: Time) -> Fault {
         effects::again_at(until, self.ctx.now(), "it is tried again")
     }
+}
+
+/// What no table has room for is no name: a subscriber's own host may give any.
+fn taken_as(reference: Option<String>, mut parts: Vec<String>) -> Answer {
+    if !parts.iter().all(|part| is_name(part)) {
+        parts.clear();
+    }
+    Answer::Taken { reference: reference.filter(|name| is_name(name)), parts }
 }
 
 fn attempted(attempt: u32, account: &str, begun_at: Time, answer: Answer) -> Attempted {

@@ -18,7 +18,7 @@ pub struct Account {
 /// Who takes a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// The account at this index; its place is taken.
+    /// The account at this index.
     Use(usize),
     /// None right now; the earliest is free at this moment.
     Wait { until: Time, why: Why },
@@ -43,21 +43,13 @@ pub enum Next {
 
 /// The first account, in the order of preference, that works and is not at its pace. `refused` are the indices of those that have
 /// refused this message in this round.
-pub fn choose(accounts: &mut [Account], refused: &[usize], now: Time) -> Choice {
+pub fn look(accounts: &[Account], refused: &[usize], now: Time) -> Choice {
     let mut wait: Option<(Time, Why)> = None;
-    for (at, account) in accounts.iter_mut().enumerate() {
-        if refused.contains(&at) {
-            continue;
-        }
-        let (until, why) = match account.breaker.look(now) {
-            Allowed::At(until) => (until, Why::Breaker),
-            Allowed::Yes => match account.pace.take(now) {
-                Ok(()) => {
-                    account.breaker.take(now);
-                    return Choice::Use(at);
-                }
-                Err(until) => (until, Why::Pace),
-            },
+    for (at, account) in accounts.iter().enumerate().filter(|(at, _)| !refused.contains(at)) {
+        let (until, why) = match (account.breaker.look(now), account.pace.next(now)) {
+            (Allowed::At(until), _) => (until, Why::Breaker),
+            (Allowed::Yes, until) if until > now => (until, Why::Pace),
+            (Allowed::Yes, _) => return Choice::Use(at),
         };
         if wait.is_none_or(|(earliest, _)| until < earliest) {
             wait = Some((until, why));
@@ -83,8 +75,20 @@ impl Account {
         Account { name: name.to_owned(), pace, breaker }
     }
 
+    /// Takes the place of a message; false where it has none now.
+    pub fn take(&mut self, now: Time) -> bool {
+        let free = self.breaker.look(now) == Allowed::Yes && self.pace.take(now).is_ok();
+        if free {
+            self.breaker.take(now);
+        }
+        free
+    }
+
     /// Takes in what came of a message. True where the account goes out of use by it.
     pub fn heard(&mut self, verdict: &Verdict, now: Time) -> bool {
+        if verdict.provider.is_the_recipient_s() {
+            return false;
+        }
         match verdict.class {
             // About one recipient: the account as a whole is not at fault.
             Class::Throttled(Scope::Recipient) => {}
@@ -106,7 +110,7 @@ impl Account {
 mod tests {
     use super::*;
     use crate::domain::breaker::BreakerSettings;
-    use crate::domain::classes::{Answer, Provider, classify};
+    use crate::domain::classes::{Answer, Provider, Stage, busy, classify};
     use crate::domain::pace::Limits;
     use proptest::prelude::*;
 
@@ -120,6 +124,15 @@ mod tests {
             Account::new("a", pace, Breaker::new(BreakerSettings::default()))
         };
         rates.iter().map(one).collect()
+    }
+
+    /// Looks, and takes the place that is found.
+    fn choose(accounts: &mut [Account], refused: &[usize], now: Time) -> Choice {
+        let choice = look(accounts, refused, now);
+        if let Choice::Use(at) = choice {
+            assert!(accounts[at].take(now));
+        }
+        choice
     }
 
     fn twilio(status: u16, code: &str) -> Verdict {
@@ -173,6 +186,29 @@ mod tests {
         );
         one[0].heard(&device, at(0));
         assert_eq!((one[0].pace.rate(), choose(&mut one, &[], at(0))), (100_000, Choice::Use(0)));
+    }
+
+    #[test]
+    fn whoever_subscribes_takes_nothing_out_of_use() {
+        let mut one = accounts(&[100]);
+        let hour = Some(std::time::Duration::from_secs(3_600));
+        for status in [400, 401, 403, 404, 429, 500, 503] {
+            let said = Answer::Http { status, code: None, retry_after: hour, host: "push.example.com" };
+            for _ in 0..10 {
+                assert!(!one[0].heard(&classify(Provider::WebPush, said), at(0)), "{status}");
+            }
+            assert_eq!(look(&one, &[], at(0)), Choice::Use(0), "{status}");
+        }
+        let hung = classify(Provider::WebPush, Answer::Broken { stage: Stage::After, text: "" });
+        assert!((0..10).all(|_| !one[0].heard(&hung, at(0))));
+        assert_eq!(look(&one, &[], at(0)), Choice::Use(0));
+    }
+
+    #[test]
+    fn our_own_queue_is_no_failure_of_the_account() {
+        let mut one = accounts(&[100]);
+        assert!((0..100).all(|_| !one[0].heard(&busy(Provider::Smtp), at(0))));
+        assert_eq!((one[0].pace.rate(), look(&one, &[], at(0))), (100_000, Choice::Use(0)));
     }
 
     #[test]

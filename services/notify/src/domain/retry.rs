@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn verdict(code: u16) -> Verdict {
-        classify(Provider::Smtp, Said::Smtp { code, enhanced: None, text: "" })
+        classify(Provider::Smtp, Said::Smtp { code, enhanced: None, text: "", sender: false })
     }
 
     fn tries(counted: u32) -> Tries {

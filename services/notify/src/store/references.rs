@@ -4,7 +4,7 @@ use artel_contract::notify::DeliveryId;
 use artel_flow::{Read, Tx};
 use artel_message::Time;
 use artel_store::{Args, StoreError};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// One attempt, by what its account calls it.
@@ -52,20 +52,21 @@ pub async fn find(tx: &mut Tx, of: &[(String, String)]) -> Result<Vec<Reference>
     Ok(rows.into_iter().map(reference).collect())
 }
 
-/// Which of these names of an account's are attempts that are known.
+/// Which of these names of an account's are attempts that are known, and which attempts these are.
 pub async fn known(
     read: &Read,
     account: &str,
     names: impl Iterator<Item = &str>,
-) -> Result<BTreeSet<String>, StoreError> {
-    let rows: Vec<(String,)> = read
+) -> Result<BTreeMap<String, (DeliveryId, u32, u32)>, StoreError> {
+    let rows: Vec<(String, DeliveryId, u32, u32)> = read
         .all_rows(
-            "SELECT reference FROM delivery_reference WHERE (account, reference) IN (VALUES {rows})",
+            "SELECT reference, delivery, leg, attempt FROM delivery_reference
+             WHERE (account, reference) IN (VALUES {rows})",
             (),
             names.map(|name| (account, name).values()).collect(),
         )
         .await?;
-    Ok(rows.into_iter().map(|(name,)| name).collect())
+    Ok(rows.into_iter().map(|(name, delivery, leg, attempt)| (name, (delivery, leg, attempt))).collect())
 }
 
 /// Keeps receipts that nobody knows yet: (id, account, reference, the receipt as JSON).

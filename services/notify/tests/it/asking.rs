@@ -5,6 +5,7 @@ use crate::{ACCOUNTS, fresh, of, post, reaches, send, to};
 use artel_contract::notify::dead::SmsGivenUp;
 use artel_frame::Sandbox;
 use artel_message::Time;
+use artel_notify::channels::Candidate;
 use artel_notify::domain::state::{Cause, Found, Receipt};
 use serde_json::{Value, json};
 use std::fs;
@@ -144,5 +145,86 @@ async fn an_account_that_is_gone_can_t_be_asked() {
     assert_eq!(answer.json::<Value>().unwrap()["state"], "scheduled", "{}", answer.text());
     node.settle().await;
     assert_eq!(fresh(&node, &id).await["legs"][0]["provider"], "mast");
+    node.stop().await;
+}
+
+/// A message to the number about this parcel, whose answer is lost. Its provider is asked, and does not answer yet.
+async fn lose_one_of(node: &Sandbox, board: &Arc<Board>, parcel: &str) -> String {
+    let asked = board.asked.borrow().len();
+    board.answers("tower", [Does::Says(lost())]);
+    let mut body = to(json!({ "phone": "+79161234567" }), &["sms"]);
+    body["content"]["data"]["tracking_number"] = json!(parcel);
+    let id = send(node, &body).await;
+    let mut questions = board.asked.subscribe();
+    questions.wait_for(|all| all.len() > asked).await.unwrap();
+    id
+}
+
+fn candidate(name: &str, text: &str) -> Candidate {
+    Candidate { name: name.to_owned(), text: text.to_owned(), receipt: Receipt::OnItsWay }
+}
+
+#[tokio::test]
+async fn of_two_lost_messages_to_one_number_the_provider_s_one_is_the_one_that_says_the_same() {
+    let Some(board) = super::board().await else { return };
+    let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
+    board.silent.send_replace(true);
+    let never = lose_one_of(&node, &board, "RA111").await;
+    let taken = lose_one_of(&node, &board, "RA222").await;
+    let text = board.all()[1].sms.clone();
+    assert!(text.contains("RA222"), "{text}");
+    board.lists(vec![candidate("SM1", &text)]);
+    board.silent.send_replace(false);
+    node.settle().await;
+    for (id, attempts) in [(&taken, 1), (&never, 2)] {
+        let delivery = fresh(&node, id).await;
+        assert_eq!((&delivery["state"], &delivery["legs"][0]["attempts"]), (&json!("sent"), &json!(attempts)));
+    }
+    let sent: Vec<bool> = board.all().iter().map(|one| one.sms.contains("RA111")).collect();
+    assert_eq!(sent, [true, false, true]);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn which_of_two_lost_messages_that_say_the_same_is_there_nobody_says() {
+    let Some(board) = super::board().await else { return };
+    let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
+    board.silent.send_replace(true);
+    let both = [lose_one_of(&node, &board, "RA111").await, lose_one_of(&node, &board, "RA111").await];
+    board.lists(vec![candidate("SM1", &board.all()[0].sms)]);
+    board.silent.send_replace(false);
+    node.settle().await;
+    for id in &both {
+        assert_eq!(what(&node, id).await.0, "unknown");
+    }
+    assert_eq!(board.all().len(), 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_text_that_is_nobody_s_is_not_proof_of_anything() {
+    let Some(board) = super::board().await else { return };
+    let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
+    board.lists(vec![candidate("SM1", "something else")]);
+    let id = lose(&node, &board).await;
+    assert_eq!((what(&node, &id).await.0.as_str(), board.all().len()), ("unknown", 1));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_at_the_provider_is_one_attempt_s_only() {
+    let Some(board) = super::board().await else { return };
+    let node = of(&board).file(ACCOUNTS).manual_clock(clock()).start().await.expect("the node starts");
+    board.silent.send_replace(true);
+    let first = lose_one_of(&node, &board, "RA111").await;
+    // Too far apart to be looked at as one.
+    node.advance(Duration::from_secs(1_200));
+    let second = lose_one_of(&node, &board, "RA111").await;
+    board.lists(vec![candidate("SM1", &board.all()[0].sms)]);
+    board.silent.send_replace(false);
+    node.settle().await;
+    let states = [what(&node, &first).await.0, what(&node, &second).await.0];
+    assert_eq!(states.iter().filter(|state| *state == "sent").count(), 1, "{states:?}");
+    assert!(board.all().len() <= 3, "{states:?}");
     node.stop().await;
 }

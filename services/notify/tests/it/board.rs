@@ -3,10 +3,11 @@
 use crate::place::Place;
 use artel_contract::notify::Channel;
 use artel_message::Fault;
-use artel_notify::channels::{Carrier, Carriers, Outgoing, Question, Word};
+use artel_notify::channels::{Candidate, Carrier, Carriers, Outgoing, Question, Word};
 use artel_notify::domain::classes::Provider;
 use artel_notify::domain::state::Found;
-use artel_wires::{Handed, Said, Stage};
+use artel_notify::domain::templates::Body;
+use artel_wires::{Handed, Said, Stage, Step};
 use async_trait::async_trait;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ pub struct Arrived {
     pub key: String,
     pub address: String,
     pub text: String,
+    /// Of a short message what the telephone shows.
+    pub sms: String,
     pub unsubscribe_url: Option<String>,
     /// Names of files.
     pub attachments: Vec<String>,
@@ -41,6 +44,8 @@ pub struct Board {
     /// By account.
     next: Mutex<HashMap<String, VecDeque<Does>>>,
     found: Mutex<VecDeque<Found>>,
+    /// What is shown where providers are asked and nothing else is found.
+    listed: Mutex<Option<Vec<Candidate>>>,
     pub asked: watch::Sender<Vec<Question>>,
     /// Questions are not answered while this is true.
     pub silent: watch::Sender<bool>,
@@ -74,6 +79,11 @@ impl Board {
     /// What is found when providers are asked.
     pub fn finds(&self, found: Found) {
         self.found.lock().unwrap().push_back(found);
+    }
+
+    /// Providers can't be asked by our names, and have these.
+    pub fn lists(&self, candidates: Vec<Candidate>) {
+        *self.listed.lock().unwrap() = Some(candidates);
     }
 
     pub fn all(&self) -> Vec<Arrived> {
@@ -113,6 +123,10 @@ impl Carrier for Account {
             key: message.key.clone(),
             address: message.address.key(),
             text: format!("{:?}", message.body),
+            sms: match &message.body {
+                Body::Sms { text } => text.clone(),
+                _ => String::new(),
+            },
             unsubscribe_url: message.unsubscribe_url.clone(),
             attachments: message
                 .attachments
@@ -136,7 +150,12 @@ impl Carrier for Account {
     async fn ask(&self, question: &Question) -> Result<Word, Fault> {
         self.board.asked.send_modify(|all| all.push(question.clone()));
         self.board.silent.subscribe().wait_for(|silent| !silent).await.expect("a board");
-        Ok(Word::Found(self.board.found.lock().unwrap().pop_front().unwrap_or(Found::CantSay)))
+        let found = self.board.found.lock().unwrap().pop_front();
+        let listed = self.board.listed.lock().unwrap().clone();
+        Ok(match (found, listed) {
+            (None, Some(candidates)) => Word::OneOf(candidates),
+            (found, _) => Word::Found(found.unwrap_or(Found::CantSay)),
+        })
     }
 }
 
@@ -151,7 +170,7 @@ fn ok(channel: Channel) -> Said {
 }
 
 pub fn smtp(code: u16) -> Said {
-    Said::Smtp { code, enhanced: None, text: String::new() }
+    Said::Smtp { step: Step::Data, code, enhanced: None, text: String::new() }
 }
 
 /// All was written and nothing was heard.

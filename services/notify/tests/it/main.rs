@@ -23,6 +23,10 @@ macro_rules! suite {
         mod limits;
         #[path = "people.rs"]
         mod people;
+        #[path = "names.rs"]
+        mod names;
+        #[path = "queues.rs"]
+        mod queues;
         #[path = "recipients.rs"]
         mod recipients;
         #[path = "replay.rs"]

@@ -200,6 +200,33 @@ async fn a_report_may_be_quicker_than_the_answer() {
 }
 
 #[tokio::test]
+async fn a_report_that_was_quicker_than_a_failure_is_heard() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let rig = node(&format!("http://{}", listener.local_addr().unwrap()), "").await;
+    let id = send(&rig.node, &to(json!({ "phone": PHONE }), &["sms"])).await;
+    let (mut stream, key) = reads(&listener).await;
+    assert_eq!(rig.report(&key, "delivered", TOKEN).await.status, 204);
+    let answer = "{\"code\":20503,\"status\":503}";
+    let answer =
+        format!("HTTP/1.1 503 Service Unavailable\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    // It would be sent again otherwise.
+    assert_eq!(reaches(&rig.node, &id, "delivered").await["legs"][0]["attempts"], 1);
+    rig.node.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_the_provider_s_own_is_asked_about() {
+    let gateway = Refusal::Http { status: 502, code: String::new(), retry_after: None };
+    let away = Behaviour { refusal: Some(gateway), ..Behaviour::default() };
+    let simulated = simulated(each(vec![away, telling(&[Receipt::Delivered])])).await;
+    let id = simulated.send().await;
+    let delivered = reaches(&simulated.rig.node, &id, "delivered").await;
+    assert!(delivered["timeline"].to_string().contains("asked: the provider never got it"), "{delivered}");
+    simulated.rig.node.stop().await;
+}
+
+#[tokio::test]
 async fn a_report_of_a_message_whose_answer_was_lost_says_what_became_of_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let rig = node(&format!("http://{}", listener.local_addr().unwrap()), "").await;

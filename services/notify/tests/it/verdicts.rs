@@ -5,7 +5,7 @@ use crate::edit::put;
 use crate::{ACCOUNTS, fresh, get, of, post, send, shipment, to};
 use artel_frame::Sandbox;
 use artel_message::Time;
-use artel_wires::Said;
+use artel_wires::{Said, Step};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,8 +29,12 @@ async fn listed(node: &Sandbox) -> Value {
     get(&node.client(), "/api/notify/suppressions?address=ivan@example.com").await["items"][0].clone()
 }
 
+fn refused(step: Step, code: u16, enhanced: &str) -> Does {
+    Does::Says(Said::Smtp { step, code, enhanced: Some(enhanced.to_owned()), text: String::new() })
+}
+
 fn no_mailbox() -> Does {
-    Does::Says(Said::Smtp { code: 550, enhanced: Some("5.1.1".to_owned()), text: String::new() })
+    refused(Step::To, 550, "5.1.1")
 }
 
 #[tokio::test]
@@ -54,6 +58,36 @@ async fn a_mailbox_that_is_not_there_is_not_written_to_again() {
     board.answers("post", [no_mailbox()]);
     assert_eq!(mail(&node, "transactional").await["state"], "failed");
     node.advance(Duration::from_secs(366 * 86_400));
+    assert_eq!(mail(&node, "transactional").await["state"], "sent");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_us_is_not_held_against_the_recipient() {
+    let Some(board) = super::board().await else { return };
+    let node = start(&board).await;
+    // Who sends, on both accounts; then they are left alone for a while, and the mail waits.
+    for (code, enhanced) in [(553, "5.1.3"), (550, "5.1.1"), (551, "5.1.6")] {
+        for account in ["post", "spare"] {
+            board.answers(account, [refused(Step::From, code, enhanced)]);
+        }
+        assert_eq!(mail(&node, "transactional").await["state"], "scheduled", "{code}");
+        assert_eq!(listed(&node).await, Value::Null, "{code}");
+        node.advance(Duration::from_secs(3_600));
+        node.settle().await;
+    }
+    // The mail itself: for good, and no mailbox is the worse for it.
+    for _ in 0..3 {
+        for (code, enhanced) in [(552, "5.3.4"), (552, "5.2.3"), (553, "5.6.7")] {
+            board.answers("post", [refused(Step::Data, code, enhanced)]);
+            let failed = mail(&node, "transactional").await;
+            assert_eq!((&failed["state"], &failed["legs"][0]["attempts"]), (&json!("failed"), &json!(1)));
+            assert_eq!(listed(&node).await, Value::Null, "{code} {enhanced}");
+        }
+        node.advance(Duration::from_secs(86_400));
+    }
+    board.answers("post", [Does::Says(Said::Unfit { reason: "to: no SMTPUTF8".to_owned() })]);
+    assert_eq!(mail(&node, "transactional").await["state"], "failed");
     assert_eq!(mail(&node, "transactional").await["state"], "sent");
     node.stop().await;
 }

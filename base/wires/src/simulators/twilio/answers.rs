@@ -2,8 +2,11 @@
 
 use super::sent::{Asked, Message};
 use crate::simulators::serve::{Answer, json};
+use bytes::Bytes;
 use form_urlencoded::Serializer;
-use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
 use serde_json::{Value, json as value};
 
 pub(super) fn refused(status: StatusCode, code: u32, message: &str) -> Answer {
@@ -14,6 +17,15 @@ pub(super) fn refused(status: StatusCode, code: u32, message: &str) -> Answer {
         "status": status.as_u16(),
     });
     json(status, &body)
+}
+
+/// What stands in front of the provider answers without it.
+pub(super) fn gateway(status: StatusCode) -> Answer {
+    let page = format!("<html><body><h1>{status}</h1></body></html>");
+    let mut answer = Answer::new(Full::new(Bytes::from(page)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    answer
 }
 
 pub(super) fn shown(account: &str, message: &Message) -> Value {

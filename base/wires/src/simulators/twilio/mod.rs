@@ -14,7 +14,7 @@ use super::serve::{Answer, Listen, Routes, Served, header, json, serve};
 use super::{Arrival, Behaviour, Board, Judge, Refusal};
 use crate::http::{Clock, Http, HttpSettings, NoTrust, system_clock};
 use crate::twilio::callback::Form;
-use answers::{listed, refused, shown};
+use answers::{gateway, listed, refused, shown};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -181,11 +181,12 @@ impl Twilio {
             None => self.take(arrival, get("StatusCallback"), behaviour),
             Some(refusal) => {
                 let (status, code, wait) = terms(refusal);
-                self.put(
-                    arrival,
-                    if behaviour.lose_reply { "no answer".into() } else { format!("{status} {code}") },
-                );
-                let mut answer = refused(status, code, "refused as it was asked for");
+                let said = if behaviour.lose_reply { "no answer".into() } else { said(status, code) };
+                self.put(arrival, said);
+                let mut answer = match code {
+                    Some(code) => refused(status, code, "refused as it was asked for"),
+                    None => gateway(status),
+                };
                 if let Some(wait) = wait {
                     header(&mut answer, "retry-after", &wait.as_secs().to_string());
                 }
@@ -245,12 +246,19 @@ fn fault(arrival: &Arrival) -> Option<(u32, &'static str)> {
     }
 }
 
-fn terms(refusal: &Refusal) -> (StatusCode, u32, Option<Duration>) {
+/// Without a code of the provider's where it is a gateway in front of it that answers.
+fn terms(refusal: &Refusal) -> (StatusCode, Option<u32>, Option<Duration>) {
     match refusal {
         Refusal::Http { status, code, retry_after } => {
+            let own = code.parse().ok();
+            let by_gateway = code.is_empty() && (502..=504).contains(status);
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, code.parse().unwrap_or(20_500), *retry_after)
+            (status, own.or((!by_gateway).then_some(20_500)), *retry_after)
         }
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, 20_500, None),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, Some(20_500), None),
     }
+}
+
+fn said(status: StatusCode, code: Option<u32>) -> String {
+    code.map_or_else(|| status.to_string(), |code| format!("{status} {code}"))
 }

@@ -170,7 +170,7 @@ async fn no_more_are_on_their_way_than_the_window_has_places() {
 }
 
 #[tokio::test]
-async fn a_place_that_does_not_come_is_before() {
+async fn a_place_that_does_not_come_is_our_own_matter() {
     let slow: Judge = Arc::new(|_| Behaviour { delay: PATIENCE, ..Behaviour::default() });
     let limits = |settings: &mut Settings| {
         settings.window = 1;
@@ -186,7 +186,7 @@ async fn a_place_that_does_not_come_is_before() {
             both.client.send(&second).await
         } => assert_eq!(
             sent.handed.said,
-            Said::Broken { stage: Stage::Before, text: "no place in the window in time".into() },
+            Said::Busy { text: "no place in the window in time".into() },
         ),
     }
     assert_eq!(both.smsc.counts().parts, 1);

@@ -11,7 +11,7 @@ mod whole;
 use artel_wires::simulators::smtp::{Early, Gate, Moment, Settings as ServerSettings, Simulator};
 use artel_wires::simulators::{Arrival, Behaviour, Board, Judge, Refusal, Wanted, all_good};
 use artel_wires::smtp::{Address, Client, Envelope, Mail, Security, Settings};
-use artel_wires::{Handed, Said, Stage};
+use artel_wires::{Handed, Said, Stage, Step};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +46,14 @@ pub fn with_content(to: &str, content: &[u8]) -> Mail {
 pub fn code(handed: &Handed) -> u16 {
     match &handed.said {
         Said::Smtp { code, .. } => *code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The code, and what of the mail it is to.
+pub fn at(handed: &Handed) -> (u16, Step) {
+    match &handed.said {
+        Said::Smtp { code, step, .. } => (*code, *step),
         other => panic!("{other:?}"),
     }
 }

@@ -12,7 +12,12 @@ async fn a_mail_arrives_as_it_was_sent() {
     assert_eq!(
         handed,
         Handed {
-            said: Said::Smtp { code: 250, enhanced: Some("2.0.0".into()), text: "queued as sim-1".into() },
+            said: Said::Smtp {
+                step: Step::Data,
+                code: 250,
+                enhanced: Some("2.0.0".into()),
+                text: "queued as sim-1".into(),
+            },
             reference: Some("sim-1".into()),
             parts: Vec::new(),
             by: format!("127.0.0.1:{}", rig.server.address().port()),

@@ -19,7 +19,7 @@ fn quiet() -> Judge {
 /// Status, the provider's code, and how long it wants us to wait.
 fn http(said: &Said) -> (u16, u64, Option<Duration>) {
     let Said::Http { status, body, retry_after, .. } = said else { panic!("{said:?}") };
-    let body: Value = serde_json::from_slice(body).unwrap();
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
     (*status, body["code"].as_u64().unwrap_or(0), *retry_after)
 }
 
@@ -56,7 +56,8 @@ async fn refusals_are_told_as_they_are() {
     let judge: Judge = Arc::new(|arrival| {
         let (status, code, wait) = match arrival.text.as_str() {
             "slow" => (429, "20429", Some(Duration::from_secs(7))),
-            "down" => (503, "", None),
+            "down" => (500, "", None),
+            "away" => (503, "", None),
             _ => (400, "21610", None),
         };
         let refusal = Refusal::Http { status, code: code.into(), retry_after: wait };
@@ -65,7 +66,9 @@ async fn refusals_are_told_as_they_are() {
     let both = both(judge, |_| {}).await;
     for (message, expected) in [
         (text("slow"), (429, 20_429, Some(Duration::from_secs(7)))),
-        (text("down"), (503, 20_500, None)),
+        (text("down"), (500, 20_500, None)),
+        // A gateway has no code of the provider's.
+        (text("away"), (503, 0, None)),
         (text("gone"), (400, 21_610, None)),
         // What the provider sees by itself.
         (Text { to: "8916".into(), ..text("a") }, (400, 21_211, None)),
@@ -75,7 +78,7 @@ async fn refusals_are_told_as_they_are() {
         let handed = both.client.send(&message).await;
         assert_eq!((http(&handed.said), handed.reference), (expected, None));
     }
-    assert_eq!((both.board.counts().sent["twilio"], both.board.counts().taken.get("twilio")), (6, None));
+    assert_eq!((both.board.counts().sent["twilio"], both.board.counts().taken.get("twilio")), (7, None));
     let mut wrong = settings(&both.simulator.served().url());
     wrong.secret = "wrong".into();
     let client = Twilio::new(wrong, system_clock()).unwrap();

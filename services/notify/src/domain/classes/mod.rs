@@ -53,6 +53,11 @@ impl Provider {
         Provider::SmsRu,
     ];
 
+    /// Whether whoever gets a message chooses who takes it: then no answer, and no silence, says anything of the account.
+    pub fn is_the_recipient_s(self) -> bool {
+        self == Provider::WebPush
+    }
+
     /// The name in settings and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,8 +127,8 @@ pub enum Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key {
     /// Reply codes from..=to, the enhanced status (`5.1.1`, or its end `.2.2`, or its beginning `5.7.`), and a part of the text in
-    /// lower case.
-    Smtp { from: u16, to: u16, enhanced: &'static str, text: &'static str },
+    /// lower case; of answers to MAIL FROM alone where it is about the `sender`.
+    Smtp { from: u16, to: u16, enhanced: &'static str, text: &'static str, sender: bool },
     /// Status from..=to, the provider's own code, and the end of the host's name.
     Http { from: u16, to: u16, code: &'static str, host: &'static str },
     /// `command_status` from..=to.
@@ -195,10 +200,12 @@ impl Row {
 /// What a provider said, or that it said nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer<'a> {
+    /// `sender`: to MAIL FROM, when nothing was said of a recipient yet.
     Smtp {
         code: u16,
         enhanced: Option<&'a str>,
         text: &'a str,
+        sender: bool,
     },
     /// `code` is the provider's own, from [`code_of`]; `host` is whom we asked.
     Http {
@@ -273,17 +280,28 @@ pub fn classify(provider: Provider, answer: Answer<'_>) -> Verdict {
 
 /// What it means that a message can't be sent as it is, which we found out ourselves: the reason is ours.
 pub fn unfit(provider: Provider, reason: &str) -> Verdict {
+    own(provider, Class::Permanent, "unfit", [reason, reason])
+}
+
+/// What it means that all of our own connections were in use: nothing of the message, and nothing of the account.
+pub fn busy(provider: Provider) -> Verdict {
+    let meaning = ["all of our connections were in use", "все наши соединения были заняты"];
+    Verdict { wait: Some(Duration::from_secs(1)), ..own(provider, Class::RetryAfter, "busy", meaning) }
+}
+
+/// A verdict of ours that no answer led to.
+fn own(provider: Provider, class: Class, code: &str, meaning: [&str; 2]) -> Verdict {
     Verdict {
         provider,
-        class: Class::Permanent,
-        code: "unfit".to_owned(),
+        class,
+        code: code.to_owned(),
         wait: None,
         suppress: None,
         soft: false,
         slow: false,
         reconnect: false,
         tries: 0,
-        meaning: [reason.to_owned(), reason.to_owned()],
+        meaning: meaning.map(str::to_owned),
     }
 }
 
@@ -303,8 +321,12 @@ fn is_enhanced(said: &str, pattern: &str) -> bool {
 impl Key {
     fn fits(&self, answer: Answer<'_>) -> bool {
         match (*self, answer) {
-            (Key::Smtp { from, to, enhanced, text }, Answer::Smtp { code, enhanced: said, text: words }) => {
+            (
+                Key::Smtp { from, to, enhanced, text, sender: own },
+                Answer::Smtp { code, enhanced: said, text: words, sender },
+            ) => {
                 (from..=to).contains(&code)
+                    && (sender || !own)
                     && (enhanced.is_empty() || said.is_some_and(|said| is_enhanced(said, enhanced)))
                     && (text.is_empty() || words.to_lowercase().contains(text))
             }

@@ -14,11 +14,26 @@ pub enum Stage {
 }
 
 const fn smtp(code: u16, enhanced: &'static str) -> Key {
-    Key::Smtp { from: code, to: code, enhanced, text: "" }
+    Key::Smtp { from: code, to: code, enhanced, text: "", sender: false }
 }
 
 const fn replies(from: u16, to: u16) -> Key {
-    Key::Smtp { from, to, enhanced: "", text: "" }
+    Key::Smtp { from, to, enhanced: "", text: "", sender: false }
+}
+
+/// Any refusal for good with this enhanced code.
+const fn refused(enhanced: &'static str) -> Key {
+    Key::Smtp { from: 500, to: 599, enhanced, text: "", sender: false }
+}
+
+/// Any reply with these words.
+const fn words(code: u16, text: &'static str) -> Key {
+    Key::Smtp { from: code, to: code, enhanced: "", text, sender: false }
+}
+
+/// In reply to MAIL FROM.
+const fn sender(from: u16, to: u16) -> Key {
+    Key::Smtp { from, to, enhanced: "", text: "", sender: true }
 }
 
 /// RFC 5321, section 4.2, and the enhanced codes of RFC 3463. Enhanced codes say more than the reply code, so they stand first.
@@ -32,10 +47,25 @@ pub(super) const SMTP: &[Row] = &[
     )
     .reconnect(),
     Row::new(
-        Key::Smtp { from: 454, to: 454, enhanced: "", text: "throttling" },
+        words(454, "throttling"),
         Class::Throttled(Scope::Account),
         "the rate is exceeded",
         "превышена скорость отправки",
+    ),
+    // In a reply to AUTH or STARTTLS.
+    Row::new(
+        smtp(454, ""),
+        Class::Config,
+        "temporary failure of authentication or TLS",
+        "временный сбой авторизации или TLS",
+    )
+    .wait(60),
+    // What is said of who sends is not held against who is to get it.
+    Row::new(
+        sender(400, 499),
+        Class::Retry,
+        "the sender is refused for now",
+        "отправитель временно отклонён",
     ),
     Row::new(smtp(452, ".2.2"), Class::Retry, "the mailbox is full", "почтовый ящик переполнен").soft(),
     Row::new(
@@ -51,25 +81,24 @@ pub(super) const SMTP: &[Row] = &[
         "ошибка обработки на сервере",
     ),
     Row::new(smtp(452, ""), Class::Retry, "the server is short of storage", "серверу не хватает места"),
-    // In a reply to AUTH or STARTTLS.
     Row::new(
-        smtp(454, ""),
-        Class::Config,
-        "temporary failure of authentication or TLS",
-        "временный сбой авторизации или TLS",
-    )
-    .wait(60),
+        refused("5.3.4"),
+        Class::Permanent,
+        "the message is larger than the server takes",
+        "письмо больше, чем принимает сервер",
+    ),
     Row::new(
-        Key::Smtp { from: 500, to: 599, enhanced: ".2.2", text: "" },
-        Class::Retry,
-        "the mailbox is full",
-        "почтовый ящик переполнен",
-    )
-    .soft()
-    .wait(3_600),
-    Row::new(smtp(552, ""), Class::Retry, "the mailbox is over its limit", "ящик превысил лимит")
-        .soft()
-        .wait(3_600),
+        refused("5.2.3"),
+        Class::Permanent,
+        "the message is larger than the mailbox takes",
+        "письмо больше, чем принимает ящик",
+    ),
+    Row::new(
+        refused("5.6."),
+        Class::Permanent,
+        "the message can't be carried as it is written",
+        "письмо нельзя передать в таком виде",
+    ),
     Row::new(smtp(530, ""), Class::Config, "authentication is required", "требуется авторизация"),
     Row::new(
         smtp(534, ""),
@@ -84,30 +113,32 @@ pub(super) const SMTP: &[Row] = &[
         "authentication needs encryption",
         "авторизация требует шифрования",
     ),
+    // RFC 1870, section 6.1.
     Row::new(
-        Key::Smtp { from: 500, to: 599, enhanced: "5.1.1", text: "" },
-        Class::Suppress,
-        "there is no such mailbox",
-        "такого ящика нет",
-    )
-    .suppress(Reason::HardBounce),
-    Row::new(
-        Key::Smtp { from: 500, to: 599, enhanced: "5.1.10", text: "" },
-        Class::Suppress,
-        "the domain takes no mail",
-        "домен не принимает почту",
-    )
-    .suppress(Reason::HardBounce),
-    Row::new(
-        Key::Smtp { from: 500, to: 599, enhanced: "5.2.1", text: "" },
-        Class::Suppress,
-        "the mailbox is disabled",
-        "ящик отключён",
-    )
-    .suppress(Reason::HardBounce),
+        sender(552, 552),
+        Class::Permanent,
+        "the message is larger than the server takes",
+        "письмо больше, чем принимает сервер",
+    ),
+    Row::new(sender(500, 599), Class::Config, "the sender is refused", "отправитель отклонён"),
+    // Servers that judge the sender only once there is a recipient.
+    Row::new(refused("5.1.7"), Class::Config, "the sender is refused", "отправитель отклонён"),
+    Row::new(refused("5.1.8"), Class::Config, "the sender's domain is refused", "домен отправителя отклонён"),
+    Row::new(refused(".2.2"), Class::Retry, "the mailbox is full", "почтовый ящик переполнен")
+        .soft()
+        .wait(3_600),
+    Row::new(smtp(552, ""), Class::Retry, "the mailbox is over its limit", "ящик превысил лимит")
+        .soft()
+        .wait(3_600),
+    Row::new(refused("5.1.1"), Class::Suppress, "there is no such mailbox", "такого ящика нет")
+        .suppress(Reason::HardBounce),
+    Row::new(refused("5.1.10"), Class::Suppress, "the domain takes no mail", "домен не принимает почту")
+        .suppress(Reason::HardBounce),
+    Row::new(refused("5.2.1"), Class::Suppress, "the mailbox is disabled", "ящик отключён")
+        .suppress(Reason::HardBounce),
     Row::new(
         // Of us, not of the address: reputation, DMARC, content.
-        Key::Smtp { from: 500, to: 599, enhanced: "5.7.", text: "" },
+        refused("5.7."),
         Class::Permanent,
         "refused by the server's policy",
         "отклонено политикой сервера",
@@ -130,20 +161,20 @@ const fn api(from: u16, to: u16, code: &'static str) -> Key {
 /// Over SMTP and over the API: SES drops what it throttles and does not deliver it later, so it has to be sent again.
 pub(super) const SES: &[Row] = &[
     Row::new(
-        Key::Smtp { from: 454, to: 454, enhanced: "", text: "daily" },
+        words(454, "daily"),
         Class::Throttled(Scope::Account),
         "the daily quota is used up",
         "исчерпана суточная квота",
     )
     .wait(600),
     Row::new(
-        Key::Smtp { from: 454, to: 454, enhanced: "", text: "throttling" },
+        words(454, "throttling"),
         Class::Throttled(Scope::Account),
         "the rate is exceeded",
         "превышена скорость отправки",
     ),
     Row::new(
-        Key::Smtp { from: 554, to: 554, enhanced: "", text: "not verified" },
+        words(554, "not verified"),
         Class::Config,
         "the sender is not verified",
         "отправитель не подтверждён",

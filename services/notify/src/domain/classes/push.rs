@@ -190,18 +190,25 @@ pub(super) const WEB_PUSH: &[Row] = &[
     )
     .wait(60),
     Row::new(any(413, 413), Class::Permanent, "the message is too large", "сообщение слишком велико"),
+    // None of these is about the account: whoever subscribes chooses who answers.
     Row::new(
         any(400, 400),
-        Class::Config,
-        "the request or our VAPID key is wrong",
-        "ошибка в запросе или ключе VAPID",
+        Class::Permanent,
+        "the push service refuses the request",
+        "push-сервис отклонил запрос",
     ),
-    Row::new(any(401, 401), Class::Config, "our VAPID key is refused", "ключ VAPID отклонён"),
+    Row::new(
+        any(401, 401),
+        Class::Retry,
+        "the push service refuses our VAPID key",
+        "push-сервис отклонил ключ VAPID",
+    ),
     Row::new(
         any(403, 403),
-        Class::Config,
+        Class::Suppress,
         "our VAPID key is not the subscription's",
         "ключ VAPID не от этой подписки",
-    ),
+    )
+    .suppress(Reason::TokenForeign),
     Row::new(any(500, 599), Class::Retry, "an error at the push service", "сбой push-сервиса"),
 ];

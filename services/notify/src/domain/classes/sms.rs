@@ -13,6 +13,11 @@ const fn status(from: u16, to: u16) -> Key {
     Key::Http { from, to, code: "", host: "" }
 }
 
+/// An error of the provider's, with its own code.
+const fn failed(code: &'static str) -> Key {
+    Key::Http { from: 500, to: 599, code, host: "" }
+}
+
 pub(super) const TWILIO: &[Row] = &[
     Row::new(said("20429"), Class::Throttled(Scope::Account), "too many requests", "слишком много запросов"),
     Row::new(
@@ -71,14 +76,17 @@ pub(super) const TWILIO: &[Row] = &[
         "слишком много запросов",
     ),
     Row::new(status(401, 401), Class::Config, "wrong credentials", "неверные ключи доступа"),
-    // Somebody between us and the provider gave up waiting: the provider may have it.
+    // Its own codes: it has looked at the request and has not taken it.
+    Row::new(failed("20500"), Class::Retry, "an error at the provider", "сбой на стороне провайдера"),
+    Row::new(failed("20503"), Class::Retry, "the provider is not available", "провайдер временно недоступен"),
+    // Without one of these somebody on the way may have said it: the provider may have the message, and does not know a second one
+    // from the first.
     Row::new(
-        status(504, 504),
+        status(500, 599),
         Class::Ambiguous,
-        "a gateway stopped waiting for the provider",
-        "шлюз не дождался провайдера",
+        "an error on the way, or behind it",
+        "сбой по пути к провайдеру или у него",
     ),
-    Row::new(status(500, 599), Class::Retry, "an error at the provider", "сбой на стороне провайдера"),
     Row::new(status(400, 499), Class::Permanent, "refused for good", "отклонено окончательно"),
 ];
 

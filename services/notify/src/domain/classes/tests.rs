@@ -3,7 +3,13 @@ use serde_json::{Value, json};
 
 const fn smtp(code: u16, enhanced: &'static str, text: &'static str) -> Answer<'static> {
     let enhanced = if enhanced.is_empty() { None } else { Some(enhanced) };
-    Answer::Smtp { code, enhanced, text }
+    Answer::Smtp { code, enhanced, text, sender: false }
+}
+
+/// In reply to MAIL FROM.
+const fn sender(code: u16, enhanced: &'static str) -> Answer<'static> {
+    let enhanced = if enhanced.is_empty() { None } else { Some(enhanced) };
+    Answer::Smtp { code, enhanced, text: "", sender: true }
 }
 
 const fn http(status: u16, code: &'static str) -> Answer<'static> {
@@ -56,11 +62,23 @@ table! { of_smtp, Smtp;
     r250: smtp(250, "2.0.0", "ok") => Accepted;
     r421: smtp(421, "4.7.0", "try later") => Throttled(Account);
     r454_throttling: smtp(454, "", "Throttling failure: maximum send rate") => Throttled(Account);
+    r450_sender: sender(450, "4.1.8") => Retry;
+    r452_sender: sender(452, "4.2.2") => Retry;
     r452_full: smtp(452, "4.2.2", "over quota") => Retry;
     r450: smtp(450, "4.2.0", "greylisted") => Retry;
     r451: smtp(451, "4.3.0", "local error") => Retry;
     r452: smtp(452, "4.3.1", "out of storage") => Retry;
     r454: smtp(454, "4.7.0", "TLS not available") => Config;
+    r552_large: smtp(552, "5.3.4", "message too big for system") => Permanent;
+    r552_large_for_the_mailbox: smtp(552, "5.2.3", "message too large") => Permanent;
+    r553_utf8: smtp(553, "5.6.7", "non-ASCII addresses not permitted") => Permanent;
+    r554_media: smtp(554, "5.6.3", "conversion required") => Permanent;
+    r552_sender: sender(552, "") => Permanent;
+    r550_sender: sender(550, "5.1.1") => Config;
+    r553_sender: sender(553, "5.1.3") => Config;
+    r553_sender_large: sender(552, "5.3.4") => Permanent;
+    r553_sender_later: smtp(553, "5.1.7", "bad sender address syntax") => Config;
+    r550_sender_later: smtp(550, "5.1.8", "sender domain not found") => Config;
     r552_full: smtp(552, "5.2.2", "mailbox full") => Retry;
     r552: smtp(552, "", "exceeded storage allocation") => Retry;
     r530: smtp(530, "5.7.0", "authentication required") => Config;
@@ -175,9 +193,9 @@ table! { of_web_push, WebPush;
     windows: at(406, "", "db5.notify.windows.com") => Throttled(Recipient);
     too_many: http(429, "") => Throttled(Recipient);
     large: http(413, "") => Permanent;
-    bad: http(400, "") => Config;
-    unauthorized: http(401, "") => Config;
-    forbidden: http(403, "") => Config;
+    bad: http(400, "") => Permanent;
+    unauthorized: http(401, "") => Retry;
+    forbidden: http(403, "") => Suppress;
     internal: http(503, "") => Retry;
 }
 
@@ -200,8 +218,12 @@ table! { of_twilio, Twilio;
     taken: http(201, "") => Accepted;
     too_many: http(429, "") => Throttled(Account);
     unauthorized: http(401, "") => Config;
-    gateway: http(504, "") => Ambiguous;
     internal: http(500, "20500") => Retry;
+    unavailable: http(503, "20503") => Retry;
+    no_code: http(500, "") => Ambiguous;
+    bad_gateway: http(502, "") => Ambiguous;
+    away: http(503, "") => Ambiguous;
+    gateway: http(504, "") => Ambiguous;
     rest: http(400, "21602") => Permanent;
 }
 
@@ -275,6 +297,25 @@ fn the_server_s_own_pause_is_kept() {
     assert_eq!(classify(Provider::Fcm, answer(429, 5)).wait, Some(Duration::from_secs(60)));
     assert_eq!(classify(Provider::Fcm, answer(429, 10_000_000)).wait, Some(Duration::from_secs(86_400)));
     assert_eq!(classify(Provider::WebPush, answer(410, 120)).wait, None);
+}
+
+#[test]
+fn what_is_said_of_the_sender_is_never_held_against_the_recipient() {
+    for provider in [Provider::Smtp, Provider::Ses] {
+        for code in 400..600 {
+            for enhanced in ["", "5.1.1", "5.1.3", "5.1.10", "5.2.1", "5.2.2", "4.2.2", "5.7.1"] {
+                let verdict = classify(provider, sender(code, enhanced));
+                assert_eq!((verdict.suppress, verdict.soft), (None, false), "{code} {enhanced}");
+            }
+        }
+    }
+}
+
+#[test]
+fn that_our_own_connections_are_busy_costs_no_try() {
+    let busy = busy(Provider::Smtp);
+    assert_eq!((busy.class, busy.soft, busy.slow), (RetryAfter, false, false));
+    assert!(explain(&busy, Language::English).contains("uses up no try"));
 }
 
 #[test]
@@ -391,8 +432,8 @@ fn why_it_was_not_tried_again_is_a_sentence_in_both_languages() {
     for provider in Provider::ALL {
         for row in provider.rows() {
             let answer = match row.key {
-                Key::Smtp { from, enhanced, text, .. } => {
-                    Answer::Smtp { code: from, enhanced: Some(enhanced), text }
+                Key::Smtp { from, enhanced, text, sender, .. } => {
+                    Answer::Smtp { code: from, enhanced: Some(enhanced), text, sender }
                 }
                 Key::Http { from, code, host, .. } => {
                     Answer::Http { status: from, code: Some(code), retry_after: None, host }

@@ -1,6 +1,7 @@
 //! A node whose accounts are with simulators, two for each kind: what the first one does not take, the second one may.
 
 use super::samples::Sample;
+use super::senders::Senders;
 use crate::edit::put;
 use crate::{catalogue, fresh, get, shipment};
 use artel_frame::Sandbox;
@@ -65,6 +66,7 @@ pub struct Bench {
     pub faults: Faults,
     fcm: Vec<FcmSimulator>,
     web_push: Option<WebPushSimulator>,
+    senders: Senders,
     /// They listen until this is dropped.
     _held: Vec<Box<dyn Any>>,
     _folder: TempDir,
@@ -81,6 +83,7 @@ struct Setup {
     held: Vec<Box<dyn Any>>,
     fcm: Vec<FcmSimulator>,
     web_push: Option<WebPushSimulator>,
+    senders: Senders,
 }
 
 impl Setup {
@@ -95,7 +98,9 @@ impl Setup {
         let (board, judge) = (self.board.clone(), self.faults.judge());
         match provider {
             Provider::Smtp => {
-                let own = smtp::Settings::on(Listen::loopback(0).address);
+                let gate = self.senders.gate(name);
+                let own =
+                    smtp::Settings { gate: Some(gate), ..smtp::Settings::on(Listen::loopback(0).address) };
                 let server = smtp::Simulator::start(own, board, judge).await.unwrap();
                 let port = server.address().port();
                 self.held.push(Box::new(server));
@@ -159,7 +164,15 @@ pub async fn start(provider: Provider) -> Bench {
     let board = Board::new(64 << 20, Arc::new(|| 0));
     let faults = Faults::new(FaultPlan::default()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let mut setup = Setup { folder, board, faults, held: Vec::new(), fcm: Vec::new(), web_push: None };
+    let mut setup = Setup {
+        folder,
+        board,
+        faults,
+        held: Vec::new(),
+        fcm: Vec::new(),
+        web_push: None,
+        senders: Senders::default(),
+    };
     let channel = match provider {
         Provider::Smtp => "email",
         Provider::Fcm | Provider::WebPush => "push",
@@ -178,7 +191,7 @@ pub async fn start(provider: Provider) -> Bench {
     let node = Sandbox::of(|| vec![artel_notify::service()], catalogue).file(file);
     let node = node.manual_clock(Time::from_system(SystemTime::now())).setting("flow.effect_for", "60d");
     let node = node.start().await.expect("the node starts");
-    let Setup { folder, board, faults, held, fcm, web_push } = setup;
+    let Setup { folder, board, faults, held, fcm, web_push, senders } = setup;
     Bench {
         provider,
         node,
@@ -186,6 +199,7 @@ pub async fn start(provider: Provider) -> Bench {
         faults,
         fcm,
         web_push,
+        senders,
         _held: held,
         _folder: folder,
         people: Cell::new(0),
@@ -232,10 +246,15 @@ impl Bench {
     /// What is answered to somebody's next messages; what comes behind them, and what goes to others, is taken.
     pub fn refuse(&self, person: &Person, sample: &Sample, whom: Whom) {
         let rule = AddressRule { times: whom.times(), ..AddressRule::default() };
+        self.senders.refuse(None);
         let addresses = match sample {
             Sample::Good => Vec::new(),
             Sample::Refuses(answered) => {
                 vec![AddressRule { begins: person.to.clone(), refusal: Some(answered.clone()), ..rule }]
+            }
+            Sample::NoSender(answered) => {
+                self.senders.refuse(Some((answered.clone(), whom.times(), person.to.clone())));
+                Vec::new()
             }
             Sample::NoToken(answered) => {
                 let (accounts, ends) = match whom {
@@ -281,7 +300,9 @@ impl Bench {
         let mut all = self.board.list(&wanted);
         all.reverse();
         let name = |one: &Arrival| if one.account.contains("two") { "two" } else { "one" };
-        all.iter().map(name).collect()
+        let mut seen = self.senders.seen(&person.to);
+        seen.extend(all.iter().map(name));
+        seen
     }
 
     /// What is known of a message's only leg: its state, and when it is tried again.
@@ -339,6 +360,7 @@ impl Bench {
     /// Both accounts work again, as after an hour in which what was wrong was put right.
     pub async fn heal(&self) {
         self.plan(Vec::new());
+        self.senders.refuse(None);
         self.later(Duration::from_secs(3_600)).await;
         let passes = Sample::Refuses(match self.provider {
             Provider::Smtp => Answered::Smtp { code: 451, enhanced: String::new(), text: String::new() },

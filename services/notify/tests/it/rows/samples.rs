@@ -11,6 +11,8 @@ pub enum Sample {
     Refuses(Answered),
     /// The server that gives access tokens refuses.
     NoToken(Answered),
+    /// The server refuses who sends.
+    NoSender(Answered),
 }
 
 /// Statuses that are tried first: others have meanings of their own to some client.
@@ -19,8 +21,8 @@ const STATUSES: [u16; 6] = [400, 403, 404, 429, 500, 503];
 /// `None`: nothing that the simulator can answer leads to this row.
 pub fn of(provider: Provider, row: &'static Row) -> Option<Sample> {
     match row.key {
-        Key::Smtp { from, to, enhanced, text } => {
-            (from.max(200)..=to.min(599)).find_map(|code| smtp(provider, row, code, enhanced, text))
+        Key::Smtp { from, to, enhanced, text, sender } => {
+            (from.max(200)..=to.min(599)).find_map(|code| smtp((provider, row), code, enhanced, text, sender))
         }
         Key::Smpp { from, to } => {
             let status =
@@ -51,18 +53,27 @@ fn is(provider: Provider, row: &'static Row, answer: Answer<'_>) -> bool {
     find(provider, answer).is_some_and(|found| std::ptr::eq(found, row))
 }
 
-fn smtp(provider: Provider, row: &'static Row, code: u16, enhanced: &str, text: &str) -> Option<Sample> {
+fn smtp(
+    (provider, row): (Provider, &'static Row),
+    code: u16,
+    enhanced: &str,
+    text: &str,
+    sender: bool,
+) -> Option<Sample> {
     let enhanced = match enhanced {
         own if own.starts_with('.') => format!("{}{own}", code / 100),
         own if own.ends_with('.') => format!("{own}26"),
         own => own.to_owned(),
     };
     let said = Some(enhanced.as_str()).filter(|own| !own.is_empty());
-    if !is(provider, row, Answer::Smtp { code, enhanced: said, text }) {
+    if !is(provider, row, Answer::Smtp { code, enhanced: said, text, sender }) {
         return None;
     }
     Some(match code {
-        400.. => Sample::Refuses(Answered::Smtp { code, enhanced, text: text.to_owned() }),
+        400.. => {
+            let answered = Answered::Smtp { code, enhanced, text: text.to_owned() };
+            if sender { Sample::NoSender(answered) } else { Sample::Refuses(answered) }
+        }
         _ => Sample::Good,
     })
 }
@@ -89,6 +100,8 @@ fn said(provider: Provider, status: u16, code: &str) -> Option<String> {
         (Provider::Fcm, 429, "") => "RESOURCE_EXHAUSTED",
         (Provider::Fcm, 503, "") => "UNAVAILABLE",
         (Provider::Fcm, _, "") => "INTERNAL",
+        // Somebody's on the way to it.
+        (Provider::Twilio, 502..=504, "" | "FAILED_PRECONDITION") => return None,
         (Provider::Twilio, _, "" | "FAILED_PRECONDITION") => "20500",
         (_, _, own) => own,
     };
