@@ -8,6 +8,7 @@ pub mod accept;
 mod ask;
 mod attachments;
 mod begin;
+mod bury;
 mod cached;
 pub mod content;
 mod decide;

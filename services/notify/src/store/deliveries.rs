@@ -1,5 +1,6 @@
 //! Deliveries, and the attempts that may be on a wire.
 
+use super::rows::Rows;
 use crate::deliveries::content::Content;
 use crate::domain::address::{Email, Phone};
 use crate::domain::state::{self, Entry};
@@ -191,12 +192,13 @@ pub async fn filled(read: &Read, ids: &[DeliveryId]) -> Result<Vec<Filled>, Stor
     .await
 }
 
-/// Those with one of these keys that may still have something to replace, oldest first.
+/// Those with one of these keys that may still have something to replace, oldest first. Where one channel has delivered, another one
+/// may wait.
 pub async fn replaceable(tx: &mut Tx, keys: BTreeSet<&str>) -> Result<Vec<(DeliveryId, String)>, StoreError> {
     tx.all_rows(
         "SELECT d.id, c.supersede_key FROM delivery_content AS c JOIN delivery AS d ON d.id = c.id
          WHERE c.supersede_key IS NOT NULL AND c.supersede_key IN ({rows})
-             AND d.state IN ('accepted', 'scheduled', 'sent', 'unknown') ORDER BY d.id",
+             AND d.state IN ('accepted', 'scheduled', 'sent', 'unknown', 'delivered') ORDER BY d.id",
         (),
         keys.into_iter().map(|key| (key,).values()).collect(),
     )
@@ -277,9 +279,9 @@ pub async fn ended(tx: &mut Tx, counts: impl Iterator<Item = (Uuid, i64)>) -> Re
 }
 
 /// What is written down of attempts that may be on a wire, over all nodes: few rows, as many as are under way together.
-pub async fn begun(read: &Read, most: i64) -> Result<Vec<(Time, BegunEntry)>, StoreError> {
+pub async fn begun(rows: &mut impl Rows, most: i64) -> Result<Vec<(Time, BegunEntry)>, StoreError> {
     let rows: Vec<(Time, String)> =
-        read.all("SELECT at, attempts FROM delivery_begun ORDER BY id DESC LIMIT $1", (most,)).await?;
+        rows.all("SELECT at, attempts FROM delivery_begun ORDER BY id DESC LIMIT $1", (most,)).await?;
     let mut all = Vec::new();
     for (at, attempts) in rows {
         let attempts: Vec<BegunEntry> = serde_json::from_str(&attempts)

@@ -17,6 +17,8 @@ macro_rules! suite {
         mod deliveries;
         #[path = "failing.rs"]
         mod failing;
+        #[path = "given_up.rs"]
+        mod given_up;
         #[path = "late.rs"]
         mod late;
         #[path = "recipients.rs"]
