@@ -297,18 +297,25 @@ pub fn first_id(from: Time) -> Uuid {
     Uuid::from_u128(millis << 80)
 }
 
-/// Deletes the oldest deliveries below an id, at most `limit`; how many. The search ends at the first one that is young enough.
-pub async fn purge(tx: &mut Tx, first_kept: Uuid, limit: i64) -> Result<u64, StoreError> {
-    tx.exec(
-        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE id < $1 ORDER BY id LIMIT $2)",
-        (first_kept, limit),
-    )
-    .await?;
-    tx.exec(
-        "DELETE FROM delivery_content WHERE id IN (SELECT id FROM delivery_content WHERE id < $1 ORDER BY id LIMIT $2)",
-        (first_kept, limit),
-    )
-    .await
+/// Deletes the oldest deliveries from an id on and below another one, at most `limit`, and says which. The search ends at the first one
+/// that is young enough. What is still to be sent stays, however old it is.
+pub async fn purge(
+    tx: &mut Tx,
+    (from, first_kept): (Uuid, Uuid),
+    limit: i64,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let gone: Vec<(DeliveryId,)> = tx
+        .all(
+            "DELETE FROM delivery WHERE id IN
+                 (SELECT id FROM delivery WHERE id >= $1 AND id < $2
+                      AND state NOT IN ('accepted', 'scheduled', 'sending') ORDER BY id LIMIT $3)
+             RETURNING id",
+            (from, first_kept, limit),
+        )
+        .await?;
+    let ids = gone.iter().map(|row| row.values()).collect();
+    tx.exec_rows("DELETE FROM delivery_content WHERE id IN ({rows})", (), ids).await?;
+    Ok(gone.into_iter().map(|(id,)| id).collect())
 }
 
 /// Deletes what was begun before a moment and never counted down: its effects were given up on.

@@ -19,6 +19,8 @@ macro_rules! suite {
         mod failing;
         #[path = "given_up.rs"]
         mod given_up;
+        #[path = "kept.rs"]
+        mod kept;
         #[path = "late.rs"]
         mod late;
         #[path = "recipients.rs"]
