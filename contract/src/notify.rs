@@ -44,6 +44,8 @@ pub mod bounds {
     pub const ATTACHMENTS: usize = 10;
     pub const ATTACHMENT: usize = 5 << 20;
     pub const ATTACHED: usize = 10 << 20;
+    /// How far ahead a notification may be asked for.
+    pub const AHEAD: std::time::Duration = std::time::Duration::from_secs(366 * 86_400);
     /// Items of a page.
     pub const PAGE: std::ops::RangeInclusive<u32> = 1..=500;
 }
@@ -234,7 +236,7 @@ pub struct Content {
     pub mode: Mode,
     #[serde(default)]
     pub lane: Lane,
-    /// Not before this moment.
+    /// Not before this moment, which is at most a year ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub send_at: Option<Time>,
     /// Not after this moment.

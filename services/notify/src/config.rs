@@ -128,6 +128,11 @@ impl Settings for NotifySettings {
         within("misses_days", u64::from(self.misses_days), 1, 3_650);
         within("export_subscriptions", u64::from(self.export_subscriptions), 1, 100_000);
         within("templates", self.templates as u64, 1, 1_000_000);
+        let (kept, tried) = (u64::from(self.keep_days) * 24, self.retry.age_hours);
+        if kept < tried {
+            problems
+                .push(format!("keep_days: {} days are less than retry.age_hours ({tried})", self.keep_days));
+        }
         match self.read_links() {
             // Kept, so that sending reads no file.
             Ok(links) => _ = self.links.set(links),

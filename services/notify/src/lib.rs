@@ -105,5 +105,5 @@ fn sending(service: Service, desk: &Arc<Desk>) -> Service {
     let service = channel!(service, Channel::Email, DeliverEmail, DeliverEmailBulk);
     let service = channel!(service, Channel::Sms, DeliverSms, DeliverSmsBulk);
     let service = channel!(service, Channel::Push, DeliverPush, DeliverPushBulk);
-    service.effect(deliveries::ask_handler(desk)).done_batch(deliveries::asked)
+    service.effect(deliveries::ask_handler(desk)).done_batch(deliveries::asked).effect(deliveries::uncache)
 }

@@ -4,7 +4,7 @@ use super::{Carrier, Carriers, ChannelSettings};
 use crate::domain::address::Kind;
 use crate::domain::breaker::{Breaker, BreakerSettings};
 use crate::domain::classes::{self, Answer, Provider, Verdict, busy, classify, unfit};
-use crate::domain::failover::{Account, Choice, look};
+use crate::domain::failover::{Account, Choice, free_at, look};
 use crate::domain::pace::{Limits, Pace};
 use artel_contract::notify::Channel;
 use artel_flow::Ctx;
@@ -105,9 +105,9 @@ impl Line {
         (0..self.carriers.len()).filter(|index| !self.carriers[*index].takes(kind)).collect()
     }
 
-    /// Whether there is an account that has not refused a message.
-    pub fn has_other(&self, refused: &[usize]) -> bool {
-        (0..self.carriers.len()).any(|index| !refused.contains(&index))
+    /// When the first account that has not refused a message has a place for it.
+    pub fn free_at(&self, refused: &[usize], now: Time) -> Option<Time> {
+        free_at(&self.accounts(), refused, now)
     }
 
     /// Takes in what an account answered, and says what it means.

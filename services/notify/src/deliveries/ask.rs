@@ -1,7 +1,6 @@
 //! Asking a provider what became of an attempt that nobody knows the end of.
 
 use super::desk::Desk;
-use super::done::bury;
 use super::effects::again_at;
 use super::feedback::{self, Guards, Heard};
 use super::key;
@@ -174,7 +173,6 @@ pub async fn asked(tx: &mut Tx, all: Vec<EffectDone<AskProvider>>) -> Result<(),
         told.push(Telling { delivery, tell: Tell::Happened(happened, now) });
     }
     let stepped = steps::apply(tx, Vec::new(), told).await?;
-    bury(tx, &stepped);
     feedback::learn(tx, &Guards::default(), &stepped, heard).await
 }
 

@@ -5,6 +5,7 @@ use super::effects::{Leg, Outcome};
 use super::wanted::unwanted;
 use crate::domain::state::{Refused, Wait, Why};
 use crate::store::deliveries::{self, BegunEntry, Filled};
+use crate::store::rows::Rows;
 use artel_contract::notify::DeliveryId;
 use artel_flow::{Ctx, Read, Tx};
 use artel_message::{Command, Fault, Time};
@@ -28,6 +29,17 @@ pub async fn begin(tx: &mut Tx, begin: Begin) -> Result<Uuid, Fault> {
     let id = tx.new_id();
     deliveries::begin(tx, id, &begin.attempts).await?;
     Ok(id)
+}
+
+/// Attempts that may be on a wire, by delivery, leg and number: when they began, and at which account.
+pub(super) type Open = HashMap<(DeliveryId, u32, u32), (Time, String)>;
+
+pub(super) async fn open(rows: &mut impl Rows) -> Result<Open, Fault> {
+    let begun = deliveries::begun(rows, MOST_ROWS).await?;
+    Ok(begun
+        .into_iter()
+        .map(|(at, (id, leg, attempt, account))| ((id, leg, attempt), (at, account)))
+        .collect())
 }
 
 /// A leg that is to be sent.
@@ -85,16 +97,12 @@ async fn round(ctx: &Ctx, all: Vec<Beginning>) -> Result<Vec<Going>, Fault> {
     ids.dedup();
     let read = ctx.read().await?;
     let found = deliveries::filled(&read, &ids).await?;
-    let begun = match all.iter().all(|one| one.first) {
-        true => Vec::new(),
-        false => deliveries::begun(&read, MOST_ROWS).await?,
+    let open = match all.iter().all(|one| one.first) {
+        true => Open::new(),
+        false => open(&mut &read).await?,
     };
     let found: HashMap<DeliveryId, Arc<Filled>> =
         found.into_iter().map(|filled| (filled.stored.id, Arc::new(filled))).collect();
-    let open: HashMap<(DeliveryId, u32, u32), (Time, String)> = begun
-        .into_iter()
-        .map(|(at, (id, leg, attempt, account))| ((id, leg, attempt), (at, account)))
-        .collect();
     let now = ctx.now();
     let mut going: Vec<Going> = all.iter().map(|one| look(one, &found, &open, now)).collect();
     leave_out(&read, &all, &mut going, now).await?;
@@ -138,12 +146,7 @@ async fn leave_out(read: &Read, all: &[Beginning], going: &mut [Going], now: Tim
     Ok(())
 }
 
-fn look(
-    one: &Beginning,
-    found: &HashMap<DeliveryId, Arc<Filled>>,
-    open: &HashMap<(DeliveryId, u32, u32), (Time, String)>,
-    now: Time,
-) -> Going {
+fn look(one: &Beginning, found: &HashMap<DeliveryId, Arc<Filled>>, open: &Open, now: Time) -> Going {
     let Some(filled) = found.get(&one.leg.delivery) else { return Going::Not(Outcome::Nothing) };
     let (stored, index) = (&filled.stored, one.leg.leg as usize);
     let Some(leg) = stored.plan.legs.get(index) else { return Going::Not(Outcome::Nothing) };
@@ -162,6 +165,7 @@ fn look(
         Ok(()) => Going::Go { filled: filled.clone(), attempt, at: now, begun: Uuid::nil() },
         Err(Refused::TooEarly { until }) => Going::Early(until),
         Err(Refused::TooLate { .. }) => Going::Not(Outcome::Expired),
+        Err(refused @ Refused::TooMany) => Going::Not(Outcome::GivenUp(refused.to_string())),
         // Sent, ended, or replaced meanwhile.
         Err(_) => Going::Not(Outcome::Nothing),
     }

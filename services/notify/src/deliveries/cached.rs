@@ -17,9 +17,13 @@ struct Copy {
     delivery: Delivery,
 }
 
+pub(super) fn key(id: DeliveryId) -> String {
+    format!("notify:delivery:{id}")
+}
+
 /// A delivery, from the cache where that has it.
 pub async fn seen(ctx: &Ctx, id: DeliveryId) -> Result<SeenDelivery, Fault> {
-    let key = format!("notify:delivery:{id}");
+    let key = key(id);
     if let Some(Copy { read_at, delivery }) = copy(ctx, &key).await {
         let age = ctx.now().since(read_at).as_millis();
         let age_ms = u64::try_from(age).unwrap_or(u64::MAX);
@@ -42,11 +46,17 @@ async fn copy(ctx: &Ctx, key: &str) -> Option<Copy> {
     }
 }
 
+/// Whether no channel of it goes on, nor a person may decide anything of one.
+fn stays(delivery: &Delivery) -> bool {
+    let over = |state: State| state.is_final() && state != State::Failed;
+    delivery.state == State::Delivered && delivery.legs.iter().all(|leg| over(leg.state))
+}
+
 /// Keeps it, unless a newer one has come there meanwhile.
 async fn keep(ctx: &Ctx, key: &str, fresh: &Copy) {
     let Ok(json) = serde_json::to_vec(fresh) else { return };
     let short = Duration::from_millis(ctx.settings::<NotifySettings>().cache_ms);
-    let ttl = if fresh.delivery.state == State::Delivered { short * FINAL } else { short };
+    let ttl = if stays(&fresh.delivery) { short * FINAL } else { short };
     let put = async {
         let json = Bytes::from(json);
         if ctx.cache().set_if_absent(key, json.clone(), ttl).await? {

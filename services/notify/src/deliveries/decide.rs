@@ -1,6 +1,5 @@
 //! What a person decides of a delivery.
 
-use super::done::bury;
 use super::steps::{self, Stepped, Tell, Telling};
 use super::view;
 use crate::domain::state::{self, Happened};
@@ -34,7 +33,6 @@ pub async fn decide(tx: &mut Tx, decide: Decide) -> Result<Delivery, Fault> {
         Telling { delivery, tell: Tell::Happened(happened, now) }
     });
     let mut stepped = steps::apply(tx, vec![stored], told.collect()).await?;
-    bury(tx, &stepped);
     let Stepped { stored, refused, .. } = stepped.pop().ok_or_else(none)?;
     // Of several legs it is enough that it can be decided of one.
     if refused.len() == count {

@@ -1,16 +1,16 @@
 //! What came of effects of sending: of many in one transaction.
 
+use super::begin;
 use super::desk::Desk;
-use super::effects::{Attempted, Ended, Leg, Outcome, Sending, index};
+use super::effects::{Attempted, Ended, Leg, Outcome, Sending};
 use super::feedback::{self, Heard};
 use super::key;
 use super::receipts;
-use super::steps::{self, Stepped, Tell, Telling};
-use crate::domain::state::{Answer, Cause, Happened};
-use crate::store::deliveries;
+use super::steps::{self, Tell, Telling};
+use crate::domain::state::{self, Answer, Happened};
+use crate::store::deliveries::{self, Stored};
 use crate::store::references::{self, Reference};
-use artel_contract::notify::dead::{EmailGivenUp, GivenUp, PushGivenUp, SmsGivenUp};
-use artel_contract::notify::{Channel, DeliveryId, Mode, State};
+use artel_contract::notify::DeliveryId;
 use artel_flow::{EffectDone, Tx};
 use artel_message::{Fault, Time};
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
     let legs: Vec<(DeliveryId, u32)> = all.iter().map(|(leg, _)| (leg.delivery, leg.leg)).collect();
     let known = desk.kept(all.iter().map(|(leg, _)| leg.delivery));
     let mut begun: BTreeMap<Uuid, i64> = BTreeMap::new();
-    let (mut told, mut heard) = (Vec::with_capacity(all.len()), Vec::new());
+    let (mut told, mut heard, mut over) = (Vec::with_capacity(all.len()), Vec::new(), Vec::new());
     let (mut named, mut by_key) = (Vec::new(), Vec::new());
     for (leg, result) in all {
         let outcome = match result {
@@ -50,7 +50,7 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
                 ended.outcome
             }
             Err(fault) => {
-                told.extend(given_up(tx, leg, &fault).await?);
+                over.push((leg, fault));
                 continue;
             }
         };
@@ -64,8 +64,8 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
         }
         told.extend(tell(leg, outcome, now));
     }
+    told.extend(given_up(tx, &over).await?);
     let stepped = steps::apply(tx, known, told).await?;
-    bury(tx, &stepped);
     feedback::learn(tx, &desk.guards, &stepped, heard).await?;
     deliveries::ended(tx, begun.into_iter()).await?;
     if !named.is_empty() {
@@ -100,6 +100,7 @@ fn tell(leg: Leg, outcome: Outcome, now: Time) -> Option<Telling> {
     let tell = match outcome {
         Outcome::Nothing => return None,
         Outcome::PutOff(wait) => Tell::Happened(Happened::PutOff { leg: at, wait }, now),
+        Outcome::GivenUp(reason) => Tell::Happened(Happened::GivenUp { leg: at, reason }, now),
         Outcome::Expired => Tell::Happened(Happened::Expired, now),
         Outcome::Suppressed(reason) => Tell::Happened(Happened::Suppressed { leg: at, reason }, now),
         Outcome::Attempt(attempt) => Tell::Attempt { leg: at, attempt, retried: false },
@@ -107,54 +108,44 @@ fn tell(leg: Leg, outcome: Outcome, now: Time) -> Option<Telling> {
     Some(Telling { delivery: leg.delivery, tell })
 }
 
-/// The flow gave the effect up: it was tried for as long as it may be. Whether its last attempt was sent nobody knows, where it
-/// was cut off in the middle of it.
-async fn given_up(tx: &mut Tx, leg: Leg, fault: &Fault) -> Result<Option<Telling>, Fault> {
-    let Some(stored) = deliveries::load(tx, &[leg.delivery]).await?.pop() else { return Ok(None) };
-    let at = leg.leg as usize;
-    let Some(attempt) = stored.plan.legs.get(at).map(|leg| leg.next_attempt()) else { return Ok(None) };
-    let cut_off = !matches!(fault.code, artel_message::Code::Unavailable);
-    let reason = format!("it was tried for as long as it may be: {}", fault.reason);
-    let answer = match cut_off {
-        true => Answer::Lost { reason },
-        false => Answer::Refused { cause: Cause::Temporary, reason },
+/// The flow gave these effects up: they were tried for as long as they may be. Of an attempt that was cut off in the middle nobody knows
+/// whether it was sent.
+async fn given_up(tx: &mut Tx, all: &[(Leg, Fault)]) -> Result<Vec<Telling>, Fault> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut ids: Vec<DeliveryId> = all.iter().map(|(leg, _)| leg.delivery).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let stored: BTreeMap<DeliveryId, Stored> =
+        deliveries::load(tx, &ids).await?.into_iter().map(|one| (one.id, one)).collect();
+    let (open, now) = (begin::open(tx).await?, tx.now());
+    let tell = |(leg, fault): &(Leg, Fault)| {
+        let of = stored.get(&leg.delivery)?.plan.legs.get(leg.leg as usize)?;
+        let attempt = of.next_attempt();
+        let tell = match open.get(&(leg.delivery, leg.leg, attempt)) {
+            Some((at, account)) => cut_off(leg, attempt, (*at, account), fault),
+            None => Tell::Happened(gave_up(leg, of.attempts.last(), fault), now),
+        };
+        Some(Telling { delivery: leg.delivery, tell })
     };
-    let attempt = Attempted {
-        attempt,
-        account: "none".to_owned(),
-        begun_at: tx.now(),
-        answer,
-        counts: false,
-        verdict: None,
-    };
-    Ok(Some(Telling { delivery: leg.delivery, tell: Tell::Attempt { leg: at, attempt, retried: false } }))
+    Ok(all.iter().filter_map(tell).collect())
 }
 
-/// What is given up on is told where operators look for it: `notify.<channel>-dlq`. Where another channel goes on, nothing is given up.
-pub(super) fn bury(tx: &mut Tx, stepped: &[Stepped]) {
-    let now = tx.now();
-    for Stepped { stored, moved, .. } in stepped {
-        let over = stored.plan.mode == Mode::All || stored.plan.state() == State::Failed;
-        for (at, _) in moved.iter().filter(|(_, state)| over && *state == State::Failed) {
-            let leg = &stored.plan.legs[*at];
-            let given = GivenUp {
-                leg: index(*at),
-                subscriber: stored.subscriber.clone(),
-                address: stored.content.address(*at).map_or_else(String::new, |address| address.masked()),
-                template: stored.content.template.clone(),
-                topic: stored.content.topic.clone(),
-                lane: stored.content.lane,
-                attempts: leg.next_attempt() - 1,
-                account: leg.attempts.last().map(|last| last.provider.clone()),
-                reason: leg.reason().unwrap_or_default().to_owned(),
-                cause: stored.content.cause.clone(),
-                at: now,
-            };
-            match leg.channel {
-                Channel::Email => tx.publish(EmailGivenUp { delivery: stored.id, given }),
-                Channel::Sms => tx.publish(SmsGivenUp { delivery: stored.id, given }),
-                Channel::Push => tx.publish(PushGivenUp { delivery: stored.id, given }),
-            }
-        }
-    }
+/// What is said of an effect that was given up.
+const LONG_ENOUGH: &str = "it was tried for as long as it may be";
+
+fn cut_off(leg: &Leg, attempt: u32, (begun_at, account): (Time, &str), fault: &Fault) -> Tell {
+    let (account, reason) = (account.to_owned(), format!("{LONG_ENOUGH}: {}", fault.reason));
+    let answer = Answer::Lost { reason };
+    let attempt = Attempted { attempt, account, begun_at, answer, counts: false, verdict: None };
+    Tell::Attempt { leg: leg.leg as usize, attempt, retried: false }
+}
+
+fn gave_up(leg: &Leg, last: Option<&state::Attempt>, fault: &Fault) -> Happened {
+    let reason = match last.and_then(|last| last.reason.as_ref()) {
+        Some(last) => format!("{last}; {LONG_ENOUGH}"),
+        None => format!("{LONG_ENOUGH}: {}", fault.reason),
+    };
+    Happened::GivenUp { leg: leg.leg as usize, reason }
 }

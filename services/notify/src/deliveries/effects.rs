@@ -46,6 +46,8 @@ pub enum Outcome {
     Expired,
     /// There is no account for the channel, or the address is suppressed by now.
     Suppressed(String),
+    /// It is not tried any more.
+    GivenUp(String),
     Attempt(Attempted),
 }
 

@@ -4,6 +4,7 @@
 use super::steps::{self, Tell, Telling};
 use crate::domain::state::Happened;
 use crate::store::{deliveries, lapses};
+use artel_contract::notify::State;
 use artel_flow::Tx;
 use artel_message::{Command, Fault};
 use schemars::JsonSchema;
@@ -30,8 +31,9 @@ pub async fn lapse(tx: &mut Tx, _: Lapse) -> Result<(), Fault> {
     if over.is_empty() {
         return Ok(());
     }
-    let open = deliveries::states(tx, &over).await?.into_iter().filter(|(_, state)| !state.is_final());
-    // Of one that was sent another channel may still wait; where nothing does, it is refused.
+    // Of one that was sent, or delivered, another channel may still wait; where nothing does, it is refused.
+    let open = deliveries::states(tx, &over).await?.into_iter();
+    let open = open.filter(|(_, state)| !state.is_final() || *state == State::Delivered);
     let ends = |(delivery, _)| Telling { delivery, tell: Tell::Happened(Happened::Expired, now) };
     steps::apply(tx, Vec::new(), open.map(ends).collect()).await?;
     if over.len() as i64 >= MOST {

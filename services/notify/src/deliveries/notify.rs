@@ -8,7 +8,7 @@ use crate::recipients;
 use crate::store::topics;
 use crate::templates::{Needed, Needs};
 use artel_contract::notify::{
-    Channel, Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient,
+    Channel, Content, DeliveryId, Notify, NotifyMany, Queued, QueuedMany, Recipient, bounds,
 };
 use artel_flow::Tx;
 use artel_message::Fault;
@@ -54,6 +54,10 @@ async fn send(
     let now = tx.now();
     if let Some(at) = content.expires_at.filter(|at| *at <= now) {
         return Err(Fault::field("content.expires_at", format!("{at} is over")));
+    }
+    if content.send_at.is_some_and(|at| at.since(now) > bounds::AHEAD) {
+        let days = bounds::AHEAD.as_secs() / 86_400;
+        return Err(Fault::field("content.send_at", format!("is more than {days} days ahead")));
     }
     let attachments = attachments::decoded(content.attachments.clone())?;
     let missing = || {

@@ -1,6 +1,5 @@
 //! What providers tell later: receipts, out of order and repeated, and that none came in time.
 
-use super::done::bury;
 use super::feedback::{self, Guards, Heard};
 use super::key;
 use super::steps::{self, Stepped, Tell, Telling};
@@ -107,7 +106,6 @@ async fn take_in(tx: &mut Tx, told: Vec<(Reference, Receipt)>) -> Result<Vec<(Re
         Telling { delivery: known.delivery, tell: Tell::Happened(happened, now) }
     };
     let stepped = steps::apply(tx, Vec::new(), told.iter().map(telling).collect()).await?;
-    bury(tx, &stepped);
     let of: HashMap<DeliveryId, &Stepped> = stepped.iter().map(|one| (one.stored.id, one)).collect();
     let not_yet = |known: &Reference| {
         let leg = of.get(&known.delivery).and_then(|one| one.stored.plan.legs.get(known.leg as usize));

@@ -47,7 +47,7 @@ pub(super) async fn texts(
         let filter = Filter { recipient: Some(who), since, ..Filter::default() };
         ids.extend(deliveries::list(&read, filter, MOST).await?);
     }
-    let begun = deliveries::begun(&read, MOST_ROWS).await?.into_iter();
+    let begun = deliveries::begun(&mut &read, MOST_ROWS).await?.into_iter();
     let at_the_account = begun.filter(|(_, (.., account))| account == lost.account);
     let open: Open = at_the_account.map(|(at, (id, leg, attempt, _))| ((id, leg, attempt), at)).collect();
     let ids: Vec<DeliveryId> = ids.into_iter().collect();

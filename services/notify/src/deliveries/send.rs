@@ -225,21 +225,34 @@ impl Sender<'_> {
     ) -> (Answer, Option<Then>) {
         let now = self.ctx.now();
         let (leg, spread) = (self.leg.leg as usize, stored.id.uuid().as_u128() as u64);
-        let tries = Tries::of(&stored.plan, leg, attempt, at, verdict.class, spread);
+        let elsewhere = self.elsewhere(verdict, taken, refused, stored.plan.expires_at);
+        let tries = Tries { elsewhere, ..Tries::of(&stored.plan, leg, attempt, at, verdict.class, spread) };
         let answer = retry::answer(&self.ctx.settings::<NotifySettings>().policy(), verdict, &tries, now);
         match answer {
             Answer::Taken { .. } => (taken_as(reference, parts), None),
-            Answer::NotTaken { again, reason } => {
-                let mut out = refused.to_vec();
-                out.push(taken.index);
-                let other = after(verdict.class) == Next::Other && self.line.has_other(&out);
-                match other {
-                    true => (Answer::NotTaken { again: now, reason }, Some(Then::Other)),
-                    false => (Answer::NotTaken { again, reason }, Some(Then::Again(again))),
-                }
-            }
+            Answer::NotTaken { again, reason } => match elsewhere {
+                Some(_) => (Answer::NotTaken { again: now, reason }, Some(Then::Other)),
+                None => (Answer::NotTaken { again, reason }, Some(Then::Again(again))),
+            },
             other => (other, None),
         }
+    }
+
+    /// When another account has a place for what this one did not take, where that is what comes next, and in time.
+    fn elsewhere(
+        &self,
+        verdict: &Verdict,
+        taken: &Taken,
+        refused: &[usize],
+        over: Option<Time>,
+    ) -> Option<Time> {
+        if after(verdict.class) != Next::Other {
+            return None;
+        }
+        let mut out = refused.to_vec();
+        out.push(taken.index);
+        let free = self.line.free_at(&out, self.ctx.now())?;
+        over.is_none_or(|over| free < over).then_some(free)
     }
 
     async fn outgoing(&self, filled: &Filled, attempt: u32, begun_at: Time) -> Result<Outgoing, Fault> {

@@ -1,11 +1,15 @@
 //! Steps: what happened to deliveries, many at once, to rows, events and what follows.
 
+#[cfg(test)]
+mod tests;
+
+use super::bury::bury;
 use super::effects::{About, Attempted, act};
 use super::reported;
 use crate::NotifySettings;
 use crate::domain::classes::Verdict;
 use crate::domain::retry::RetryPolicy;
-use crate::domain::state::{Action, Entry, Happened, Refused};
+use crate::domain::state::{Action, Entry, Happened, Refused, Step};
 use crate::store::deliveries::{self, Stored, Update};
 use artel_contract::notify::{DeliveryChanged, DeliveryId, State};
 use artel_flow::Tx;
@@ -37,8 +41,6 @@ pub struct Stepped {
     pub stored: Stored,
     /// What did not fit, in order.
     pub refused: Vec<Refused>,
-    /// Legs whose state is another one than before.
-    pub moved: Vec<(usize, State)>,
 }
 
 struct Work {
@@ -108,7 +110,12 @@ fn step(stored: Stored, tells: &[Tell], now: Time, policy: &RetryPolicy) -> Work
 
 impl Work {
     fn tell(&mut self, happened: &Happened, at: Time) {
-        match self.stored.plan.apply(happened, at) {
+        let step = self.stored.plan.apply(happened, at);
+        self.take(step);
+    }
+
+    fn take(&mut self, step: Result<Step, Refused>) {
+        match step {
             Ok(step) => {
                 // A provider that repeats itself does not fill the trail; one that contradicts itself is on record.
                 if !step.is_repeat() || step.audit.contradicts {
@@ -133,14 +140,13 @@ impl Work {
         }
     }
 
-    /// What was under way when something else ended the leg was not ended by it.
     fn attempt(&mut self, leg: usize, attempted: &Attempted, retried: bool, now: Time) {
         let Attempted { attempt, account, begun_at, answer, counts, verdict } = attempted;
         let next = self.stored.plan.legs.get(leg).map(|leg| leg.next_attempt());
-        if next == Some(*attempt) {
-            self.stored.plan.take_up_again(leg);
-            let begun = Happened::Begun { leg, attempt: *attempt, provider: account.clone() };
-            self.tell(&begun, *begun_at);
+        let new = next == Some(*attempt);
+        if new {
+            let step = self.stored.plan.was_begun(leg, *attempt, account, *begun_at);
+            self.take(step);
         }
         let (refused, set) = (self.refused.len(), self.actions.len());
         let answered = Happened::Answered { leg, attempt: *attempt, answer: answer.clone() };
@@ -148,10 +154,16 @@ impl Work {
         if self.refused.len() == refused && verdict.is_some() {
             self.stored.plan.judged(leg, *attempt, *counts, verdict.clone());
         }
-        if retried {
-            let own = |action: &Action| matches!(action, Action::Send { leg: of, .. } if *of == leg);
-            let rest = self.actions.split_off(set);
-            self.actions.extend(rest.into_iter().filter(|action| !own(action)));
+        match (new, retried) {
+            (true, true) => {
+                let own = |action: &Action| matches!(action, Action::Send { leg: of, .. } if *of == leg);
+                let rest = self.actions.split_off(set);
+                self.actions.extend(rest.into_iter().filter(|action| !own(action)));
+            }
+            // Whoever stored it first counted on this effect, which ends here, for the next one.
+            (false, false) => self.actions.extend(self.stored.plan.send(leg, now)),
+            // Somebody else told of it meanwhile and ended the effect: what follows is for another one.
+            (false, true) | (true, false) => {}
         }
     }
 
@@ -196,5 +208,6 @@ fn finish(tx: &mut Tx, mut work: Work) -> Stepped {
     }
     let actions: Vec<Action> = last.into_values().collect();
     act(tx, About { id: *id, content, recipient }, plan, &actions);
-    Stepped { stored: work.stored, refused: work.refused, moved }
+    bury(tx, &work.stored, work.before.0, &moved);
+    Stepped { stored: work.stored, refused: work.refused }
 }

@@ -58,6 +58,16 @@ pub fn look(accounts: &[Account], refused: &[usize], now: Time) -> Choice {
     wait.map_or(Choice::None, |(until, why)| Choice::Wait { until, why })
 }
 
+/// When the first of the accounts that have not refused a message has a place for it: `now` at the earliest.
+pub fn free_at(accounts: &[Account], refused: &[usize], now: Time) -> Option<Time> {
+    let others = accounts.iter().enumerate().filter(|(at, _)| !refused.contains(at));
+    let free = |(_, account): (usize, &Account)| match account.breaker.look(now) {
+        Allowed::At(until) => until,
+        Allowed::Yes => account.pace.next(now).max(now),
+    };
+    others.map(free).min()
+}
+
 /// What comes after an answer of this class. An ambiguous one never goes to another account: it might arrive twice.
 pub fn after(class: Class) -> Next {
     match class {
@@ -239,14 +249,16 @@ mod tests {
                     continue;
                 }
                 let before = three.clone();
+                let free = free_at(&three, &refused, at(now));
                 match choose(&mut three, &refused, at(now)) {
                     Choice::Use(chosen) => {
+                        prop_assert_eq!(free, Some(at(now)));
                         prop_assert!(!refused.contains(&chosen));
                         prop_assert_eq!(before[chosen].breaker.look(at(now)), Allowed::Yes);
                         prop_assert!(before[chosen].pace.next(at(now)) <= at(now));
                     }
-                    Choice::Wait { until, .. } => prop_assert!(until > at(now)),
-                    Choice::None => prop_assert!((0..3).all(|i| refused.contains(&i))),
+                    Choice::Wait { until, .. } => prop_assert!(until > at(now) && free == Some(until)),
+                    Choice::None => prop_assert!(free.is_none() && (0..3).all(|i| refused.contains(&i))),
                 }
             }
         }

@@ -213,5 +213,7 @@ mod tests {
         let unclear = serde_json::to_string(&crate::domain::state::Fact::Unclear).unwrap();
         let given_up = serde_json::to_string(&crate::domain::state::End::GivenUp).unwrap();
         assert_eq!((unclear.as_str(), given_up.as_str()), ("\"unclear\"", "\"given_up\""));
+        let exhausted = crate::domain::state::End::Exhausted(String::new());
+        assert!(serde_json::to_string(&exhausted).unwrap().contains("\"exhausted\""));
     }
 }

@@ -1,7 +1,7 @@
 //! When a message is tried again, and when it is given up.
 
 use super::classes::{Class, Verdict};
-use super::state::{Answer, Cause, Delivery, Receipt};
+use super::state::{Answer, Cause, Delivery, MOST_ATTEMPTS, Receipt};
 use artel_message::Time;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -34,9 +34,13 @@ impl Default for RetryPolicy {
 pub struct Tries {
     /// Failures that counted, with this one.
     pub counted: u32,
+    /// Attempts, with this one, whatever became of them.
+    pub made: usize,
     pub first_at: Time,
     /// After which it means nothing any more.
     pub expires_at: Option<Time>,
+    /// When another account has a place for it, where that is next.
+    pub elsewhere: Option<Time>,
     /// Any number: the pause is spread by up to a fifth to either side.
     pub spread: u64,
 }
@@ -67,7 +71,10 @@ pub fn answer(policy: &RetryPolicy, verdict: &Verdict, tries: &Tries, now: Time)
     if counts(verdict.class) && tries.counted >= most {
         return give_up("its tries are used up");
     }
-    let again = now + pause(policy, verdict, tries);
+    if tries.made >= MOST_ATTEMPTS {
+        return give_up(&format!("{MOST_ATTEMPTS} attempts were made"));
+    }
+    let again = tries.elsewhere.unwrap_or_else(|| now + pause(policy, verdict, tries));
     if tries.expires_at.is_some_and(|expires| again >= expires) {
         return give_up("it would mean nothing any more by the next try");
     }
@@ -87,6 +94,8 @@ impl Tries {
         let counted = u32::try_from(others.count()).unwrap_or(u32::MAX);
         Tries {
             counted: counted.saturating_add(u32::from(counts(class))),
+            made: made.len().max(attempt as usize),
+            elsewhere: None,
             first_at: made.get(anew).map_or(at, |first| first.begun_at),
             expires_at: plan.expires_at,
             spread,
@@ -139,7 +148,7 @@ mod tests {
     }
 
     fn tries(counted: u32) -> Tries {
-        Tries { counted, first_at: at(0), expires_at: None, spread: 200 }
+        Tries { counted, made: 1, first_at: at(0), expires_at: None, elsewhere: None, spread: 200 }
     }
 
     fn again(answer: &Answer) -> Option<Time> {
@@ -188,6 +197,29 @@ mod tests {
         assert!(matches!(given, Answer::Refused { cause: Cause::Temporary, .. }));
         let old = answer(&RetryPolicy::default(), &verdict(421), &tries(1), at(90_000));
         assert!(again(&old).is_none());
+    }
+
+    #[test]
+    fn what_another_account_has_a_place_for_is_not_given_up_for_a_pause() {
+        let policy = RetryPolicy::default();
+        let given = |elsewhere, counted| {
+            let late = Tries { expires_at: Some(at(15)), elsewhere, ..tries(counted) };
+            again(&answer(&policy, &verdict(451), &late, at(0)))
+        };
+        assert_eq!(given(Some(at(0)), 2), Some(at(0)));
+        assert_eq!(given(Some(at(14)), 2), Some(at(14)));
+        assert_eq!((given(Some(at(15)), 2), given(Some(at(0)), 8)), (None, None));
+    }
+
+    #[test]
+    fn nothing_is_tried_more_often_than_it_may_be() {
+        let given = |made| {
+            let tries = Tries { made, ..tries(1) };
+            answer(&RetryPolicy::default(), &verdict(421), &tries, at(0))
+        };
+        assert!(again(&given(MOST_ATTEMPTS - 1)).is_some());
+        let Answer::Refused { cause: Cause::Temporary, reason } = given(MOST_ATTEMPTS) else { panic!() };
+        assert!(reason.ends_with("50 attempts were made"), "{reason}");
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use super::convert;
 use super::subscribers::page;
 use crate::NotifySettings;
-use crate::deliveries::view;
+use crate::deliveries::{ForgetCached, view};
 use crate::domain::address::Address;
 use crate::store::persons::{self, Keys};
 use crate::store::{deliveries, subscribers, suppression};
@@ -119,6 +119,10 @@ pub async fn forget(tx: &mut Tx, command: ForgetDeliveries) -> Result<(), Fault>
 async fn some(tx: &mut Tx, keys: Keys) -> Result<u64, Fault> {
     let ids = persons::deliveries(tx, &keys, None, AT_ONCE).await?;
     persons::forget(tx, &ids).await?;
+    if !ids.is_empty() {
+        let cached = format!("forget:{}", tx.new_id());
+        tx.after(cached, Duration::ZERO, ForgetCached { deliveries: ids.clone() });
+    }
     if ids.len() == AT_ONCE {
         let Keys { subscriber, emails, phones } = keys;
         let timer = format!("forget:{}", tx.new_id());

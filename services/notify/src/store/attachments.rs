@@ -58,17 +58,12 @@ pub async fn release(tx: &mut Tx, ids: &[DeliveryId]) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// The same for deliveries with ids before this one, at most `limit` of them and `files` of their files; whether there is more.
-pub async fn purge(tx: &mut Tx, before: Uuid, limit: i64, files: i64) -> Result<bool, StoreError> {
-    let uses = tx
-        .exec(
-            "DELETE FROM attachment_use WHERE delivery IN
-                 (SELECT delivery FROM attachment_use WHERE delivery < $1 ORDER BY delivery LIMIT $2)",
-            (before, limit),
-        )
-        .await?;
+/// The same for deliveries that are purged, of files with ids before this one at most `files`; whether there are more.
+pub async fn purge(tx: &mut Tx, gone: &[DeliveryId], before: Uuid, files: i64) -> Result<bool, StoreError> {
+    let ids = gone.iter().map(|id| (*id,).values()).collect();
+    tx.exec_rows("DELETE FROM attachment_use WHERE delivery IN ({rows})", (), ids).await?;
     // The ids of sets begin with the same moment as those of their deliveries.
-    let gone = tx
+    let deleted = tx
         .exec(
             "DELETE FROM attachment WHERE (set_id, place) IN
                  (SELECT a.set_id, a.place FROM attachment AS a WHERE a.set_id < $1
@@ -77,5 +72,5 @@ pub async fn purge(tx: &mut Tx, before: Uuid, limit: i64, files: i64) -> Result<
             (before, files),
         )
         .await?;
-    Ok(uses >= limit.unsigned_abs() || gone >= files.unsigned_abs())
+    Ok(deleted >= files.unsigned_abs())
 }

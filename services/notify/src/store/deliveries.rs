@@ -1,5 +1,6 @@
 //! Deliveries, and the attempts that may be on a wire.
 
+use super::rows::Rows;
 use crate::deliveries::content::Content;
 use crate::domain::address::{Email, Phone};
 use crate::domain::state::{self, Entry};
@@ -191,12 +192,13 @@ pub async fn filled(read: &Read, ids: &[DeliveryId]) -> Result<Vec<Filled>, Stor
     .await
 }
 
-/// Those with one of these keys that may still have something to replace, oldest first.
+/// Those with one of these keys that may still have something to replace, oldest first. Where one channel has delivered, another one
+/// may wait.
 pub async fn replaceable(tx: &mut Tx, keys: BTreeSet<&str>) -> Result<Vec<(DeliveryId, String)>, StoreError> {
     tx.all_rows(
         "SELECT d.id, c.supersede_key FROM delivery_content AS c JOIN delivery AS d ON d.id = c.id
          WHERE c.supersede_key IS NOT NULL AND c.supersede_key IN ({rows})
-             AND d.state IN ('accepted', 'scheduled', 'sent', 'unknown') ORDER BY d.id",
+             AND d.state IN ('accepted', 'scheduled', 'sent', 'unknown', 'delivered') ORDER BY d.id",
         (),
         keys.into_iter().map(|key| (key,).values()).collect(),
     )
@@ -277,9 +279,9 @@ pub async fn ended(tx: &mut Tx, counts: impl Iterator<Item = (Uuid, i64)>) -> Re
 }
 
 /// What is written down of attempts that may be on a wire, over all nodes: few rows, as many as are under way together.
-pub async fn begun(read: &Read, most: i64) -> Result<Vec<(Time, BegunEntry)>, StoreError> {
+pub async fn begun(rows: &mut impl Rows, most: i64) -> Result<Vec<(Time, BegunEntry)>, StoreError> {
     let rows: Vec<(Time, String)> =
-        read.all("SELECT at, attempts FROM delivery_begun ORDER BY id DESC LIMIT $1", (most,)).await?;
+        rows.all("SELECT at, attempts FROM delivery_begun ORDER BY id DESC LIMIT $1", (most,)).await?;
     let mut all = Vec::new();
     for (at, attempts) in rows {
         let attempts: Vec<BegunEntry> = serde_json::from_str(&attempts)
@@ -295,18 +297,25 @@ pub fn first_id(from: Time) -> Uuid {
     Uuid::from_u128(millis << 80)
 }
 
-/// Deletes the oldest deliveries below an id, at most `limit`; how many. The search ends at the first one that is young enough.
-pub async fn purge(tx: &mut Tx, first_kept: Uuid, limit: i64) -> Result<u64, StoreError> {
-    tx.exec(
-        "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE id < $1 ORDER BY id LIMIT $2)",
-        (first_kept, limit),
-    )
-    .await?;
-    tx.exec(
-        "DELETE FROM delivery_content WHERE id IN (SELECT id FROM delivery_content WHERE id < $1 ORDER BY id LIMIT $2)",
-        (first_kept, limit),
-    )
-    .await
+/// Deletes the oldest deliveries from an id on and below another one, at most `limit`, and says which. The search ends at the first one
+/// that is young enough. What is still to be sent stays, however old it is.
+pub async fn purge(
+    tx: &mut Tx,
+    (from, first_kept): (Uuid, Uuid),
+    limit: i64,
+) -> Result<Vec<DeliveryId>, StoreError> {
+    let gone: Vec<(DeliveryId,)> = tx
+        .all(
+            "DELETE FROM delivery WHERE id IN
+                 (SELECT id FROM delivery WHERE id >= $1 AND id < $2
+                      AND state NOT IN ('accepted', 'scheduled', 'sending') ORDER BY id LIMIT $3)
+             RETURNING id",
+            (from, first_kept, limit),
+        )
+        .await?;
+    let ids = gone.iter().map(|row| row.values()).collect();
+    tx.exec_rows("DELETE FROM delivery_content WHERE id IN ({rows})", (), ids).await?;
+    Ok(gone.into_iter().map(|(id,)| id).collect())
 }
 
 /// Deletes what was begun before a moment and never counted down: its effects were given up on.

@@ -138,7 +138,8 @@ pub async fn page_end(rows: &mut impl Rows, behind: Uuid, before: Uuid) -> Resul
 
 /// What stands in a plan for all channels, and in one of a leg that was given up or that nobody knows the end of.
 const ALL: &str = "%\"mode\":\"all\"%";
-const GIVEN_UP: [&str; 4] = ["%\"failed\"%", "%\"given_up\"%", "%\"lost\"%", "%\"unclear\"%"];
+const GIVEN_UP: [&str; 5] =
+    ["%\"failed\"%", "%\"given_up\"%", "%\"exhausted\"%", "%\"lost\"%", "%\"unclear\"%"];
 
 /// Those of a page that may have to be sent again: given up as a whole, or in one of all their channels. `domain::replay` looks closer.
 pub async fn candidates(
@@ -146,14 +147,15 @@ pub async fn candidates(
     (behind, end): (Uuid, Uuid),
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    let [failed, given_up, lost, unclear] = GIVEN_UP;
+    let [failed, given_up, exhausted, lost, unclear] = GIVEN_UP;
     rows.all(
         "SELECT d.id, d.rev, d.plan, d.changed_at, c.recipient, c.subscriber, c.accepted_at, c.content
          FROM delivery AS d JOIN delivery_content AS c ON c.id = d.id
          WHERE d.id > $1 AND d.id <= $2 AND (d.state = 'failed' OR d.state = 'unknown'
-             OR (d.plan LIKE $3 AND (d.plan LIKE $4 OR d.plan LIKE $5 OR d.plan LIKE $6 OR d.plan LIKE $7)))
-         ORDER BY d.id LIMIT $8",
-        (behind, end, ALL, failed, given_up, lost, unclear, limit),
+             OR (d.plan LIKE $3 AND (d.plan LIKE $4 OR d.plan LIKE $5 OR d.plan LIKE $6 OR d.plan LIKE $7
+                 OR d.plan LIKE $8)))
+         ORDER BY d.id LIMIT $9",
+        (behind, end, ALL, failed, given_up, exhausted, lost, unclear, limit),
     )
     .await
 }

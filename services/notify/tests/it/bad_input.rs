@@ -184,4 +184,8 @@ async fn settings_that_can_t_be_end_the_start_and_name_the_field() {
             of(&board).setting(setting, value).start().await.map(drop).expect_err(setting).to_string();
         assert!(failure.contains(says), "{failure} says not: {says}");
     }
+    let short = of(&board).setting("notify.keep_days", "2").setting("notify.retry.age_hours", "49");
+    let failure = short.start().await.map(drop).expect_err("it is tried for longer than it is kept");
+    let says = "notify.keep_days: 2 days are less than retry.age_hours (49)";
+    assert!(failure.to_string().contains(says), "{failure}");
 }

@@ -7,10 +7,12 @@ use crate::{fresh, get, post, reaches, send, shipment, to};
 use artel_contract::notify::dead::EmailGivenUp;
 use artel_contract::notify::{DeliveryChanged, State};
 use artel_frame::client::Outgoing;
+use artel_message::Time;
 use artel_notify::domain::state::Receipt;
 use artel_notify::{TakeReceipts, Told};
 use http::Method;
 use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
 
 #[tokio::test]
 async fn a_message_is_accepted_sent_and_delivered() {
@@ -109,7 +111,8 @@ async fn what_waits_makes_room_for_a_newer_one() {
         }
         body
     };
-    let first = send(&node, &body("2099-01-01T00:00:00Z")).await;
+    let later = Time::from_system(SystemTime::now()) + Duration::from_secs(30 * 86_400);
+    let first = send(&node, &body(&later.to_string())).await;
     assert_eq!(fresh(&node, &first).await["state"], "scheduled");
     let second = send(&node, &body("")).await;
     node.settle().await;

@@ -17,14 +17,18 @@ macro_rules! suite {
         mod deliveries;
         #[path = "failing.rs"]
         mod failing;
+        #[path = "given_up.rs"]
+        mod given_up;
+        #[path = "kept.rs"]
+        mod kept;
         #[path = "late.rs"]
         mod late;
         #[path = "limits.rs"]
         mod limits;
-        #[path = "people.rs"]
-        mod people;
         #[path = "names.rs"]
         mod names;
+        #[path = "people.rs"]
+        mod people;
         #[path = "queues.rs"]
         mod queues;
         #[path = "recipients.rs"]

@@ -80,11 +80,11 @@ impl Delivery {
         if attempt != leg.next_attempt() {
             return Err(Refused::WrongAttempt { attempt, next: leg.next_attempt() });
         }
-        if now < due {
-            return Err(Refused::TooEarly { until: due });
-        }
         if leg.attempts.len() >= MOST_ATTEMPTS {
             return Err(Refused::TooMany);
+        }
+        if now < due {
+            return Err(Refused::TooEarly { until: due });
         }
         Ok(())
     }
@@ -114,6 +114,7 @@ impl Delivery {
             Happened::Asked { leg, attempt, found } => asked(&mut self.legs[*leg], *attempt, found, now),
             Happened::NoReceipt { leg } => Ok(self.no_receipt(*leg, now)),
             Happened::Suppressed { leg, reason } => suppress(&mut self.legs[*leg], reason),
+            Happened::GivenUp { leg, reason } => give_up(&mut self.legs[*leg], reason),
             Happened::Superseded { by } => self.end_all(&End::Superseded(by.clone()), "superseding it"),
             Happened::Expired => self.end_all(&End::Expired, "its going out of date"),
             Happened::Decided { leg, decision, by, why } => {
@@ -186,7 +187,7 @@ fn learn(leg: &mut Leg, attempt: u32, fact: Fact, reason: Option<&str>) -> Resul
     let one = attempt_of(leg, attempt)?;
     let known = one.fact;
     let learnt = one.learn(fact, reason);
-    stays_given_way(leg);
+    stays_ended(leg);
     Ok(Told {
         repeated: !learnt,
         contradicts: contradict(known, fact),
@@ -206,15 +207,16 @@ fn learn_part(
     let Some(part) = attempt_of(leg, attempt)?.learn_part(name, fact, reason) else {
         return learn(leg, attempt, fact, reason);
     };
-    stays_given_way(leg);
+    stays_ended(leg);
     let LearntPart { learnt, contradicts, reason } = part;
     Ok(Told { repeated: !learnt, contradicts, ..Told::because(reason) })
 }
 
-/// A leg that has given way is not tried again.
-fn stays_given_way(leg: &mut Leg) {
-    if leg.gave_way && leg.is_waiting() {
-        leg.end = Some(End::NotNeeded);
+/// A leg that has given way, or was ended while an attempt was under way, is not tried again.
+fn stays_ended(leg: &mut Leg) {
+    if leg.is_waiting() {
+        let gave_way = leg.gave_way.then_some(End::NotNeeded);
+        leg.end = leg.held.take().or(gave_way);
     }
 }
 
@@ -272,6 +274,14 @@ fn suppress(leg: &mut Leg, reason: &str) -> Result<Told, Refused> {
     Ok(Told::because(reason))
 }
 
+fn give_up(leg: &mut Leg, reason: &str) -> Result<Told, Refused> {
+    if !leg.is_waiting() || !leg.started {
+        return Err(Refused::WrongState { state: leg.state(), what: "giving it up" });
+    }
+    leg.end = Some(End::Exhausted(reason.to_owned()));
+    Ok(Told::because(reason))
+}
+
 fn decide(leg: &mut Leg, index: usize, decision: Decision, by: &str, now: Time) -> Result<Told, Refused> {
     let state = leg.state();
     let told = Told { by: Some(by.to_owned()), ..Told::default() };
@@ -282,7 +292,10 @@ fn decide(leg: &mut Leg, index: usize, decision: Decision, by: &str, now: Time) 
             if state != State::Unknown && !failed {
                 return wrong("sending it again");
             }
-            leg.end = None;
+            if leg.attempts.len() >= MOST_ATTEMPTS {
+                return Err(Refused::TooMany);
+            }
+            (leg.end, leg.held) = (None, None);
             leg.gave_way = false;
             leg.wait = None;
             if let Some(last) = leg.attempts.last_mut() {
@@ -326,6 +339,7 @@ impl Happened {
             | Happened::Asked { leg, .. }
             | Happened::NoReceipt { leg }
             | Happened::Suppressed { leg, .. }
+            | Happened::GivenUp { leg, .. }
             | Happened::Decided { leg, .. } => Some(*leg),
             Happened::Superseded { .. } | Happened::Expired => None,
         }
@@ -351,6 +365,7 @@ impl Happened {
             Happened::Asked { .. } => "asked",
             Happened::NoReceipt { .. } => "no_receipt",
             Happened::Suppressed { .. } => "suppressed",
+            Happened::GivenUp { .. } => "given_up",
             Happened::Superseded { .. } => "superseded",
             Happened::Expired => "expired",
             Happened::Decided { .. } => "decided",

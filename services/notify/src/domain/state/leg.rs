@@ -43,6 +43,8 @@ pub enum End {
     Expired,
     /// A person gave it up.
     GivenUp,
+    /// Its tries, or the time for them, are used up without an attempt that says so; the reason.
+    Exhausted(String),
 }
 
 impl End {
@@ -51,14 +53,14 @@ impl End {
             End::Suppressed(_) => State::Suppressed,
             End::Superseded(_) | End::NotNeeded => State::Superseded,
             End::Expired => State::Expired,
-            End::GivenUp => State::Failed,
+            End::GivenUp | End::Exhausted(_) => State::Failed,
         }
     }
 
     /// A word on it for the timeline.
     pub fn reason(&self) -> &str {
         match self {
-            End::Suppressed(reason) => reason,
+            End::Suppressed(reason) | End::Exhausted(reason) => reason,
             End::Superseded(by) => by,
             End::NotNeeded => "another channel has it",
             End::Expired => "its time is over",
@@ -80,13 +82,24 @@ pub struct Leg {
     pub wait: Option<Wait>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
+    /// What ended it while an attempt was under way: it is not tried again after that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<End>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
 }
 
 impl Leg {
     pub(super) fn new(channel: Channel) -> Leg {
-        Leg { channel, started: false, gave_way: false, wait: None, end: None, attempts: Vec::new() }
+        Leg {
+            channel,
+            started: false,
+            gave_way: false,
+            wait: None,
+            end: None,
+            held: None,
+            attempts: Vec::new(),
+        }
     }
 
     /// Follows from the facts alone, so that it can't disagree with them.

@@ -60,6 +60,8 @@ pub enum Happened {
     NoReceipt { leg: usize },
     /// The recipient does not want this channel, or the address is bad.
     Suppressed { leg: usize, reason: String },
+    /// It is not tried any more: its tries, or the time for them, are used up.
+    GivenUp { leg: usize, reason: String },
     /// A newer delivery with the same key takes the place of all that is not under way.
     Superseded { by: String },
     /// The time is over for all that is not under way.
@@ -173,8 +175,8 @@ impl Step {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub at: Time,
-    /// `put_off`, `begun`, `answered`, `receipt`, `asked`, `no_receipt`, `suppressed`, `superseded`, `expired`, `decided`,
-    /// `replay_refused`.
+    /// `put_off`, `begun`, `answered`, `receipt`, `asked`, `no_receipt`, `suppressed`, `given_up`, `superseded`, `expired`,
+    /// `decided`, `replay_refused`.
     pub what: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
@@ -253,11 +255,18 @@ impl Delivery {
         BEST_FIRST.into_iter().find(|state| reached(*state)).unwrap_or(State::Accepted)
     }
 
-    /// A leg that was under way already when something ended it was not ended by that: an attempt that began before may be told of.
-    pub fn take_up_again(&mut self, leg: usize) {
-        if let Some(leg) = self.legs.get_mut(leg) {
-            leg.end = None;
+    /// The attempt had begun by then, which is told only now. What has ended the leg meanwhile did not end what was under way; it
+    /// holds again where another attempt would follow.
+    pub fn was_begun(&mut self, leg: usize, attempt: u32, provider: &str, at: Time) -> Result<Step, Refused> {
+        let end = self.legs.get_mut(leg).and_then(|leg| leg.end.take());
+        let step = self.apply(&Happened::Begun { leg, attempt, provider: provider.to_owned() }, at);
+        if let (Some(end), Some(leg)) = (end, self.legs.get_mut(leg)) {
+            match &step {
+                Ok(_) => leg.held = Some(end),
+                Err(_) => leg.end = Some(end),
+            }
         }
+        step
     }
 
     /// Keeps what an attempt's answer means, for explanations; `counts` = it uses up a try.

@@ -13,6 +13,13 @@ impl Delivery {
         }
     }
 
+    /// The next attempt of a leg, where one waits for its moment.
+    pub fn send(&self, leg: usize, now: Time) -> Option<Action> {
+        let of = self.legs.get(leg).filter(|of| of.started)?;
+        let at = of.due()?.max(now);
+        Some(Action::Send { leg, attempt: of.next_attempt(), at })
+    }
+
     fn start_leg(&mut self, leg: usize, now: Time) -> Action {
         self.legs[leg].started = true;
         Action::Send { leg, attempt: self.legs[leg].next_attempt(), at: now }
@@ -33,10 +40,7 @@ impl Delivery {
         for (leg, to) in moved {
             match to {
                 State::Delivered => self.close_others(leg, changes),
-                State::Scheduled if self.legs[leg].started => {
-                    let (attempt, at) = (self.legs[leg].next_attempt(), self.legs[leg].due().unwrap_or(now));
-                    actions.push(Action::Send { leg, attempt, at: at.max(now) });
-                }
+                State::Scheduled => actions.extend(self.send(leg, now)),
                 State::Unknown => {
                     let attempt = u32::try_from(self.legs[leg].attempts.len()).unwrap_or(u32::MAX);
                     actions.push(Action::AskProvider { leg, attempt });
@@ -48,7 +52,7 @@ impl Delivery {
                     }
                 }
                 State::Failed | State::Suppressed => actions.extend(self.next_channel(now)),
-                State::Accepted | State::Scheduled | State::Sent | State::Superseded | State::Expired => {}
+                State::Accepted | State::Sent | State::Superseded | State::Expired => {}
             }
         }
         actions

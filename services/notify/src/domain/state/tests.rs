@@ -1,3 +1,5 @@
+mod ended;
+
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -298,6 +300,7 @@ fn events() -> impl Strategy<Value = Happened> {
         2 => leg.clone().prop_map(|leg| Happened::NoReceipt { leg }),
         2 => leg.clone().prop_map(move |leg| Happened::PutOff { leg, wait }),
         2 => leg.clone().prop_map(|leg| Happened::Suppressed { leg, reason: "opt-out".to_owned() }),
+        1 => leg.clone().prop_map(|leg| Happened::GivenUp { leg, reason: "long enough".to_owned() }),
         1 => Just(Happened::Superseded { by: "newer".to_owned() }),
         1 => Just(Happened::Expired),
         2 => (leg, select(vec![Decision::SendAgain, Decision::Arrived, Decision::GiveUp]))
