@@ -192,7 +192,7 @@ pub async fn start(provider: Provider) -> Bench {
     let node = node.manual_clock(Time::from_system(SystemTime::now())).setting("flow.effect_for", "60d");
     let node = node.start().await.expect("the node starts");
     let Setup { folder, board, faults, held, fcm, web_push, senders } = setup;
-    Bench {
+    let bench = Bench {
         provider,
         node,
         board,
@@ -204,7 +204,10 @@ pub async fn start(provider: Provider) -> Bench {
         _folder: folder,
         people: Cell::new(0),
         given_up: Vec::new(),
-    }
+    };
+    // No receipts, from the first message on.
+    bench.plan(Vec::new());
+    bench
 }
 
 impl Bench {
