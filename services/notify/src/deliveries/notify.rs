@@ -2,6 +2,7 @@
 
 use super::accept::{Acceptance, accept};
 use super::attachments;
+use crate::domain::address::{Email, Phone};
 use crate::domain::preferences::Topic;
 use crate::domain::rules::{Given, Outcome, Planned, Recipients, Rule, Trigger};
 use crate::recipients;
@@ -26,9 +27,20 @@ pub fn notify(
     move |tx: &mut Tx, command: Notify| {
         let needs = needs.clone();
         Box::pin(async move {
+            well_formed(&command.recipient)?;
             let queued = send(&needs, tx, vec![command.recipient], command.content).await?;
             queued.into_iter().next().ok_or_else(|| Fault::internal("nothing was planned"))
         })
+    }
+}
+
+/// Of many, each is found out by itself: one that is nobody holds up no other.
+fn well_formed(recipient: &Recipient) -> Result<(), Fault> {
+    let email = recipient.email.as_deref().map(|email| email.parse::<Email>().map(drop));
+    let phone = recipient.phone.as_deref().map(|phone| phone.parse::<Phone>().map(drop));
+    match email.into_iter().chain(phone).find_map(Result::err) {
+        Some(bad) => Err(Fault::field(&format!("recipient.{}", bad.field), bad.reason)),
+        None => Ok(()),
     }
 }
 

@@ -178,13 +178,15 @@ async fn what_can_t_be_sent_is_refused_or_stored_with_the_reason() {
         (with("/content/template", json!("nonsense")), "content.template: there is no template 'nonsense'"),
         (with("/recipient", json!({})), "recipient: names nobody"),
         (with("/content/channels", json!(["fax"])), "channels"),
+        (with("/recipient", json!({ "email": "nobody" })), "recipient.email: "),
+        (with("/recipient", json!({ "subscriber": "ivan", "phone": "12" })), "recipient.phone: "),
     ] {
         let answer = post(&node.client(), "/api/notify/deliveries", &body).await;
         assert_eq!(answer.status, 400, "{}", answer.text());
         assert!(answer.problem().contains(sentence), "'{sentence}' in '{}'", answer.problem());
     }
-    // An address that is none is found out for each recipient by itself.
-    let id = send(&node, &to(json!({ "phone": "12" }), &["sms", "email"])).await;
+    // Somebody who has no address that fits.
+    let id = send(&node, &to(json!({ "subscriber": "nobody" }), &["sms", "email"])).await;
     node.settle().await;
     let why = get(&node.client(), &format!("/api/notify/deliveries/{id}/why")).await;
     assert_eq!(why["state"], "suppressed");
