@@ -3,7 +3,7 @@
 use super::marked::Marked;
 use super::problem::Problem;
 use crate::config::{Auth, Scope, Secret};
-use artel_flow::http::{Input, Op, RouteDoc};
+use artel_flow::http::{Input, Op};
 use artel_message::Fault;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -143,8 +143,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(access: Access, docs: &[RouteDoc]) -> Gate {
-        Gate { access, open: Marked::of(docs, |doc| doc.open) }
+    pub(crate) fn new(access: Access, open: Marked) -> Gate {
+        Gate { access, open }
     }
 
     /// The documentation's page holds no data, so that a token can be typed into it.

@@ -31,6 +31,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use marked::Marked;
 use std::time::Duration;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::CorsLayer;
@@ -66,12 +67,13 @@ impl Edge {
             .merge(health::router(self.readiness, self.metrics.clone()))
             .fallback(not_found)
             .method_not_allowed_fallback(not_allowed);
-        let observer = request::Observer::new(&self.metrics, self.new_id, self.trace_ratio, &docs);
+        let open = Marked::of(&docs, |doc| doc.open);
+        let observer = request::Observer::new(&self.metrics, self.new_id, self.trace_ratio, open.clone());
         // The last layer is the outermost.
         let mut router = router
             .layer(DefaultBodyLimit::max(self.http.body_limit.len()))
             .layer(from_fn_with_state(limits::Limits::new(&self.http, &docs), limits::limit))
-            .layer(from_fn_with_state(auth::Gate::new(self.access, &docs), auth::authenticate))
+            .layer(from_fn_with_state(auth::Gate::new(self.access, open), auth::authenticate))
             .layer(from_fn_with_state(limits::Hosts::new(&self.http), limits::guard_host))
             .layer(from_fn(request::catch_panics))
             .layer(from_fn(request::name_problems));

@@ -4,7 +4,7 @@ use super::auth::CallerName;
 use super::marked::Marked;
 use super::problem::Problem;
 use crate::telemetry::{Metrics, Trace};
-use artel_flow::http::{Input, Op, RouteDoc};
+use artel_flow::http::{Input, Op};
 use artel_message::{Code, Fault};
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -110,12 +110,12 @@ pub(crate) struct Observer {
 }
 
 impl Observer {
-    pub(crate) fn new(metrics: &Metrics, new_id: NewId, trace_ratio: f64, docs: &[RouteDoc]) -> Observer {
+    pub(crate) fn new(metrics: &Metrics, new_id: NewId, trace_ratio: f64, open: Marked) -> Observer {
         let histogram: fn() -> Histogram = || Histogram::new(LATENCY);
         let observer = Observer {
             new_id,
             trace_ratio,
-            open: Marked::of(docs, |doc| doc.open),
+            open,
             requests: Family::default(),
             seconds: Family::new_with_constructor(histogram),
             in_flight: Gauge::default(),

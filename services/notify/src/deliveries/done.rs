@@ -59,7 +59,7 @@ async fn all_of(tx: &mut Tx, desk: &Desk, all: Vec<(Leg, Result<Ended, Fault>)>)
             named.extend(names(leg, attempted));
             if desk.tells_by_key(&attempted.account) {
                 let name = key::of(leg.delivery, leg.leg, attempted.attempt);
-                by_key.push(reference(leg, attempted, name));
+                by_key.push(attempted.named(leg.delivery, leg.leg, name));
             }
         }
         told.extend(tell(leg, outcome, now));
@@ -86,13 +86,7 @@ fn names(leg: Leg, attempted: &Attempted) -> impl Iterator<Item = Reference> {
         _ => (None, &[][..]),
     };
     let further = parts.iter().filter(move |part| Some(*part) != first);
-    first.into_iter().chain(further).map(move |name| reference(leg, attempted, name.clone()))
-}
-
-fn reference(leg: Leg, attempted: &Attempted, reference: String) -> Reference {
-    let Attempted { account, attempt, .. } = attempted;
-    let Leg { delivery, leg, .. } = leg;
-    Reference { account: account.clone(), reference, delivery, leg, attempt: *attempt }
+    first.into_iter().chain(further).map(move |name| attempted.named(leg.delivery, leg.leg, name.clone()))
 }
 
 fn tell(leg: Leg, outcome: Outcome, now: Time) -> Option<Telling> {

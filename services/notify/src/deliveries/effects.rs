@@ -6,6 +6,7 @@ use super::receipts::NoReceipt;
 use crate::domain::address::{Address, Kind};
 use crate::domain::classes::Verdict;
 use crate::domain::state::{Action, Answer, Delivery, Wait};
+use crate::store::references::Reference;
 use artel_contract::notify::{Channel, DeliveryId, Lane};
 use artel_flow::Tx;
 use artel_message::{Cause, Effect, Fault, Later, Time};
@@ -63,6 +64,13 @@ pub struct Attempted {
     /// What the answer means, where it was not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+}
+
+impl Attempted {
+    /// The attempt under a name that its provider knows it by.
+    pub fn named(&self, delivery: DeliveryId, leg: u32, reference: String) -> Reference {
+        Reference { account: self.account.clone(), reference, delivery, leg, attempt: self.attempt }
+    }
 }
 
 /// An effect that sends a leg.

@@ -7,7 +7,6 @@ use super::key;
 use super::receipts;
 use super::steps::{self, Tell, Telling};
 use crate::store::deliveries;
-use crate::store::references::Reference;
 use artel_contract::notify::DeliveryId;
 use artel_flow::{Ctx, Tx};
 use artel_message::{Command, Fault};
@@ -46,9 +45,7 @@ pub async fn record(tx: &mut Tx, record: Record) -> Result<(), Fault> {
     let mut named = Vec::new();
     for Made { delivery, leg, begun: row, attempt, again, by_key } in record.attempts {
         if by_key {
-            let reference = key::of(delivery, leg, attempt.attempt);
-            let (account, attempt) = (attempt.account.clone(), attempt.attempt);
-            named.push(Reference { account, reference, delivery, leg, attempt });
+            named.push(attempt.named(delivery, leg, key::of(delivery, leg, attempt.attempt)));
         }
         *begun.entry(row).or_default() += i64::from(!again);
         if !again {

@@ -1,5 +1,6 @@
 //! Other attempts that a message at a provider may be as well as the one whose answer was lost.
 
+use super::begin::{self, Open};
 use super::desk::Desk;
 use super::words;
 use crate::NotifySettings;
@@ -10,15 +11,13 @@ use crate::store::deliveries::{self, Filled, Filter};
 use artel_contract::notify::DeliveryId;
 use artel_flow::Ctx;
 use artel_message::{Fault, Time};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What began so long before it, or after it, may be it.
 const NEAR: Duration = Duration::from_secs(300);
 /// The newest of the recipient's deliveries that are looked at. One that is missed leaves a text that is nobody's, which is no proof.
 const MOST: usize = 200;
-/// Rows of attempts under way that are looked through.
-const MOST_ROWS: i64 = 100_000;
 
 /// An attempt whose answer was lost.
 pub(super) struct Lost<'a> {
@@ -28,9 +27,6 @@ pub(super) struct Lost<'a> {
     pub subscriber: Option<&'a str>,
     pub begun_at: Time,
 }
-
-/// What is under way at the account, by what began when.
-type Open = HashMap<(DeliveryId, u32, u32), Time>;
 
 /// The texts of other attempts to the same address over the same account of which nobody knows what the provider calls them. `found`
 /// are some of which it is known.
@@ -47,9 +43,7 @@ pub(super) async fn texts(
         let filter = Filter { recipient: Some(who), since, ..Filter::default() };
         ids.extend(deliveries::list(&read, filter, MOST).await?);
     }
-    let begun = deliveries::begun(&mut &read, MOST_ROWS).await?.into_iter();
-    let at_the_account = begun.filter(|(_, (.., account))| account == lost.account);
-    let open: Open = at_the_account.map(|(at, (id, leg, attempt, _))| ((id, leg, attempt), at)).collect();
+    let open = begin::open(&mut &read).await?;
     let ids: Vec<DeliveryId> = ids.into_iter().collect();
     let all = deliveries::filled(&read, &ids).await?;
     drop(read);
@@ -82,7 +76,8 @@ fn rivals(filled: &Filled, lost: &Lost<'_>, open: &Open) -> Vec<((DeliveryId, u3
         });
         let made = made.map(|(number, made)| (named(number), made.begun_at));
         let next = named(of.next_attempt());
-        let under_way = open.get(&next).map(|at| (next, *at));
+        let under_way = open.get(&next).filter(|(_, account)| account == lost.account);
+        let under_way = under_way.map(|(at, _)| (next, *at));
         found.extend(made.chain(under_way).filter(|(attempt, at)| near(*at) && *attempt != lost.attempt));
     }
     found
