@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// What a call, or a claim, leads to.
@@ -64,24 +64,43 @@ impl Over {
     }
 }
 
-/// Finishes what comes, as much as is there at a time, until nothing can come any more.
+/// Finishes what comes, as much as is there at a time, until nothing can come any more. Where one process has the database one round
+/// computes while another one writes; on a shared one two of them would collide.
 pub(super) async fn run(work: Arc<Work>, mut come: UnboundedReceiver<Ended>) {
-    let (mut pace, mut some) = (Pace::default(), Vec::new());
-    while come.recv_many(&mut some, MOST).await > 0 {
-        let (mut over, mut again, number) = (Vec::new(), Vec::new(), some.len());
-        for ended in some.drain(..) {
-            match ended {
-                Ended::Over(of) => over.push(of),
-                Ended::Again(later) => again.push(later),
-            }
+    let shared = &work.ctx.shared;
+    let (beside, at_once) = (shared.limits.effects_beside, if shared.db.is_shared() { 1 } else { 2 });
+    let (mut rounds, mut some, mut open) = (JoinSet::new(), Vec::new(), true);
+    let mut pace = Pace::default();
+    while open || !some.is_empty() || !rounds.is_empty() {
+        let room = MOST.saturating_sub(some.len());
+        tokio::select! {
+            biased;
+            Some(over) = rounds.join_next() => pace = over.unwrap_or(pace),
+            came = come.recv_many(&mut some, room), if open && room > 0 => open = came > 0,
         }
-        // Calls end in any order.
-        over.sort_by_key(|over| (over.effect.made_at, over.effect.id));
-        put_off(&work, again).await;
-        finish(&work, over, &mut pace).await;
-        work.held.finished(number);
-        work.woken();
+        let enough = if rounds.is_empty() { 1 } else { beside };
+        if some.len() >= enough && rounds.len() < at_once {
+            rounds.spawn(round(work.clone(), std::mem::take(&mut some), pace));
+        }
     }
+}
+
+/// Finishes these; gives the pace for the next ones.
+async fn round(work: Arc<Work>, some: Vec<Ended>, mut pace: Pace) -> Pace {
+    let (mut over, mut again, number) = (Vec::new(), Vec::new(), some.len());
+    for ended in some {
+        match ended {
+            Ended::Over(of) => over.push(of),
+            Ended::Again(later) => again.push(later),
+        }
+    }
+    // Calls end in any order.
+    over.sort_by_key(|over| (over.effect.made_at, over.effect.id));
+    put_off(&work, again).await;
+    finish(&work, over, &mut pace).await;
+    work.held.finished(number);
+    work.woken();
+    pace
 }
 
 /// Finishes one effect by itself.
@@ -97,11 +116,11 @@ async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace) {
     while !left.is_empty() {
         let rest = left.split_off(pace.rows().min(left.len()));
         let some = std::mem::replace(&mut left, rest);
-        let (rows, begun) = (some.len(), Instant::now());
+        let rows = some.len();
         let told = work.ctx.shared.rerun(|| together(work, &some)).await;
-        if let Ok(Told::Done) = &told {
+        if let Ok(Told::Done(held)) = &told {
             outage.over();
-            pace.well(rows, begun.elapsed());
+            pace.well(rows, *held);
             work.held.over(some.iter().map(|over| over.effect.id));
             continue;
         }
@@ -126,7 +145,7 @@ async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace) {
             }
             Ok(Told::Deaf(well)) => pace.failed(Some(well), rows),
             Ok(Told::Failed(well, _)) => pace.failed(well, rows),
-            Ok(Told::Gone | Told::Done) => {}
+            Ok(Told::Gone | Told::Done(_)) => {}
         }
         kept.append(&mut left);
         left = kept;

@@ -8,6 +8,7 @@ pub(super) const MOST: usize = 2_000;
 /// A transaction that took longer was too large: others wait for its database, and for what it has locked.
 const LONGEST: Duration = Duration::from_millis(100);
 
+#[derive(Clone, Copy)]
 pub(super) struct Pace(usize);
 
 impl Default for Pace {
