@@ -150,7 +150,7 @@ impl Shared {
         }
         if !sent.effects.is_empty() {
             sent.effects.iter().for_each(|name| self.wake.effect(name));
-            self.wake_others(wakes::EFFECTS);
+            self.wake_elsewhere(wakes::EFFECTS);
         }
         if sent.groups {
             self.wake.groups.notify_one();

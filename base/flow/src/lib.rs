@@ -15,6 +15,7 @@ macro_rules! planted {
     }};
 }
 
+mod apart;
 mod around;
 mod changes;
 mod clock;

@@ -52,4 +52,11 @@ impl Shared {
             self.db.wake(channel);
         }
     }
+
+    /// The same where this node's own loops are woken by name.
+    pub fn wake_elsewhere(&self, channel: &'static str) {
+        if self.members.shared() {
+            self.db.wake_elsewhere(channel);
+        }
+    }
 }

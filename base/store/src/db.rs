@@ -188,6 +188,19 @@ impl Db {
         }
     }
 
+    /// The same, without those who wait in this process.
+    pub fn wake_elsewhere(&self, channel: &'static str) {
+        match &self.0 {
+            // A file has one process.
+            Backend::Sqlite(_) => {}
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => database.wake_elsewhere(channel),
+            // Its nodes are all in this process.
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => handle.wake(channel),
+        }
+    }
+
     /// The wake-ups of that channel from now on, from every process that uses this database.
     pub fn woken(&self, channel: &'static str) -> Woken {
         match &self.0 {

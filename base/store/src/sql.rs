@@ -297,7 +297,7 @@ const PARAMETERS: usize = 32_766;
 /// How many rows the statements of one `exec_rows` hold on SQLite: few sizes, so that their prepared forms are met again.
 /// Beyond 64 rows nothing more is gained per row, while the prepared statement grows.
 pub(crate) fn chunks(rows: usize, columns: usize, fixed: usize) -> Vec<usize> {
-    let sizes = [64, 16, 4, 1];
+    let sizes = [256, 64, 16, 4, 1];
     let mut left = rows;
     let mut out = Vec::new();
     for size in sizes {

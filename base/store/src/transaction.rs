@@ -255,6 +255,12 @@ impl Write {
         self.inner.run_rows(sql, fixed.values(), rows).await
     }
 
+    /// What it goes by was read before it, and has changed since: it can't be committed, and is to run again from its start.
+    pub fn outdated(&mut self) -> StoreError {
+        let outdated: Result<(), StoreError> = self.inner.latch(Err(StoreError::Serialization));
+        outdated.err().unwrap_or(StoreError::Serialization)
+    }
+
     /// Whether this transaction should end at the next message's border: it is a background one, had its slice of time
     /// ([`crate::StoreSettings::slice`]), and somebody waits in the interactive lane.
     pub fn pressed(&self) -> bool {

@@ -38,7 +38,7 @@ async fn call(work: &Arc<Work>, effects: Vec<Effect>, ended: &UnboundedSender<En
     let (known, open): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(|e| e.result.is_some());
     for over in known.into_iter().filter_map(|effect| Over::known(work.name, effect)) {
         // Its done handler has failed before: it has this place for as long as it takes, and holds up no others.
-        finish::alone(work, over).await;
+        Box::pin(finish::alone(work, over)).await;
     }
     if open.is_empty() {
         return;

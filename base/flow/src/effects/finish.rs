@@ -7,6 +7,7 @@ use super::call::pause;
 use super::pace::{MOST, Pace};
 use super::told::{Ending, Told, keep_untold, stored_form, together};
 use crate::Failure;
+use crate::apart::apart;
 use crate::erase::decode;
 use crate::failure::Class;
 use crate::outage::{Outage, Whose};
@@ -80,7 +81,7 @@ pub(super) async fn run(work: Arc<Work>, mut come: UnboundedReceiver<Ended>) {
         }
         let enough = if rounds.is_empty() { 1 } else { beside };
         if some.len() >= enough && rounds.len() < at_once {
-            rounds.spawn(round(work.clone(), std::mem::take(&mut some), pace));
+            rounds.spawn(apart(round(work.clone(), std::mem::take(&mut some), pace)));
         }
     }
 }

@@ -15,6 +15,7 @@ mod told;
 pub(crate) use rate::Rate;
 
 use crate::Failure;
+use crate::apart::apart;
 use crate::ctx::{Ctx, Shared};
 use crate::outage::{Outage, Whose};
 use crate::service::{EffectEntry, EffectKind};
@@ -81,7 +82,7 @@ impl Work {
     fn woken(&self) {
         self.ctx.shared.wake.effect(self.name);
         if self.entry().is_some_and(|entry| entry.options.per_key) {
-            self.ctx.shared.wake_others(EFFECTS);
+            self.ctx.shared.wake_elsewhere(EFFECTS);
         }
     }
 }
@@ -145,7 +146,7 @@ async fn give_back(work: &Work, ids: &[uuid::Uuid]) -> Result<(), Failure> {
     claims::give_back(&mut write, shared.node, ids).await?;
     write.commit().await?;
     work.woken();
-    shared.wake_others(EFFECTS);
+    shared.wake_elsewhere(EFFECTS);
     shared.progressed();
     Ok(())
 }
@@ -218,12 +219,26 @@ async fn idle(
     stop: &CancellationToken,
 ) {
     let shared = &work.ctx.shared;
+    // Looked up before the wait, and to its end: a statement that nobody waits for any more costs its connection.
+    let due = match next {
+        Some(next) if wanted == 0 => (next > shared.now()).then_some(Due::At(next)),
+        _ if wanted == 0 => None,
+        _ => tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            due = due(shared, work.name) => Some(due),
+        },
+    };
     let wait = async {
-        match next {
-            Some(next) if wanted == 0 && next > shared.now() => shared.clock.until(next).await,
+        match due {
             // The end of a call changes what is held.
-            _ if wanted == 0 => std::future::pending().await,
-            _ => due(shared, work.name, held_up).await,
+            None => std::future::pending().await,
+            Some(Due::At(at)) => shared.clock.until(at).await,
+            // Behind another of its key, which another node may have.
+            Some(Due::HeldUp(at)) => tokio::select! {
+                () = shared.clock.until(at) => {}
+                () = tokio::time::sleep(*held_up) => *held_up = (*held_up * 2).min(POLL),
+            },
         }
     };
     let patience = async {
@@ -242,22 +257,22 @@ async fn idle(
     }
 }
 
-async fn due(shared: &Shared, name: &str, held_up: &mut Duration) {
+/// When something may be claimed.
+enum Due {
+    At(Time),
+    /// Something is due by now and not to be had, and more is at this moment.
+    HeldUp(Time),
+}
+
+async fn due(shared: &Shared, name: &str) -> Due {
     let now = shared.now();
     let next = match shared.db.read().await {
         Ok(mut read) => effects::next(&mut read, name, now).await.unwrap_or_default(),
         Err(_) => effects::Next::default(),
     };
     let poll: Time = now + POLL;
-    let later = shared.clock.until(next.later.map_or(poll, |due| due.min(poll)));
-    if !next.now {
-        return later.await;
-    }
-    // Due but not to be had: behind another of its key, which another node may have.
-    tokio::select! {
-        () = later => {}
-        () = tokio::time::sleep(*held_up) => *held_up = (*held_up * 2).min(POLL),
-    }
+    let later = next.later.map_or(poll, |due| due.min(poll));
+    if next.now { Due::HeldUp(later) } else { Due::At(later) }
 }
 
 /// What the loop knows of earlier claims.
@@ -269,13 +284,17 @@ struct Looks {
     more: bool,
 }
 
-async fn claim(work: &Work, wanted: usize, looks: &mut Looks) -> Result<Vec<Effect>, Failure> {
+async fn claim(work: &Arc<Work>, wanted: usize, looks: &mut Looks) -> Result<Vec<Effect>, Failure> {
     if wanted == 0 {
         return Ok(Vec::new());
     }
     let more = std::mem::take(&mut looks.more);
     let doubtful = std::mem::replace(&mut looks.doubtful, true);
-    let claimed = claim_once(work, wanted, more, doubtful).await?;
+    let claimed = apart({
+        let work = work.clone();
+        async move { claim_once(&work, wanted, more, doubtful).await }
+    })
+    .await?;
     *looks = Looks { doubtful: false, more: claimed.len() == wanted };
     Ok(claimed)
 }

@@ -192,6 +192,17 @@ impl Tx {
         self.shared.settings.clone().downcast().expect("the settings type that the service registered")
     }
 
+    /// Whether other processes write to the same database.
+    pub fn is_shared(&self) -> bool {
+        self.shared.db.is_shared()
+    }
+
+    /// What the handler had read before this transaction has changed since: nothing of it is committed, and it runs again at once, as
+    /// where it collides with another one. The handler has to read anew then, and returns this error.
+    pub fn outdated(&mut self) -> StoreError {
+        self.write.outdated()
+    }
+
     /// Exactly one row.
     pub async fn one<R: FromRow>(&mut self, sql: &'static str, args: impl Args) -> Result<R, StoreError> {
         self.write.one(sql, args).await

@@ -335,6 +335,10 @@ impl Database {
     /// In this process at once, in the others through the server.
     pub fn wake(&self, channel: &'static str) {
         self.wakes.wake(channel);
+        self.wake_elsewhere(channel);
+    }
+
+    pub fn wake_elsewhere(&self, channel: &'static str) {
         self.server.hub.start(&self.server);
         self.server.hub.send(&self.schema, channel);
     }

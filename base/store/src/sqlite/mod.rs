@@ -30,6 +30,10 @@ use tokio::sync::Semaphore;
 /// How often emptying the write-ahead log is tried, 50 ms each, before the writer goes on with a longer one.
 const CHECKPOINTS: u32 = 10;
 
+/// Pages in the write-ahead log with which a commit moves them into the file: 16 MB. What is written often is moved once for many commits,
+/// and the commit that moves takes some tens of milliseconds longer.
+const CHECKPOINT_PAGES: u32 = 4_000;
+
 /// One database file.
 pub(crate) struct Database {
     pub name: String,
@@ -106,7 +110,7 @@ impl Database {
             options = options
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                .pragma("wal_autocheckpoint", "1000")
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
                 .pragma("journal_size_limit", settings.wal_bytes.to_string());
             if let Some(bytes) = settings.max_bytes {
                 options = options.pragma("max_page_count", (bytes / 4096).max(1).to_string());

@@ -4,7 +4,7 @@
 use super::steps::{self, Tell, Telling};
 use crate::domain::replay::{Candidate, Looked, look, said};
 use crate::domain::state::{Decision, Entry, Happened};
-use crate::store::deliveries::{self, Stored, Update};
+use crate::store::deliveries::{self, Changes, Stored, Update};
 use crate::store::replays::{self, Running};
 use crate::store::rows::Rows;
 use artel_contract::notify::replay::{
@@ -167,9 +167,8 @@ async fn send(tx: &mut Tx, replay: &mut Replay, found: Vec<Stored>) -> Result<u3
         plan: &stored.plan,
         trail,
     });
-    let updates: Vec<Update<'_>> = updates.collect();
-    if !updates.is_empty() {
-        deliveries::update(tx, &updates).await?;
+    if !deliveries::update(tx, Changes::of(updates)?).await? {
+        return Err(tx.outdated().into());
     }
     Ok(sent)
 }

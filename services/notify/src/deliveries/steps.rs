@@ -10,11 +10,11 @@ use crate::NotifySettings;
 use crate::domain::classes::Verdict;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::state::{Action, Entry, Happened, Refused, Step};
-use crate::store::deliveries::{self, Stored, Update};
+use crate::store::deliveries::{self, Changes, Stored, Update};
 use artel_contract::notify::{DeliveryChanged, DeliveryId, State};
 use artel_flow::Tx;
 use artel_message::{Fault, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Something that happened to a delivery.
 #[derive(Debug, Clone)]
@@ -52,45 +52,33 @@ struct Work {
 }
 
 /// Applies what happened, in order; several may be about one delivery. `known` are deliveries as they were read before, where that
-/// is so: those that have changed since are read again. What is about no delivery is passed over.
+/// is so; where one has changed since, the transaction runs again. What is about no delivery is passed over.
 pub async fn apply(tx: &mut Tx, known: Vec<Stored>, told: Vec<Telling>) -> Result<Vec<Stepped>, Fault> {
     let mut of: BTreeMap<DeliveryId, Vec<Tell>> = BTreeMap::new();
     for telling in told {
         of.entry(telling.delivery).or_default().push(telling.tell);
     }
     let mut known: BTreeMap<DeliveryId, Stored> = known.into_iter().map(|one| (one.id, one)).collect();
-    let mut stepped = Vec::with_capacity(of.len());
-    let policy = tx.settings::<NotifySettings>().policy();
-    // The second round is of those that were changed meanwhile; what it reads stands as long as the transaction does.
-    for _ in 0..2 {
-        let missing: Vec<DeliveryId> = of.keys().copied().filter(|id| !known.contains_key(id)).collect();
-        if !missing.is_empty() {
-            known.extend(deliveries::load(tx, &missing).await?.into_iter().map(|one| (one.id, one)));
-        }
-        let work: Vec<Work> = of
-            .iter()
-            .filter_map(|(id, tells)| Some(step(known.remove(id)?, tells, tx.now(), &policy)))
-            .collect();
-        let changed = work.iter().filter(|work| !work.trail.is_empty());
-        let updates: Vec<Update<'_>> = changed
-            .map(|work| Update {
-                id: work.stored.id,
-                rev: work.stored.rev,
-                plan: &work.stored.plan,
-                trail: &work.trail,
-            })
-            .collect();
-        let stale =
-            if updates.is_empty() { BTreeSet::new() } else { deliveries::update(tx, &updates).await? };
-        for work in work.into_iter().filter(|work| !stale.contains(&work.stored.id)) {
-            stepped.push(finish(tx, work));
-        }
-        of.retain(|id, _| stale.contains(id));
-        if of.is_empty() {
-            return Ok(stepped);
-        }
+    let missing: Vec<DeliveryId> = of.keys().copied().filter(|id| !known.contains_key(id)).collect();
+    if !missing.is_empty() {
+        known.extend(deliveries::load(tx, &missing).await?.into_iter().map(|one| (one.id, one)));
     }
-    Err(Fault::unavailable("deliveries were changed by somebody else meanwhile; it is tried again"))
+    let (now, policy) = (tx.now(), tx.settings::<NotifySettings>().policy());
+    let work: Vec<Work> =
+        of.iter().filter_map(|(id, tells)| Some(step(known.remove(id)?, tells, now, &policy))).collect();
+    let changed = work.iter().filter(|work| !work.trail.is_empty());
+    let changes = Changes::of(changed.map(|work| Update {
+        id: work.stored.id,
+        rev: work.stored.rev,
+        plan: &work.stored.plan,
+        trail: &work.trail,
+    }))?;
+    // Before anything is stored: nobody waits for what is computed here.
+    let stepped = work.into_iter().map(|work| finish(tx, work)).collect();
+    if !deliveries::update(tx, changes).await? {
+        return Err(tx.outdated().into());
+    }
+    Ok(stepped)
 }
 
 fn step(stored: Stored, tells: &[Tell], now: Time, policy: &RetryPolicy) -> Work {

@@ -214,36 +214,46 @@ pub struct Update<'a> {
     pub trail: &'a [Entry],
 }
 
-/// Stores steps, and says of which the revision was another one: these were not stored.
-pub async fn update(tx: &mut Tx, all: &[Update<'_>]) -> Result<BTreeSet<DeliveryId>, StoreError> {
-    let now = tx.now();
-    let mut left: BTreeSet<DeliveryId> = all.iter().map(|update| update.id).collect();
-    let mut rows: Vec<(DeliveryId, Values)> = Vec::with_capacity(all.len());
-    for update in all {
-        let (plan, trail) = (text("plan", update.plan)?, lines(update.trail)?);
-        let row = (update.id, update.rev, update.plan.state().as_str(), plan, trail).values();
-        rows.push((update.id, row));
+/// Steps as rows.
+pub struct Changes(Vec<(DeliveryId, Values)>);
+
+impl Changes {
+    pub fn of<'a>(all: impl Iterator<Item = Update<'a>>) -> Result<Changes, StoreError> {
+        let row = |update: Update<'_>| {
+            let (plan, trail) = (text("plan", update.plan)?, lines(update.trail)?);
+            let row = (update.id, update.rev, update.plan.state().as_str(), plan, trail).values();
+            Ok((update.id, row))
+        };
+        let mut rows = all.map(row).collect::<Result<Vec<_>, StoreError>>()?;
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        Ok(Changes(rows))
     }
-    rows.sort_unstable_by_key(|(id, _)| *id);
-    for part in rows.chunks(JOINED) {
-        let (Some((first, _)), Some((last, _))) = (part.first(), part.last()) else { continue };
-        let stored: Vec<(DeliveryId,)> = tx
-            .all_rows(
+}
+
+/// Stores steps. False where the revision of some was another one: then some are stored and some are not, and the transaction may not
+/// be committed.
+pub async fn update(tx: &mut Tx, changes: Changes) -> Result<bool, StoreError> {
+    let (now, mut left) = (tx.now(), changes.0);
+    let (most, mut stored) = (if tx.is_shared() { JOINED } else { left.len() }, true);
+    while !left.is_empty() {
+        let rest = left.split_off(most.min(left.len()));
+        let part = std::mem::replace(&mut left, rest);
+        let (Some((first, _)), Some((last, _))) = (part.first(), part.last()) else { break };
+        let (first, last, rows) = (*first, *last, part.len() as u64);
+        let changed = tx
+            .exec_rows(
                 "UPDATE delivery SET rev = delivery.rev + 1, state = v.column3, plan = v.column4, changed_at = $1,
                      trail = CASE WHEN length(delivery.trail) < $2 THEN delivery.trail || v.column5
                          ELSE delivery.trail END
                  FROM (VALUES {rows}) AS v WHERE delivery.id = v.column1 AND delivery.rev = v.column2
-                     AND delivery.id >= $3 AND delivery.id <= $4
-                 RETURNING delivery.id",
-                (now, TRAIL, *first, *last),
-                part.iter().map(|(_, row)| row.clone()).collect(),
+                     AND delivery.id >= $3 AND delivery.id <= $4",
+                (now, TRAIL, first, last),
+                part.into_iter().map(|(_, row)| row).collect(),
             )
             .await?;
-        for (id,) in stored {
-            left.remove(&id);
-        }
+        stored &= changed == rows;
     }
-    Ok(left)
+    Ok(stored)
 }
 
 /// An attempt that may be on a wire: (delivery, leg, attempt, account).
