@@ -92,12 +92,35 @@ fn days(year: i64, month: u32, day: u32) -> i64 {
     era * 146_097 + doe - 719_468
 }
 
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Digits in the place of these bytes.
+fn digits(to: &mut [u8], mut number: i64) {
+    for place in to.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
+impl Time {
+    /// Its text, without the detour over `write!`: every event holds several.
+    fn text(self) -> [u8; 27] {
         let (secs, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
         let (day, sec) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
         let (y, m, d) = civil(day);
-        write!(f, "{y:04}-{m:02}-{d:02}T{:02}:{:02}:{:02}.{micros:06}Z", sec / 3600, sec / 60 % 60, sec % 60)
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        digits(&mut text[0..4], y);
+        digits(&mut text[5..7], m.into());
+        digits(&mut text[8..10], d.into());
+        digits(&mut text[11..13], sec / 3600);
+        digits(&mut text[14..16], sec / 60 % 60);
+        digits(&mut text[17..19], sec % 60);
+        digits(&mut text[20..26], micros);
+        text
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -173,7 +196,7 @@ fn parse(text: &str) -> Option<Time> {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        s.serialize_str(std::str::from_utf8(&self.text()).map_err(serde::ser::Error::custom)?)
     }
 }
 impl<'de> Deserialize<'de> for Time {

@@ -1,6 +1,7 @@
 //! A template against the schema of the messages that fill it: a field that is not there, and one that may be absent and is printed
 //! all the same, are found when it is saved.
 
+use super::seen::seen;
 use super::tags::tags;
 use super::{Compiled, Context, Problem, RenderError, Texts};
 use crate::domain::path::Path;
@@ -150,7 +151,7 @@ impl Trial<'_> {
             now: Time::from_millis(1_769_851_800_000),
             unsubscribe_url: None,
         };
-        let seen: Jinja = self.of.seen(self.language, self.message, &context);
+        let seen: Jinja = seen(self.language, self.message, &context);
         let filled =
             sources.iter().filter_map(|(part, text)| self.of.run(part, text, &seen, self.spent).err());
         // What is about a message as a whole, such as its size, has no line.

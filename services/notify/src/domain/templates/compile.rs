@@ -1,13 +1,13 @@
 //! Compiling and filling texts, within bounds.
 
-use super::{Body, Context, Markup, Problem, Rendered, Template, filters, mjml, subset, without_nulls};
+use super::seen::seen;
+use super::{Body, Context, Markup, Problem, Rendered, Template, filters, mjml, subset};
 use artel_contract::notify::{Channel, bounds, is_language};
-use minijinja::value::Serde;
 use minijinja::{
     AutoEscape, Environment, ErrorKind, Template as JinjaText, UndefinedBehavior, Value as Jinja,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::cell::Cell;
 use std::io;
 
@@ -112,32 +112,9 @@ impl Compiled {
                 reason: format!("the template '{}' has no text for it", self.template.id),
             });
         };
-        let seen = self.seen(language, message, context);
+        let seen = seen(language, message, context);
         let body = self.body(channel, language, &seen, spent)?;
         Ok(Rendered { language: (*language).to_owned(), body })
-    }
-
-    pub(super) fn seen(&self, language: &str, message: &Value, context: &Context<'_>) -> Jinja {
-        let mut fields = match without_nulls(message) {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        };
-        let mut recipient = Map::new();
-        for (name, value) in [("name", context.recipient_name), ("language", context.recipient_language)] {
-            if let Some(value) = value {
-                recipient.insert(name.to_owned(), value.into());
-            }
-        }
-        fields.insert("recipient".to_owned(), Value::Object(recipient));
-        fields.insert("lang".to_owned(), language.into());
-        fields.insert("zone".to_owned(), context.zone.name().into());
-        fields.insert("now".to_owned(), context.now.to_string().into());
-        // This name is never the message's own.
-        fields.remove("unsubscribe_url");
-        if let Some(url) = context.unsubscribe_url {
-            fields.insert("unsubscribe_url".to_owned(), url.into());
-        }
-        Jinja::from(Serde(Value::Object(fields)))
     }
 
     fn body(

@@ -14,6 +14,7 @@ mod fields;
 mod filters;
 mod mjml;
 mod preview;
+mod seen;
 mod shipped;
 mod subset;
 mod tags;
@@ -31,7 +32,6 @@ use artel_contract::notify::Channel;
 use artel_message::Time;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -224,16 +224,4 @@ impl Texts {
 fn channel_of(part: &str) -> Option<Channel> {
     let name = part.split('.').next().unwrap_or_default();
     Channel::ALL.into_iter().find(|channel| channel.as_str() == name)
-}
-
-/// A message without what is null in it: a field that is null and one that is not there are the same to a text.
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        other => other.clone(),
-    }
 }

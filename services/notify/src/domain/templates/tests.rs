@@ -5,7 +5,7 @@ use crate::domain::sms_text;
 use artel_contract::logistics::{ShipmentMoved, ShipmentState};
 use artel_message::Described;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn compiled(texts: Value) -> Compiled {
     try_compiled(texts).unwrap_or_else(|problems| panic!("{problems:?}"))
