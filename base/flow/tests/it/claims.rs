@@ -4,6 +4,7 @@ use crate::caller::{Board, Claims, Dial, FIRST, Queue, Told, caller, caller_tell
 use crate::kit::{Node, Place};
 use artel_flow::HandlerExt;
 use artel_store::{Lane, Write};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,4 +195,29 @@ async fn a_call_that_ended_as_its_node_died_is_made_again_under_the_same_key_and
     second.settle().await;
     assert_eq!(second.ctx("caller").query(Told {}).await.expect("told").len(), 1);
     second.stop().await;
+}
+
+/// A statement that nobody waits for any more costs its connection: a look that a wake-up cut short was one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looks_for_effects_keep_their_connections() {
+    let Some(place) = Place::on_postgres().await else { return };
+    let board = Arc::new(Board::default());
+    let node = place.start(vec![caller(plain(one(&board)))], catalogue()).await.expect("starts");
+    let store = place.store().await;
+    let db = store.db("caller").await.expect("the database");
+    let (mut seen, mut look_again) = (BTreeSet::new(), tokio::time::interval(LOOK));
+    for n in 0..100 {
+        let calls = vec![Dial { key: n.to_string(), number: "quick".to_owned() }];
+        node.ctx("caller").ask(Queue { calls }).await.expect("queued");
+        place.clock.advance(Duration::from_secs(1));
+        while node.ctx("caller").query(Told {}).await.expect("told").len() <= n {
+            look_again.tick().await;
+        }
+        let mut read = db.read().await.expect("reads");
+        let servers = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
+        let servers: Vec<(i64,)> = read.all(servers, ()).await.expect("listed");
+        seen.extend(servers);
+    }
+    assert!(seen.len() < 40, "{} connections were made", seen.len());
+    node.stop().await;
 }

@@ -280,3 +280,21 @@ async fn what_is_given_up_is_told_explained_and_sent_again_by_a_person() {
     assert_eq!(board.all().len(), 2);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_replaced_while_it_is_on_the_wire_is_told_of_as_sent_once() {
+    let Some(place) = place().await else { return };
+    let board = Board::new();
+    let node = place.start(&board).await;
+    let mut body = to(json!({ "email": "ivan@example.com" }), &["email"]);
+    body["content"]["supersede_key"] = json!("shipment:1");
+    board.closed.send_replace(true);
+    let first = send(&node, &body).await;
+    board.has(1).await;
+    let second = send(&node, &body).await;
+    board.closed.send_replace(false);
+    node.settle().await;
+    let (first, second) = (fresh(&node, &first).await, fresh(&node, &second).await);
+    assert_eq!((&first["state"], &second["state"]), (&json!("sent"), &json!("sent")), "{first} {second}");
+    node.stop().await;
+}
