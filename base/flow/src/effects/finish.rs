@@ -81,7 +81,13 @@ pub(super) async fn run(work: Arc<Work>, mut come: UnboundedReceiver<Ended>) {
         }
         let enough = if rounds.is_empty() { 1 } else { beside };
         if some.len() >= enough && rounds.len() < at_once {
-            rounds.spawn(apart(round(work.clone(), std::mem::take(&mut some), pace)));
+            let many = some.len() >= beside;
+            let round = round(work.clone(), std::mem::take(&mut some), pace);
+            if many {
+                rounds.spawn(apart(round))
+            } else {
+                rounds.spawn(round)
+            };
         }
     }
 }

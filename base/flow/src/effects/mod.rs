@@ -290,16 +290,17 @@ async fn claim(work: &Arc<Work>, wanted: usize, looks: &mut Looks) -> Result<Vec
     }
     let more = std::mem::take(&mut looks.more);
     let doubtful = std::mem::replace(&mut looks.doubtful, true);
-    let claimed = apart({
-        let work = work.clone();
-        async move { claim_once(&work, wanted, more, doubtful).await }
-    })
-    .await?;
+    let claimed = claim_once(work, wanted, more, doubtful).await?;
     *looks = Looks { doubtful: false, more: claimed.len() == wanted };
     Ok(claimed)
 }
 
-async fn claim_once(work: &Work, limit: usize, more: bool, doubtful: bool) -> Result<Vec<Effect>, Failure> {
+async fn claim_once(
+    work: &Arc<Work>,
+    limit: usize,
+    more: bool,
+    doubtful: bool,
+) -> Result<Vec<Effect>, Failure> {
     let (shared, name) = (&work.ctx.shared, work.name);
     if doubtful {
         let mut write = shared.begin_own(Lane::Background).await?;
@@ -312,6 +313,15 @@ async fn claim_once(work: &Work, limit: usize, more: bool, doubtful: bool) -> Re
     if !more && !claims::ready(&mut shared.db.read().await?, engine, name, per_key, now).await? {
         return Ok(Vec::new());
     }
+    let taken = take(work.clone(), per_key, now, limit);
+    // Where there is more than is wanted thousands are called.
+    if more { apart(taken).await } else { taken.await }
+}
+
+/// The claim itself.
+async fn take(work: Arc<Work>, per_key: bool, now: Time, limit: usize) -> Result<Vec<Effect>, Failure> {
+    let (shared, name) = (&work.ctx.shared, work.name);
+    let engine = claims::engine(&shared.db);
     let mut write = shared.begin_own(Lane::Background).await?;
     let claim = Claim {
         name,
