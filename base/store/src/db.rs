@@ -102,19 +102,6 @@ impl Db {
         self.begin_at(lane, Isolation::ReadCommitted).await
     }
 
-    /// As [`Db::begin`], for work that computes before its first statement: on SQLite its turn comes with that, and the writer is others'
-    /// until then. It gives no streams.
-    pub async fn begin_late(&self, lane: Lane) -> Result<Write, StoreError> {
-        match &self.0 {
-            Backend::Sqlite(database) => {
-                let session = Session::Sqlite(sqlite::Session::late(database, lane));
-                Ok(Write::new(session, Arc::clone(&database.gate), lane, database.settings.slice))
-            }
-            #[cfg(any(feature = "postgres", feature = "sim"))]
-            _ => self.begin(lane).await,
-        }
-    }
-
     async fn begin_at(&self, lane: Lane, isolation: Isolation) -> Result<Write, StoreError> {
         match &self.0 {
             Backend::Sqlite(database) => {
@@ -189,6 +176,10 @@ impl Db {
     }
 
     /// The same, without those who wait in this process.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sim")),
+        expect(unused_variables, reason = "a file has one process")
+    )]
     pub fn wake_elsewhere(&self, channel: &'static str) {
         match &self.0 {
             // A file has one process.

@@ -267,15 +267,6 @@ impl Write {
         self.lane == Lane::Background && self.begun.elapsed() >= self.slice && self.gate.interactive_waits()
     }
 
-    /// How long it has kept others waiting by now: since its turn, where it began late.
-    pub fn held(&self) -> Duration {
-        match &self.inner.session {
-            Session::Sqlite(session) => session.held(),
-            #[cfg(any(feature = "postgres", feature = "sim"))]
-            _ => self.begun.elapsed(),
-        }
-    }
-
     /// Makes it durable. After an error nobody knows whether it is (unless it is [`StoreError::Latched`]: it isn't).
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.inner.check()?;

@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// What a call, or a claim, leads to.
@@ -65,30 +65,16 @@ impl Over {
     }
 }
 
-/// Finishes what comes, as much as is there at a time, until nothing can come any more. Where one process has the database one round
-/// computes while another one writes; on a shared one two of them would collide.
+/// So many are told on a thread of their own: there are thousands of calls beside them.
+const MANY: usize = 250;
+
+/// Finishes what comes, as much as is there at a time, until nothing can come any more.
 pub(super) async fn run(work: Arc<Work>, mut come: UnboundedReceiver<Ended>) {
-    let shared = &work.ctx.shared;
-    let (beside, at_once) = (shared.limits.effects_beside, if shared.db.is_shared() { 1 } else { 2 });
-    let (mut rounds, mut some, mut open) = (JoinSet::new(), Vec::new(), true);
-    let mut pace = Pace::default();
-    while open || !some.is_empty() || !rounds.is_empty() {
-        let room = MOST.saturating_sub(some.len());
-        tokio::select! {
-            biased;
-            Some(over) = rounds.join_next() => pace = over.unwrap_or(pace),
-            came = come.recv_many(&mut some, room), if open && room > 0 => open = came > 0,
-        }
-        let enough = if rounds.is_empty() { 1 } else { beside };
-        if some.len() >= enough && rounds.len() < at_once {
-            let many = some.len() >= beside;
-            let round = round(work.clone(), std::mem::take(&mut some), pace);
-            if many {
-                rounds.spawn(apart(round))
-            } else {
-                rounds.spawn(round)
-            };
-        }
+    let (mut pace, mut some) = (Pace::default(), Vec::new());
+    while come.recv_many(&mut some, MOST).await > 0 {
+        let many = some.len() >= MANY;
+        let round = round(work.clone(), std::mem::take(&mut some), pace);
+        pace = if many { apart(round).await } else { round.await };
     }
 }
 
@@ -123,11 +109,11 @@ async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace) {
     while !left.is_empty() {
         let rest = left.split_off(pace.rows().min(left.len()));
         let some = std::mem::replace(&mut left, rest);
-        let rows = some.len();
+        let (rows, begun) = (some.len(), Instant::now());
         let told = work.ctx.shared.rerun(|| together(work, &some)).await;
-        if let Ok(Told::Done(held)) = &told {
+        if let Ok(Told::Done) = &told {
             outage.over();
-            pace.well(rows, *held);
+            pace.well(rows, begun.elapsed());
             work.held.over(some.iter().map(|over| over.effect.id));
             continue;
         }
@@ -152,7 +138,7 @@ async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace) {
             }
             Ok(Told::Deaf(well)) => pace.failed(Some(well), rows),
             Ok(Told::Failed(well, _)) => pace.failed(well, rows),
-            Ok(Told::Gone | Told::Done(_)) => {}
+            Ok(Told::Gone | Told::Done) => {}
         }
         kept.append(&mut left);
         left = kept;

@@ -14,16 +14,13 @@ use artel_message::{Cause, Code, Fault, Headers};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::Instant;
 
 /// What came of an effect.
 pub(super) type Ending = Result<Bytes, Fault>;
 
 /// What came of telling.
 pub(super) enum Told {
-    /// Others waited for so long.
-    Done(Duration),
+    Done,
     /// Of some there is no row any more, or one with a result that came first.
     Gone,
     /// The handler of what is given up on fails for the one behind so many: its letter has to be written without it.
@@ -43,12 +40,15 @@ pub(super) async fn together(work: &Work, all: &[Over]) -> Result<Told, Failure>
 
 async fn once(work: &Work, all: &[Over]) -> Result<Told, Failure> {
     let shared = &work.ctx.shared;
-    let mut tx = Tx::begin_late(shared, Lane::Background).await?;
+    let mut tx = Tx::begin(shared, Lane::Background).await?;
+    let ids = |stored: bool| all.iter().filter(move |over| over.stored == stored).map(|over| over.effect.id);
+    let deleted =
+        effects::delete_open(tx.write(), ids(false)).await? + effects::delete(tx.write(), ids(true)).await?;
+    if deleted != all.len() as u64 && !planted!(TellsGone) {
+        tx.rollback().await;
+        return Ok(Told::Gone);
+    }
     if planted!(ToldApart) {
-        if !delete(&mut tx, all).await? {
-            tx.rollback().await;
-            return Ok(Told::Gone);
-        }
         tx.commit().await?;
         tx = Tx::begin(shared, Lane::Background).await?;
     }
@@ -57,43 +57,25 @@ async fn once(work: &Work, all: &[Over]) -> Result<Told, Failure> {
         _ => each(work, &mut tx, all).await,
     };
     match told {
-        Ok(None) => {}
-        Ok(Some(broken)) => {
+        Ok(Told::Done) => {}
+        broken => {
             tx.rollback().await;
-            return Ok(broken);
-        }
-        Err(failure) => {
-            tx.rollback().await;
-            return Err(failure);
+            return broken;
         }
     }
-    // Last, so that what a handler computes before its first statement holds up nobody.
-    if !planted!(ToldApart) && !delete(&mut tx, all).await? {
-        tx.rollback().await;
-        return Ok(Told::Gone);
-    }
-    let (held, commits) = (tx.write().held(), Instant::now());
     tx.commit().await?;
     for over in all {
         given_up(work.name, over).iter().for_each(|own| own.count(shared));
     }
-    Ok(Told::Done(held + commits.elapsed()))
+    Ok(Told::Done)
 }
 
-/// Deletes the rows of all of these; false: some are gone, or have a result that came first.
-async fn delete(tx: &mut Tx, all: &[Over]) -> Result<bool, Failure> {
-    let ids = |stored: bool| all.iter().filter(move |over| over.stored == stored).map(|over| over.effect.id);
-    let deleted =
-        effects::delete_open(tx.write(), ids(false)).await? + effects::delete(tx.write(), ids(true)).await?;
-    Ok(deleted == all.len() as u64 || planted!(TellsGone))
-}
-
-/// Each by itself, in order; what keeps them from being told, if anything does.
-async fn each(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Option<Told>, Failure> {
+/// Each by itself, in order.
+async fn each(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Told, Failure> {
     let shared = &work.ctx.shared;
     for (index, over) in all.iter().enumerate() {
         if !bury(work, tx, over).await? {
-            return Ok(Some(Told::Deaf(index)));
+            return Ok(Told::Deaf(index));
         }
         let Some(DoneKind::Single(done)) = shared.service.done.get(work.name) else { continue };
         let call = Call::new(shared, "done", work.name, over.effect.trace.as_deref());
@@ -104,22 +86,22 @@ async fn each(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Option<Told>, Fa
         match tx.verdict(result).and_then(|()| tx.check(mark)) {
             Ok(()) => {}
             Err(failure) if failure.class() == Class::Infrastructure => return Err(failure),
-            Err(failure) => return Ok(Some(Told::Failed(Some(index), failure))),
+            Err(failure) => return Ok(Told::Failed(Some(index), failure)),
         }
     }
-    Ok(None)
+    Ok(Told::Done)
 }
 
 /// All with one call of the handler.
-async fn many(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Option<Told>, Failure> {
+async fn many(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Told, Failure> {
     let shared = &work.ctx.shared;
     for (index, over) in all.iter().enumerate() {
         if !bury(work, tx, over).await? {
-            return Ok(Some(Told::Deaf(index)));
+            return Ok(Told::Deaf(index));
         }
     }
     let (Some(DoneKind::Batch(done)), Some(first)) = (shared.service.done.get(work.name), all.first()) else {
-        return Ok(None);
+        return Ok(Told::Done);
     };
     let call = Call::new(shared, "done", work.name, first.effect.trace.as_deref())
         .link(all.iter().skip(1).filter_map(|over| over.effect.trace.as_deref()));
@@ -128,7 +110,7 @@ async fn many(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Option<Told>, Fa
     let handled = done(tx, all.iter().map(ended).collect());
     let result = around(call, shared.limits.handler_time, handled).await;
     tx.verdict(result).and_then(|()| tx.check(mark))?;
-    Ok(None)
+    Ok(Told::Done)
 }
 
 fn ended(over: &Over) -> Ended {

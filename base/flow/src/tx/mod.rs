@@ -73,11 +73,6 @@ impl Tx {
         Ok(Tx::of(shared, shared.db.begin(lane).await?))
     }
 
-    /// For a handler that computes before its first statement.
-    pub(crate) async fn begin_late(shared: &Arc<Shared>, lane: Lane) -> Result<Tx, Failure> {
-        Ok(Tx::of(shared, shared.db.begin_late(lane).await?))
-    }
-
     /// One of the runtime's own, which runs no handler.
     pub(crate) async fn begin_plain(shared: &Arc<Shared>, lane: Lane) -> Result<Tx, Failure> {
         Ok(Tx::of(shared, shared.begin_own(lane).await?))

@@ -4,15 +4,13 @@
 use super::{Database, bind, error};
 use crate::gate::Permit;
 use crate::sql::{ROWS, Template};
-use crate::{Engine, Lane, StoreError, Value};
+use crate::{Engine, StoreError, Value};
 use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
 pub(crate) struct Session {
     connection: Option<SqliteConnection>,
@@ -21,13 +19,9 @@ pub(crate) struct Session {
     open: bool,
     broken: bool,
     writer: bool,
-    /// The first statement begins it, when its turn in this lane has come.
-    late: Option<Lane>,
-    /// When its turn came.
-    since: Instant,
     // The writer's turn or a reader's place. Fields are dropped after `Drop::drop`, so the connection is back before
     // the next one gets in.
-    turn: Option<Permit>,
+    _turn: Option<Permit>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -49,54 +43,36 @@ impl Drop for Session {
 impl Session {
     /// A write transaction; `permit` is the gate's.
     pub async fn write(database: &Arc<Database>, permit: Permit) -> Result<Session, StoreError> {
-        let mut session = Session::of(database, true);
-        session.enter(permit).await?;
-        Ok(session)
-    }
-
-    /// A write transaction that has its turn from its first statement on.
-    pub fn late(database: &Arc<Database>, lane: Lane) -> Session {
-        let mut session = Session::of(database, true);
-        session.late = Some(lane);
-        session
-    }
-
-    /// How long others have waited for it.
-    pub fn held(&self) -> Duration {
-        if self.late.is_some() { Duration::ZERO } else { self.since.elapsed() }
-    }
-
-    async fn enter(&mut self, permit: Permit) -> Result<(), StoreError> {
-        self.turn = Some(permit);
-        self.since = Instant::now();
-        self.connection = self.database.idle(true).take();
-        if self.database.log_is_long() {
-            self.bound_log().await;
+        let mut session = Session::new(database, true, Some(permit), None);
+        if database.log_is_long() {
+            session.bound_log().await;
         }
-        self.begin().await
+        session.begin().await?;
+        Ok(session)
     }
 
     /// A read transaction, as soon as one of the readers is free. Its first statement takes the snapshot.
     pub async fn read(database: &Arc<Database>) -> Result<Session, StoreError> {
         let place = Arc::clone(&database.readers).acquire_owned().await.map_err(|_| database.closed())?;
-        let mut session = Session::of(database, false);
-        session._place = Some(place);
-        session.connection = database.idle(false).take();
+        let mut session = Session::new(database, false, None, Some(place));
         session.begin().await?;
         Ok(session)
     }
 
-    fn of(database: &Arc<Database>, writer: bool) -> Session {
+    fn new(
+        database: &Arc<Database>,
+        writer: bool,
+        turn: Option<Permit>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Session {
         Session {
-            connection: None,
+            connection: database.idle(writer).take(),
             database: Arc::clone(database),
             open: false,
             broken: false,
             writer,
-            late: None,
-            since: Instant::now(),
-            turn: None,
-            _place: None,
+            _turn: turn,
+            _place: place,
         }
     }
 
@@ -134,33 +110,18 @@ impl Session {
     }
 
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        if self.late.is_some() {
-            return Ok(());
-        }
         self.control("COMMIT").await?;
         self.open = false;
         Ok(())
     }
 
     pub async fn rollback(mut self) -> Result<(), StoreError> {
-        if self.late.is_some() {
-            return Ok(());
-        }
         self.control("ROLLBACK").await?;
         self.open = false;
         Ok(())
     }
 
-    /// The connection, with the transaction begun.
-    async fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
-        if let Some(lane) = self.late.take() {
-            let permit = self.database.enter(lane).await?;
-            self.enter(permit).await?;
-        }
-        self.open_connection()
-    }
-
-    fn open_connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
+    fn connection(&mut self) -> Result<&mut SqliteConnection, StoreError> {
         self.connection.as_mut().ok_or_else(|| self.database.closed())
     }
 
@@ -171,7 +132,7 @@ impl Session {
     }
 
     async fn execute(&mut self, sql: SqlStr, arguments: SqliteArguments) -> Result<u64, StoreError> {
-        let result = self.open_connection()?.execute(sqlx::query_with(sql, arguments)).await;
+        let result = self.connection()?.execute(sqlx::query_with(sql, arguments)).await;
         result.map(|done| done.rows_affected()).map_err(|error| self.failed(error))
     }
 
@@ -182,7 +143,6 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<u64, StoreError> {
         let arguments = bind::arguments(values)?;
-        self.connection().await?;
         self.execute(sql, arguments).await
     }
 
@@ -192,7 +152,7 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<Option<SqliteRow>, StoreError> {
         let query = sqlx::query_with(sql, bind::arguments(values)?);
-        let result = self.connection().await?.fetch_optional(query).await;
+        let result = self.connection()?.fetch_optional(query).await;
         result.map_err(|error| self.failed(error))
     }
 
@@ -202,7 +162,7 @@ impl Session {
         values: impl ExactSizeIterator<Item = Value>,
     ) -> Result<Vec<SqliteRow>, StoreError> {
         let query = sqlx::query_with(sql, bind::arguments(values)?);
-        let result = self.connection().await?.fetch_all(query).await;
+        let result = self.connection()?.fetch_all(query).await;
         result.map_err(|error| self.failed(error))
     }
 
@@ -232,7 +192,7 @@ impl Session {
 
     /// Several statements without parameters, as in a migration.
     pub async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
-        let result = self.connection().await?.execute(sqlx::raw_sql(sql)).await;
+        let result = self.connection()?.execute(sqlx::raw_sql(sql)).await;
         result.map(|_| ()).map_err(|error| self.failed(error))
     }
 
@@ -255,7 +215,7 @@ impl Session {
     }
 
     async fn compile(&mut self, sql: SqlStr) -> Result<(), StoreError> {
-        let result = self.connection().await?.prepare(sql).await.map(|_| ());
+        let result = self.connection()?.prepare(sql).await.map(|_| ());
         result.map_err(|error| self.failed(error))
     }
 }
