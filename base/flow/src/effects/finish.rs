@@ -73,7 +73,7 @@ pub(super) async fn run(work: Arc<Work>, mut come: UnboundedReceiver<Ended>) {
     let (mut pace, mut some) = (Pace::default(), Vec::new());
     while come.recv_many(&mut some, MOST).await > 0 {
         let many = some.len() >= MANY;
-        let round = round(work.clone(), std::mem::take(&mut some), pace);
+        let round = Box::pin(round(work.clone(), std::mem::take(&mut some), pace));
         pace = if many { apart(round).await } else { round.await };
     }
 }
