@@ -73,7 +73,6 @@ pub async fn apply(tx: &mut Tx, known: Vec<Stored>, told: Vec<Telling>) -> Resul
         plan: &work.stored.plan,
         trail: &work.trail,
     }))?;
-    // Before anything is stored: nobody waits for what is computed here.
     let stepped = work.into_iter().map(|work| finish(tx, work)).collect();
     if !deliveries::update(tx, changes).await? {
         return Err(tx.outdated().into());
