@@ -54,6 +54,8 @@ pub struct Limits {
     pub effect_tries: u32,
     /// The first pause between attempts of effects and timers; it doubles.
     pub effect_pause: Duration,
+    /// So many effects that wait to be told are prepared beside those that are being told.
+    pub effects_beside: usize,
     /// How long another node leaves an effect alone whose caller says nothing any more.
     pub effect_lease: Duration,
     /// How long a timer that fails is tried again before it is given up, and in how many attempts at most.
@@ -96,6 +98,7 @@ impl Default for Limits {
             effect_age: Duration::from_secs(86_400),
             effect_tries: 50,
             effect_pause: Duration::from_millis(500),
+            effects_beside: 250,
             effect_lease: Duration::from_secs(30),
             timer_age: Duration::from_secs(3_600),
             timer_tries: 50,

@@ -1,5 +1,6 @@
 //! [`Db`]: one service's database.
 
+use crate::late::{Begun, Late};
 #[cfg(feature = "postgres")]
 use crate::postgres;
 use crate::session::Session;
@@ -10,6 +11,7 @@ use crate::{Lane, Read, StoreError, Woken, Write, sqlite};
 use artel_message::Time;
 use std::path::Path;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Which engine runs the statements; for [`Sql::pick`] and for the flow's own storage, never for a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,25 +104,41 @@ impl Db {
         self.begin_at(lane, Isolation::ReadCommitted).await
     }
 
+    /// As [`Db::begin`], for work that computes before its first statement: with that it begins, and not before `after` is cancelled. Until
+    /// then it has no connection and holds nobody up.
+    pub fn begin_late(&self, lane: Lane, after: CancellationToken) -> Write {
+        self.write(Begun::Late(Late::new(self, lane, after)), lane)
+    }
+
     async fn begin_at(&self, lane: Lane, isolation: Isolation) -> Result<Write, StoreError> {
+        Ok(self.write(Begun::now(self.session(lane, isolation).await?), lane))
+    }
+
+    fn write(&self, begun: Begun, lane: Lane) -> Write {
+        let (gate, slice) = match &self.0 {
+            Backend::Sqlite(database) => (&database.gate, database.settings.slice),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(database) => (database.writers(), database.slice()),
+            #[cfg(feature = "sim")]
+            Backend::Sim(handle) => (handle.gate(), SIM_SLICE),
+        };
+        Write::new(begun, Arc::clone(gate), lane, slice)
+    }
+
+    /// Begins a write transaction.
+    pub(crate) async fn session(&self, lane: Lane, isolation: Isolation) -> Result<Session, StoreError> {
         match &self.0 {
             Backend::Sqlite(database) => {
                 let _ = isolation; // there is one writer at a time
                 let permit = database.enter(lane).await?;
-                let session = Session::Sqlite(sqlite::Session::write(database, permit).await?);
-                Ok(Write::new(session, Arc::clone(&database.gate), lane, database.settings.slice))
+                Ok(Session::Sqlite(sqlite::Session::write(database, permit).await?))
             }
             #[cfg(feature = "postgres")]
             Backend::Postgres(database) => {
-                let session = postgres::Session::write(database, lane, isolation).await?;
-                let gate = Arc::clone(database.writers());
-                Ok(Write::new(Session::Postgres(session), gate, lane, database.slice()))
+                Ok(Session::Postgres(postgres::Session::write(database, lane, isolation).await?))
             }
             #[cfg(feature = "sim")]
-            Backend::Sim(handle) => {
-                let session = Session::Sim(sim::Session::write(handle, lane).await?);
-                Ok(Write::new(session, Arc::clone(handle.gate()), lane, SIM_SLICE))
-            }
+            Backend::Sim(handle) => Ok(Session::Sim(sim::Session::write(handle, lane).await?)),
         }
     }
 
@@ -155,7 +173,7 @@ impl Db {
         let mut write = self.begin_plain(Lane::Interactive).await?;
         let mut problems = Vec::new();
         for &text in texts {
-            if let Err(error) = write.session().prepare(text).await {
+            if let Err(error) = write.session().await?.prepare(text).await {
                 problems.push(PrepareProblem { sql: text, error });
             }
         }

@@ -11,6 +11,7 @@ pub mod conformance;
 mod db;
 mod error;
 mod gate;
+mod late;
 mod lint;
 mod migrate;
 mod parts;

@@ -339,7 +339,7 @@ impl Db {
     async fn begin_change(&self) -> Result<Write, StoreError> {
         let mut write = self.begin_plain(Lane::Interactive).await?;
         if let Some(key) = self.lock_key() {
-            write.session().take_time().await?;
+            write.session().await?.take_time().await?;
             write.exec("SELECT pg_advisory_xact_lock($1)", (key,)).await?;
         }
         Ok(write)

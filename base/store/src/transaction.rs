@@ -1,6 +1,7 @@
 //! [`Write`] and [`Read`]: transactions that own their connection, and the statements that run in them.
 
 use crate::gate::Gate;
+use crate::late::Begun;
 use crate::parts::{self, Part};
 use crate::row::{FromRow, Row};
 use crate::session::{Rows, Session};
@@ -12,20 +13,19 @@ use sqlx::{SqlSafeStr, SqlStr};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A session and its latch: the first error of a statement stays, and nothing runs or commits after it. SQLite alone
 /// would go on after a failed statement, PostgreSQL alone would turn the commit into a silent rollback.
 struct Transaction {
-    session: Session,
+    begun: Begun,
     latched: Option<StoreError>,
     /// A statement is under way; found set by the next one, its future was dropped.
     running: bool,
 }
 
 impl Transaction {
-    fn new(session: Session) -> Transaction {
-        Transaction { session, latched: None, running: false }
+    fn new(begun: Begun) -> Transaction {
+        Transaction { begun, latched: None, running: false }
     }
 
     fn check(&mut self) -> Result<(), StoreError> {
@@ -57,19 +57,28 @@ impl Transaction {
 
     async fn run(&mut self, sql: &'static str, values: Values) -> Result<u64, StoreError> {
         self.start(sql, values.len())?;
-        let result = self.session.run(sql.into_sql_str(), values.0.into_iter()).await;
+        let result = match self.begun.session().await {
+            Ok(session) => session.run(sql.into_sql_str(), values.0.into_iter()).await,
+            Err(error) => Err(error),
+        };
         self.latch(result)
     }
 
     async fn first(&mut self, sql: &'static str, values: Values) -> Result<Option<Row>, StoreError> {
         self.start(sql, values.len())?;
-        let result = self.session.first(sql.into_sql_str(), values.0.into_iter()).await;
+        let result = match self.begun.session().await {
+            Ok(session) => session.first(sql.into_sql_str(), values.0.into_iter()).await,
+            Err(error) => Err(error),
+        };
         self.latch(result)
     }
 
     async fn rows(&mut self, sql: &'static str, values: Values) -> Result<Rows, StoreError> {
         self.start(sql, values.len())?;
-        let result = self.session.rows(sql.into_sql_str(), values.0.into_iter()).await;
+        let result = match self.begun.session().await {
+            Ok(session) => session.rows(sql.into_sql_str(), values.0.into_iter()).await,
+            Err(error) => Err(error),
+        };
         self.latch(result)
     }
 
@@ -80,8 +89,8 @@ impl Transaction {
     ) -> Result<RowStream<'_, R>, StoreError> {
         self.start(sql, values.len())?;
         self.running = false;
-        let Transaction { session, latched, .. } = self;
-        match session.stream(sql.into_sql_str(), values.0.into_iter()) {
+        let Transaction { begun, latched, .. } = self;
+        match begun.stream(sql.into_sql_str(), values) {
             Ok(rows) => Ok(RowStream { rows, latched, row: PhantomData }),
             Err(error) => {
                 latched.get_or_insert_with(|| error.clone());
@@ -100,7 +109,10 @@ impl Transaction {
         let mut affected = 0;
         for part in parts {
             self.running = true;
-            let result = self.session.run_part(part).await;
+            let result = match self.begun.session().await {
+                Ok(session) => session.run_part(part).await,
+                Err(error) => Err(error),
+            };
             affected += self.latch(result)?;
         }
         Ok(affected)
@@ -116,7 +128,10 @@ impl Transaction {
         let mut out = Vec::with_capacity(parts.len());
         for part in parts {
             self.running = true;
-            let result = self.session.rows_part(part).await;
+            let result = match self.begun.session().await {
+                Ok(session) => session.rows_part(part).await,
+                Err(error) => Err(error),
+            };
             out.push(self.latch(result)?);
         }
         Ok(out)
@@ -129,7 +144,7 @@ impl Transaction {
         rows: Vec<Values>,
     ) -> Result<Vec<Part>, StoreError> {
         self.check()?;
-        let parts = parts::split(self.session.engine(), sql, fixed, rows);
+        let parts = parts::split(self.begun.engine(), sql, fixed, rows);
         self.latch(parts)
     }
 }
@@ -225,13 +240,12 @@ pub struct Write {
     inner: Transaction,
     gate: Arc<Gate>,
     lane: Lane,
-    begun: Instant,
     slice: Duration,
 }
 
 impl Write {
-    pub(crate) fn new(session: Session, gate: Arc<Gate>, lane: Lane, slice: Duration) -> Write {
-        Write { inner: Transaction::new(session), gate, lane, begun: Instant::now(), slice }
+    pub(crate) fn new(begun: Begun, gate: Arc<Gate>, lane: Lane, slice: Duration) -> Write {
+        Write { inner: Transaction::new(begun), gate, lane, slice }
     }
 
     queries!();
@@ -264,29 +278,43 @@ impl Write {
     /// Whether this transaction should end at the next message's border: it is a background one, had its slice of time
     /// ([`crate::StoreSettings::slice`]), and somebody waits in the interactive lane.
     pub fn pressed(&self) -> bool {
-        self.lane == Lane::Background && self.begun.elapsed() >= self.slice && self.gate.interactive_waits()
+        self.lane == Lane::Background && self.held() >= self.slice && self.gate.interactive_waits()
+    }
+
+    /// For how long it has been under way: since its first statement, where it began late.
+    pub fn held(&self) -> Duration {
+        self.inner.begun.held()
     }
 
     /// Makes it durable. After an error nobody knows whether it is (unless it is [`StoreError::Latched`]: it isn't).
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.inner.check()?;
-        self.inner.session.commit().await
+        match self.inner.begun {
+            Begun::Yes(session, _) => session.commit().await,
+            Begun::Late(_) => Ok(()),
+        }
     }
 
     /// Undoes it and waits until that is done.
     pub async fn rollback(self) -> Result<(), StoreError> {
-        self.inner.session.rollback().await
+        match self.inner.begun {
+            Begun::Yes(session, _) => session.rollback().await,
+            Begun::Late(_) => Ok(()),
+        }
     }
 
     pub(crate) async fn script(&mut self, sql: SqlStr) -> Result<(), StoreError> {
         self.inner.check()?;
         self.inner.running = true;
-        let result = self.inner.session.script(sql).await;
+        let result = match self.inner.begun.session().await {
+            Ok(session) => session.script(sql).await,
+            Err(error) => Err(error),
+        };
         self.inner.latch(result)
     }
 
-    pub(crate) fn session(&mut self) -> &mut Session {
-        &mut self.inner.session
+    pub(crate) async fn session(&mut self) -> Result<&mut Session, StoreError> {
+        self.inner.begun.session().await
     }
 }
 
@@ -297,17 +325,17 @@ pub struct Read {
 
 impl Read {
     pub(crate) fn new(session: Session) -> Read {
-        Read { inner: Transaction::new(session) }
+        Read { inner: Transaction::new(Begun::now(session)) }
     }
 
     /// The same without the bound on how long a statement may run, for the rare one that reads a whole table.
     pub async fn unbounded(mut self) -> Result<Read, StoreError> {
-        self.inner.session.take_time().await?;
+        self.inner.begun.session().await?.take_time().await?;
         Ok(self)
     }
 
-    pub(crate) fn session(&mut self) -> &mut Session {
-        &mut self.inner.session
+    pub(crate) fn begun(&mut self) -> &mut Begun {
+        &mut self.inner.begun
     }
 
     queries!();

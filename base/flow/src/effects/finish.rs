@@ -6,6 +6,7 @@ use super::Work;
 use super::call::pause;
 use super::pace::{MOST, Pace};
 use super::told::{Ending, Told, keep_untold, stored_form, together};
+use super::turn::Turn;
 use crate::Failure;
 use crate::apart::apart;
 use crate::erase::decode;
@@ -20,7 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::Instant;
+use tokio::task::{JoinError, JoinSet};
 use uuid::Uuid;
 
 /// What a call, or a claim, leads to.
@@ -65,21 +66,49 @@ impl Over {
     }
 }
 
-/// So many are told on a thread of their own: there are thousands of calls beside them.
-const MANY: usize = 250;
+/// Rounds of telling at a time: one that writes, one that computes.
+const ROUNDS: usize = 2;
 
-/// Finishes what comes, as much as is there at a time, until nothing can come any more.
+/// Finishes what comes, as much as is there at a time, until nothing can come any more. While one round writes the next one computes.
 pub(super) async fn run(work: Arc<Work>, mut come: UnboundedReceiver<Ended>) {
-    let (mut pace, mut some) = (Pace::default(), Vec::new());
-    while come.recv_many(&mut some, MOST).await > 0 {
-        let many = some.len() >= MANY;
-        let round = Box::pin(round(work.clone(), std::mem::take(&mut some), pace));
-        pace = if many { apart(round).await } else { round.await };
+    let beside = work.ctx.shared.limits.effects_beside;
+    let (mut rounds, mut some, mut open) = (JoinSet::new(), Vec::new(), true);
+    let (mut pace, mut turn) = (Pace::default(), Turn::first());
+    while open || !some.is_empty() || !rounds.is_empty() {
+        let room = MOST.saturating_sub(some.len());
+        tokio::select! {
+            biased;
+            Some(over) = rounds.join_next() => pace = left(over),
+            came = come.recv_many(&mut some, room), if open && room > 0 => open = came > 0,
+        }
+        let enough = if rounds.is_empty() { 1 } else { beside };
+        if some.len() >= enough && rounds.len() < ROUNDS {
+            let next = turn.next();
+            let mine = std::mem::replace(&mut turn, next);
+            // Where so many are told there are thousands of calls beside them.
+            let many = some.len() >= beside;
+            let round = round(work.clone(), std::mem::take(&mut some), pace, mine);
+            if many {
+                rounds.spawn(apart(round));
+            } else {
+                rounds.spawn(round);
+            }
+        }
+    }
+}
+
+/// The pace that a round leaves to the next one.
+fn left(over: Result<Pace, JoinError>) -> Pace {
+    match over.map_err(JoinError::try_into_panic) {
+        Ok(pace) => pace,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime is going down.
+        Err(Err(_)) => Pace::default(),
     }
 }
 
 /// Finishes these; gives the pace for the next ones.
-async fn round(work: Arc<Work>, some: Vec<Ended>, mut pace: Pace) -> Pace {
+async fn round(work: Arc<Work>, some: Vec<Ended>, mut pace: Pace, turn: Turn) -> Pace {
     let (mut over, mut again, number) = (Vec::new(), Vec::new(), some.len());
     for ended in some {
         match ended {
@@ -90,7 +119,8 @@ async fn round(work: Arc<Work>, some: Vec<Ended>, mut pace: Pace) -> Pace {
     // Calls end in any order.
     over.sort_by_key(|over| (over.effect.made_at, over.effect.id));
     put_off(&work, again).await;
-    finish(&work, over, &mut pace).await;
+    finish(&work, over, &mut pace, &turn).await;
+    turn.come().await;
     work.held.finished(number);
     work.woken();
     pace
@@ -98,25 +128,31 @@ async fn round(work: Arc<Work>, some: Vec<Ended>, mut pace: Pace) -> Pace {
 
 /// Finishes one effect by itself.
 pub(super) async fn alone(work: &Arc<Work>, over: Over) {
-    finish(work, vec![over], &mut Pace::default()).await;
+    finish(work, vec![over], &mut Pace::default(), &Turn::first()).await;
     work.woken();
 }
 
 /// Tells of all of these, in transactions of as many as go well together.
-async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace) {
+async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace, turn: &Turn) {
     let mut later = Vec::new();
     let mut outage = outage(work, false);
     while !left.is_empty() {
         let rest = left.split_off(pace.rows().min(left.len()));
         let some = std::mem::replace(&mut left, rest);
-        let (rows, begun) = (some.len(), Instant::now());
-        let told = work.ctx.shared.rerun(|| together(work, &some)).await;
-        if let Ok(Told::Done) = &told {
+        let (rows, tell) = (some.len(), || together(work, &some, turn.after()));
+        let mut told = work.ctx.shared.rerun(tell).await;
+        if !turn.has_come() {
+            // It has waited for its turn, and was not at fault in that.
+            turn.come().await;
+            told = work.ctx.shared.rerun(tell).await;
+        }
+        if let Ok(Told::Done(held)) = &told {
             outage.over();
-            pace.well(rows, begun.elapsed());
+            pace.well(rows, *held);
             work.held.over(some.iter().map(|over| over.effect.id));
             continue;
         }
+        turn.pass();
         let (doubt, gone) = (told.is_err(), matches!(told, Ok(Told::Gone)));
         let kept = match some.iter().all(|over| over.stored) && !gone {
             true => Some(some),
@@ -138,7 +174,7 @@ async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace) {
             }
             Ok(Told::Deaf(well)) => pace.failed(Some(well), rows),
             Ok(Told::Failed(well, _)) => pace.failed(well, rows),
-            Ok(Told::Gone | Told::Done) => {}
+            Ok(Told::Gone | Told::Done(_)) => {}
         }
         kept.append(&mut left);
         left = kept;
@@ -246,7 +282,7 @@ fn insist(work: Arc<Work>, over: Over) -> Pin<Box<dyn Future<Output = ()> + Send
     Box::pin(async move {
         if let Some(Ok(there)) = until(&work, true, || store(&work, std::slice::from_ref(&over))).await {
             let kept = still_ours(&work, vec![over], there, true).await;
-            finish(&work, kept, &mut Pace::default()).await;
+            finish(&work, kept, &mut Pace::default(), &Turn::first()).await;
             work.woken();
         }
     })

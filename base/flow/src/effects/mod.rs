@@ -11,6 +11,7 @@ mod pace;
 mod rate;
 mod renew;
 mod told;
+mod turn;
 
 pub(crate) use rate::Rate;
 

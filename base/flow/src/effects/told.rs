@@ -14,13 +14,17 @@ use artel_message::{Cause, Code, Fault, Headers};
 use artel_store::Lane;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// What came of an effect.
 pub(super) type Ending = Result<Bytes, Fault>;
 
 /// What came of telling.
 pub(super) enum Told {
-    Done,
+    /// Others waited for so long.
+    Done(Duration),
     /// Of some there is no row any more, or one with a result that came first.
     Gone,
     /// The handler of what is given up on fails for the one behind so many: its letter has to be written without it.
@@ -29,26 +33,23 @@ pub(super) enum Told {
     Failed(Option<usize>, Failure),
 }
 
-/// Tells of all of these and deletes their rows, in one transaction.
-pub(super) async fn together(work: &Work, all: &[Over]) -> Result<Told, Failure> {
-    match once(work, all).await {
+/// Tells of all of these and deletes their rows, in one transaction, which begins when `after` is cancelled.
+pub(super) async fn together(work: &Work, all: &[Over], after: &CancellationToken) -> Result<Told, Failure> {
+    match once(work, all, after).await {
         // What is wrong with the transaction as a whole is nobody's in particular.
         Err(failure) if failure.class() != Class::Infrastructure => Ok(Told::Failed(None, failure)),
         result => result,
     }
 }
 
-async fn once(work: &Work, all: &[Over]) -> Result<Told, Failure> {
+async fn once(work: &Work, all: &[Over], after: &CancellationToken) -> Result<Told, Failure> {
     let shared = &work.ctx.shared;
-    let mut tx = Tx::begin(shared, Lane::Background).await?;
-    let ids = |stored: bool| all.iter().filter(move |over| over.stored == stored).map(|over| over.effect.id);
-    let deleted =
-        effects::delete_open(tx.write(), ids(false)).await? + effects::delete(tx.write(), ids(true)).await?;
-    if deleted != all.len() as u64 && !planted!(TellsGone) {
-        tx.rollback().await;
-        return Ok(Told::Gone);
-    }
+    let mut tx = Tx::begin_late(shared, Lane::Background, after.clone());
     if planted!(ToldApart) {
+        if !delete(&mut tx, all).await? {
+            tx.rollback().await;
+            return Ok(Told::Gone);
+        }
         tx.commit().await?;
         tx = Tx::begin(shared, Lane::Background).await?;
     }
@@ -57,25 +58,43 @@ async fn once(work: &Work, all: &[Over]) -> Result<Told, Failure> {
         _ => each(work, &mut tx, all).await,
     };
     match told {
-        Ok(Told::Done) => {}
-        broken => {
+        Ok(None) => {}
+        Ok(Some(broken)) => {
             tx.rollback().await;
-            return broken;
+            return Ok(broken);
+        }
+        Err(failure) => {
+            tx.rollback().await;
+            return Err(failure);
         }
     }
+    // Last, so that what a handler computes before its first statement holds up nobody.
+    if !planted!(ToldApart) && !delete(&mut tx, all).await? {
+        tx.rollback().await;
+        return Ok(Told::Gone);
+    }
+    let (held, commits) = (tx.write().held(), Instant::now());
     tx.commit().await?;
     for over in all {
         given_up(work.name, over).iter().for_each(|own| own.count(shared));
     }
-    Ok(Told::Done)
+    Ok(Told::Done(held + commits.elapsed()))
 }
 
-/// Each by itself, in order.
-async fn each(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Told, Failure> {
+/// Deletes the rows of all of these; false: some are gone, or have a result that came first.
+async fn delete(tx: &mut Tx, all: &[Over]) -> Result<bool, Failure> {
+    let ids = |stored: bool| all.iter().filter(move |over| over.stored == stored).map(|over| over.effect.id);
+    let deleted =
+        effects::delete_open(tx.write(), ids(false)).await? + effects::delete(tx.write(), ids(true)).await?;
+    Ok(deleted == all.len() as u64 || planted!(TellsGone))
+}
+
+/// Each by itself, in order; what keeps them from being told, if anything does.
+async fn each(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Option<Told>, Failure> {
     let shared = &work.ctx.shared;
     for (index, over) in all.iter().enumerate() {
         if !bury(work, tx, over).await? {
-            return Ok(Told::Deaf(index));
+            return Ok(Some(Told::Deaf(index)));
         }
         let Some(DoneKind::Single(done)) = shared.service.done.get(work.name) else { continue };
         let call = Call::new(shared, "done", work.name, over.effect.trace.as_deref());
@@ -86,22 +105,22 @@ async fn each(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Told, Failure> {
         match tx.verdict(result).and_then(|()| tx.check(mark)) {
             Ok(()) => {}
             Err(failure) if failure.class() == Class::Infrastructure => return Err(failure),
-            Err(failure) => return Ok(Told::Failed(Some(index), failure)),
+            Err(failure) => return Ok(Some(Told::Failed(Some(index), failure))),
         }
     }
-    Ok(Told::Done)
+    Ok(None)
 }
 
 /// All with one call of the handler.
-async fn many(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Told, Failure> {
+async fn many(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Option<Told>, Failure> {
     let shared = &work.ctx.shared;
     for (index, over) in all.iter().enumerate() {
         if !bury(work, tx, over).await? {
-            return Ok(Told::Deaf(index));
+            return Ok(Some(Told::Deaf(index)));
         }
     }
     let (Some(DoneKind::Batch(done)), Some(first)) = (shared.service.done.get(work.name), all.first()) else {
-        return Ok(Told::Done);
+        return Ok(None);
     };
     let call = Call::new(shared, "done", work.name, first.effect.trace.as_deref())
         .link(all.iter().skip(1).filter_map(|over| over.effect.trace.as_deref()));
@@ -110,7 +129,7 @@ async fn many(work: &Work, tx: &mut Tx, all: &[Over]) -> Result<Told, Failure> {
     let handled = done(tx, all.iter().map(ended).collect());
     let result = around(call, shared.limits.handler_time, handled).await;
     tx.verdict(result).and_then(|()| tx.check(mark))?;
-    Ok(Told::Done)
+    Ok(None)
 }
 
 fn ended(over: &Over) -> Ended {

@@ -20,6 +20,7 @@ use crate::timers::Taken;
 use artel_message::{Cause, Fault, Later, Time};
 use artel_store::{Args, FromRow, Lane, StoreError, Values};
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// One attempt of one transaction. It latches on the first SQL error: later statements and the commit fail.
@@ -71,6 +72,11 @@ pub(crate) struct Mark {
 impl Tx {
     pub(crate) async fn begin(shared: &Arc<Shared>, lane: Lane) -> Result<Tx, Failure> {
         Ok(Tx::of(shared, shared.db.begin(lane).await?))
+    }
+
+    /// One that begins with its first statement, behind whoever it has to wait for.
+    pub(crate) fn begin_late(shared: &Arc<Shared>, lane: Lane, after: CancellationToken) -> Tx {
+        Tx::of(shared, shared.db.begin_late(lane, after))
     }
 
     /// One of the runtime's own, which runs no handler.

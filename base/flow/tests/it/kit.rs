@@ -68,6 +68,7 @@ impl Place {
             retry_pause: Duration::from_millis(1),
             outage_pause: Duration::from_millis(2),
             effect_pause: Duration::from_secs(1),
+            effects_beside: 3,
             ..Limits::default()
         };
         Place {

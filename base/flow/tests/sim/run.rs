@@ -240,6 +240,7 @@ impl World {
                 batch_records: 12,
                 relay_rows: 20,
                 relay_run: 2,
+                effects_beside: 2,
                 effect_lease: Duration::from_secs(10),
                 // What is tried ever more seldom would not come to rest in time.
                 parked_pause_most: Duration::from_secs(3),

@@ -44,7 +44,7 @@ impl Db {
     /// Begins, and empties these tables. On PostgreSQL keys to other tables may be broken until the end. No bound of time holds.
     pub async fn refill(&self, tables: &[Table]) -> Result<Refill, StoreError> {
         let mut write = self.begin_plain(Lane::Interactive).await?;
-        write.session().take_time().await?;
+        write.session().await?.take_time().await?;
         let mut put_off = Vec::new();
         match self.engine() {
             Engine::Sqlite => write.script(text("PRAGMA defer_foreign_keys = ON".to_owned())).await?,
@@ -75,7 +75,7 @@ impl Refill {
         let pattern = format!("INSERT INTO {} ({}) VALUES {{rows}}", table.quoted(), table.names());
         let rows = rows.into_iter().map(Values).collect();
         for part in parts::split(self.engine, &pattern, Values::default(), rows)? {
-            self.write.session().run_part(part).await?;
+            self.write.session().await?.run_part(part).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{Kind, Table};
 use crate::row::{Cell, CellKind, Row};
-use crate::{Read, StoreError, Value};
+use crate::{Read, StoreError, Value, Values};
 use futures::stream::{BoxStream, StreamExt};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
@@ -17,14 +17,15 @@ impl Read {
     pub fn rows_of(&mut self, table: &Table) -> Result<TableRows<'_>, StoreError> {
         // Names of the database's own catalogue, quoted.
         let text = AssertSqlSafe(format!("SELECT {} FROM {}", table.names(), table.quoted()));
-        let rows = self.session().stream(text.into_sql_str(), Vec::new().into_iter())?;
+        let rows = self.begun().stream(text.into_sql_str(), Values::default())?;
         Ok(TableRows { rows: rows.boxed(), table: table.clone() })
     }
 
     /// How many rows a table has.
     pub async fn count_of(&mut self, table: &Table) -> Result<u64, StoreError> {
         let text = AssertSqlSafe(format!("SELECT count(*) FROM {}", table.quoted()));
-        let row = self.session().first(text.into_sql_str(), Vec::new().into_iter()).await?;
+        let session = self.begun().session().await?;
+        let row = session.first(text.into_sql_str(), Vec::new().into_iter()).await?;
         let count: i64 = row.ok_or(StoreError::NoRow)?.get(0)?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
