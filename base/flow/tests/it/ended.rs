@@ -21,7 +21,8 @@ fn said(number: &str) -> String {
 
 #[tokio::test]
 async fn what_has_come_meanwhile_is_told_together_in_the_order_it_was_queued() {
-    let Some(place) = super::place().await else { return };
+    let Some(mut place) = super::place().await else { return };
+    place.limits.effects_beside = 250;
     let board = Arc::new(Board::default());
     let node = start(&place, caller_telling(plain(one(&board)), &board, true)).await;
     let slow: Vec<String> = (1..9).map(|n| format!("slow {n}")).collect();
@@ -36,6 +37,39 @@ async fn what_has_come_meanwhile_is_told_together_in_the_order_it_was_queued() {
     assert_eq!(until_told(&node, 9).await, lines);
     assert_eq!(*board.told.borrow(), [vec![FIRST.to_owned()], slow]);
     node.stop().await;
+}
+
+/// The next ones compute while these are being told; what they write comes behind, unless these have to be told again.
+#[tokio::test]
+async fn rounds_of_telling_compute_beside_one_another_and_write_in_turn() {
+    for fails in [false, true] {
+        let Some(mut place) = super::place().await else { return };
+        place.limits.effects_beside = 3;
+        let board = Arc::new(Board::default());
+        let node = start(&place, caller_telling(plain(one(&board)), &board, true)).await;
+        let slow: Vec<String> = (1..4).map(|n| format!("slow {n}")).collect();
+        queue(&node, &place, std::iter::once(FIRST.to_owned()).chain(slow.clone())).await;
+        board.telling(1).await;
+        board.begun(4).await;
+        slow.iter().for_each(|number| board.open(number));
+        board.telling(2).await;
+        assert_eq!(told(&node).await, Vec::<String>::new(), "the first round is before it");
+        if fails {
+            board.poison.send_replace(BTreeSet::from([FIRST.to_owned()]));
+        }
+        board.open("told first");
+        let mut lines: Vec<String> = slow.iter().map(|number| said(number)).collect();
+        if fails {
+            assert_eq!(until_told(&node, 3).await, lines);
+            board.poison.send_replace(BTreeSet::new());
+            node.settle().await;
+            place.clock.advance(MINUTE);
+        }
+        lines.insert(if fails { 3 } else { 0 }, said(FIRST));
+        assert_eq!(until_told(&node, 4).await, lines, "fails: {fails}");
+        assert_eq!(board.told.borrow()[..2], [vec![FIRST.to_owned()], slow]);
+        node.stop().await;
+    }
 }
 
 #[tokio::test]

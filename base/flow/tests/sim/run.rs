@@ -241,7 +241,8 @@ impl World {
                 relay_rows: 20,
                 relay_run: 2,
                 effects_beside: 2,
-                effect_lease: Duration::from_secs(10),
+                // Shorter than most freezes.
+                effect_lease: Duration::from_secs(4),
                 // What is tried ever more seldom would not come to rest in time.
                 parked_pause_most: Duration::from_secs(3),
                 ..Limits::default()

@@ -90,7 +90,7 @@ macro_rules! db_conformance_tests {
             lost_update, transfers, write_skew, serial_histories,
             swallowed_error_latches, unique_violation, conflicts_are_counted, deferred_constraint,
             wrong_parameters, unfit_values, rolled_back_on_drop, cancelled_anywhere, aborted_tasks, abandoned_statement,
-            interactive_lane, pressed_background, snapshots, closing, clock,
+            interactive_lane, late, pressed_background, snapshots, closing, clock,
             every_type, wrong_types, any_values, repeated_parameters, big_values, many_rows, rows_with_nulls,
             rows_refused, streams, prepared_texts,
             migrations_in_order, migrations_refused, migrations_of_a_newer_program, migrations_fail_whole, migrations_at_once);

@@ -7,6 +7,7 @@ use artel_message::Time;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 const TABLE: &str = "CREATE TABLE line (n BIGINT NOT NULL)";
 const INSERT: &str = "INSERT INTO line (n) VALUES ($1)";
@@ -54,6 +55,51 @@ pub async fn interactive_lane(harness: DbHarness) {
     let order = db.read().await.expect("reads").all::<(i64,)>("SELECT n FROM line ORDER BY n", ()).await;
     let order: Vec<i64> = order.expect("reads").into_iter().map(|(n,)| n % 100).collect();
     assert_eq!(order, [0, 1, 10, 2, 3, 11, 4]);
+}
+
+/// A transaction that begins late is nobody's burden before its first statement, and that waits for those before it.
+pub async fn late(harness: DbHarness) {
+    let db = harness.db_with(one_writer()).await;
+    change(&db, TABLE, ()).await;
+    let before = CancellationToken::new();
+    let mut late = db.begin_late(Lane::Background, before.clone());
+    change(&db, INSERT, (1i64,)).await;
+    let mut waits = async { late.exec(INSERT, (2i64,)).await }.boxed();
+    assert!((&mut waits).now_or_never().is_none(), "it is not its turn");
+    change(&db, INSERT, (3i64,)).await;
+    before.cancel();
+    waits.await.expect("runs");
+    let behind = self::waits(&db, Lane::Background);
+    assert_eq!(late.one::<(i64,)>(COUNT, ()).await.expect("reads").0, 3);
+    late.commit().await.expect("commits");
+    drop(behind);
+
+    let mut late = db.begin_late(Lane::Background, before.clone());
+    change(&db, INSERT, (4i64,)).await;
+    let mut rows = late.stream::<(i64,)>("SELECT n FROM line ORDER BY n", ()).expect("runs");
+    let mut seen = Vec::new();
+    while let Some((n,)) = rows.next().await.expect("reads") {
+        seen.push(n);
+    }
+    drop(rows);
+    assert_eq!(seen, [1, 2, 3, 4]);
+    late.exec(INSERT, (5i64,)).await.expect("runs");
+    late.rollback().await.expect("undone");
+
+    db.begin_late(Lane::Interactive, CancellationToken::new())
+        .commit()
+        .await
+        .expect("there is nothing to do");
+    db.begin_late(Lane::Interactive, CancellationToken::new()).rollback().await.expect("nothing was done");
+    let mut late = db.begin_late(Lane::Background, before.clone());
+    let dropped = async { late.exec(INSERT, (6i64,)).await }.boxed();
+    drop(dropped);
+    late.exec(INSERT, (7i64,)).await.expect("a statement that nobody polled is none");
+    let outdated = late.outdated();
+    assert!(matches!(outdated, StoreError::Serialization), "{outdated}");
+    let never = late.commit().await.expect_err("what it goes by has changed");
+    assert!(matches!(never, StoreError::Latched { .. }), "{never}");
+    assert_eq!(number(&db, COUNT).await, 4);
 }
 
 /// A long background loop that looks at `pressed` after each message lets a waiting request in.

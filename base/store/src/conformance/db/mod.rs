@@ -16,7 +16,7 @@ pub use errors::{
 };
 pub use histories::{anomalies, serial_histories};
 pub use isolation::{lost_update, snapshots, transfers, write_skew};
-pub use lanes::{clock, closing, interactive_lane, pressed_background};
+pub use lanes::{clock, closing, interactive_lane, late, pressed_background};
 pub use migrations::{
     migrations_at_once, migrations_fail_whole, migrations_in_order, migrations_of_a_newer_program,
     migrations_refused,
