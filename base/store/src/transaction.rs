@@ -286,6 +286,11 @@ impl Write {
         self.inner.begun.held()
     }
 
+    /// Whether its first statement was given up while it waited to begin: nothing has run.
+    pub fn waited_in_vain(&self) -> bool {
+        self.inner.running && matches!(self.inner.begun, Begun::Late(_))
+    }
+
     /// Makes it durable. After an error nobody knows whether it is (unless it is [`StoreError::Latched`]: it isn't).
     pub async fn commit(mut self) -> Result<(), StoreError> {
         self.inner.check()?;

@@ -139,12 +139,16 @@ async fn finish(work: &Arc<Work>, mut left: Vec<Over>, pace: &mut Pace, turn: &T
     while !left.is_empty() {
         let rest = left.split_off(pace.rows().min(left.len()));
         let some = std::mem::replace(&mut left, rest);
-        let (rows, tell) = (some.len(), || together(work, &some, turn.after()));
-        let mut told = work.ctx.shared.rerun(tell).await;
-        if !turn.has_come() {
+        let (rows, early, mut runs) = (some.len(), !turn.has_come(), 0u32);
+        let mut tell = || {
+            runs += 1;
+            together(work, &some, turn.after(), runs > 1)
+        };
+        let mut told = work.ctx.shared.rerun(&mut tell).await;
+        if early && !matches!(told, Ok(Told::Done(_))) {
             // It has waited for its turn, and was not at fault in that.
             turn.come().await;
-            told = work.ctx.shared.rerun(tell).await;
+            told = work.ctx.shared.rerun(&mut tell).await;
         }
         if let Ok(Told::Done(held)) = &told {
             outage.over();

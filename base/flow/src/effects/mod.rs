@@ -166,7 +166,8 @@ async fn calls(work: &Arc<Work>, ended: &UnboundedSender<Ended>, stop: &Cancella
         let late = work.held.give_up(false);
         looks.doubtful |= give_back(work, &late).await.is_err();
         begin(work, ended);
-        let wanted = work.held.wanted(rate.map(|rate| gcra.free(rate, shared.now())));
+        let now = shared.now();
+        let wanted = work.held.wanted(rate.map(|rate| gcra.free(rate, now)));
         let since = Instant::now();
         match claim(work, wanted, &mut looks).await {
             Ok(claimed) if !claimed.is_empty() => {
@@ -187,7 +188,8 @@ async fn calls(work: &Arc<Work>, ended: &UnboundedSender<Ended>, stop: &Cancella
                 if wanted > 0 {
                     outage.over();
                 }
-                let next = rate.map(|rate| gcra.next(rate, shared.now()));
+                // Of the same moment: what was not free then is free later.
+                let next = rate.map(|rate| gcra.next(rate, now)).filter(|next| *next > now);
                 idle(work, wanted, next, (&mut woken, &mut held_up), stop).await;
             }
             Err(failure) => {
@@ -222,7 +224,7 @@ async fn idle(
     let shared = &work.ctx.shared;
     // Looked up before the wait, and to its end: a statement that nobody waits for any more costs its connection.
     let due = match next {
-        Some(next) if wanted == 0 => (next > shared.now()).then_some(Due::At(next)),
+        Some(next) if wanted == 0 => Some(Due::At(next)),
         _ if wanted == 0 => None,
         _ => tokio::select! {
             biased;

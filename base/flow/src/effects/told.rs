@@ -33,23 +33,35 @@ pub(super) enum Told {
     Failed(Option<usize>, Failure),
 }
 
-/// Tells of all of these and deletes their rows, in one transaction, which begins when `after` is cancelled.
-pub(super) async fn together(work: &Work, all: &[Over], after: &CancellationToken) -> Result<Told, Failure> {
-    match once(work, all, after).await {
+/// Tells of all of these and deletes their rows, in one transaction, which begins when `after` is cancelled. The rows come last, so that
+/// what a handler computes before its first statement holds up nobody; where it runs `again` they come first: a claim that is renewed
+/// while its row is not locked makes the transaction collide, and would each time that the handler takes longer than a renewal.
+pub(super) async fn together(
+    work: &Work,
+    all: &[Over],
+    after: &CancellationToken,
+    again: bool,
+) -> Result<Told, Failure> {
+    match once(work, all, after, again || planted!(ToldApart)).await {
         // What is wrong with the transaction as a whole is nobody's in particular.
         Err(failure) if failure.class() != Class::Infrastructure => Ok(Told::Failed(None, failure)),
         result => result,
     }
 }
 
-async fn once(work: &Work, all: &[Over], after: &CancellationToken) -> Result<Told, Failure> {
+async fn once(
+    work: &Work,
+    all: &[Over],
+    after: &CancellationToken,
+    rows_first: bool,
+) -> Result<Told, Failure> {
     let shared = &work.ctx.shared;
     let mut tx = Tx::begin_late(shared, Lane::Background, after.clone());
+    if rows_first && !delete(&mut tx, all).await? {
+        tx.rollback().await;
+        return Ok(Told::Gone);
+    }
     if planted!(ToldApart) {
-        if !delete(&mut tx, all).await? {
-            tx.rollback().await;
-            return Ok(Told::Gone);
-        }
         tx.commit().await?;
         tx = Tx::begin(shared, Lane::Background).await?;
     }
@@ -68,8 +80,7 @@ async fn once(work: &Work, all: &[Over], after: &CancellationToken) -> Result<To
             return Err(failure);
         }
     }
-    // Last, so that what a handler computes before its first statement holds up nobody.
-    if !planted!(ToldApart) && !delete(&mut tx, all).await? {
+    if !rows_first && !delete(&mut tx, all).await? {
         tx.rollback().await;
         return Ok(Told::Gone);
     }

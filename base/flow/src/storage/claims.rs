@@ -135,7 +135,7 @@ pub(crate) async fn ready(
 }
 
 /// Lengthens claims that are still ours; how many these are. For PostgreSQL, where alone they end. One whose row somebody
-/// holds, such as who tells of it, does not keep the others waiting.
+/// holds, such as who tells of it again, does not keep the others waiting.
 const RENEW: Sql = Sql {
     sqlite: "UPDATE flow_effect SET claimed_until = $1 WHERE owner = $2 AND id IN (VALUES {rows})",
     postgres: "UPDATE flow_effect SET claimed_until = CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1

@@ -310,6 +310,10 @@ impl Tx {
     /// What a handler's end counts as: trouble of the infrastructure goes over the handler's own word, and a handler that
     /// passed over a database error has failed.
     pub(crate) fn verdict<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err() && self.write.waited_in_vain() {
+            let reason = "its transaction did not begin in the time that its handler has";
+            return Err(Failure::Infrastructure(Fault::unavailable(reason)));
+        }
         match (self.latched(), result) {
             (Some(failure), Ok(_)) => Err(failure),
             (Some(failure), Err(_)) if failure.class() == Class::Infrastructure => Err(failure),

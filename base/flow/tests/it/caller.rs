@@ -109,10 +109,15 @@ pub struct Board {
     pub poison: watch::Sender<BTreeSet<String>>,
     /// What was told together, also where that was undone.
     pub told: watch::Sender<Vec<Vec<String>>>,
+    /// How often [`HELD`] was told of as far as to have its rows written.
+    pub written: watch::Sender<usize>,
 }
 
 /// Telling of this number waits until `told first` is open.
 pub const FIRST: &str = "first";
+
+/// Who tells of this number waits, with its rows written, until `told N` is open where it is told of for the Nth time.
+pub const HELD: &str = "held";
 
 impl Board {
     pub fn numbers(&self) -> Vec<String> {
@@ -145,6 +150,13 @@ impl Board {
         tokio::time::timeout(Duration::from_secs(60), enough).await.expect("it is told").expect("a board");
     }
 
+    /// Returns when so often the rows of [`HELD`] were written.
+    pub async fn written(&self, times: usize) {
+        let mut written = self.written.subscribe();
+        let enough = written.wait_for(|written| *written >= times);
+        tokio::time::timeout(Duration::from_secs(60), enough).await.expect("it is written").expect("a board");
+    }
+
     /// Returns when no call runs.
     pub async fn none_under_way(&self) {
         let mut under_way = self.under_way.subscribe();
@@ -160,6 +172,11 @@ impl Board {
         }
         for done in all {
             write(tx, done).await?;
+        }
+        if numbers.iter().any(|number| number == HELD) {
+            self.written.send_modify(|written| *written += 1);
+            let (now, mut open) = (format!("told {}", *self.written.borrow()), self.open.subscribe());
+            open.wait_for(|open| open.contains(&now)).await.expect("a board");
         }
         let poisoned = numbers.iter().any(|number| self.poison.borrow().contains(number));
         if poisoned { Err(Fault::unavailable("not this one")) } else { Ok(()) }

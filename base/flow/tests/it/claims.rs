@@ -1,6 +1,8 @@
 //! Claims of effects between two nodes on one database.
 
-use crate::caller::{Board, Claims, Dial, FIRST, Queue, Told, caller, caller_telling, catalogue, one, plain};
+use crate::caller::{
+    Board, Claims, Dial, FIRST, HELD, Queue, Told, caller, caller_telling, catalogue, one, plain,
+};
 use crate::kit::{Node, Place};
 use artel_flow::HandlerExt;
 use artel_store::{Lane, Write};
@@ -44,6 +46,38 @@ async fn a_call_that_outlasts_its_lease_is_made_by_nobody_else() {
     }
     assert_eq!(board.begun.borrow().len(), 1, "{:?}", board.begun.borrow());
     tokio::join!(first.stop(), second.stop());
+}
+
+/// A renewal of its claim undoes a telling that takes long, once: told again it holds the row from its beginning.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_telling_that_outlasts_renewals_ends_with_its_second_run() {
+    let Some(mut place) = Place::on_postgres().await else { return };
+    place.limits.effect_lease = Duration::from_secs(1);
+    let board = Arc::new(Board::default());
+    let node = vec![caller_telling(plain(one(&board)), &board, true)];
+    let node = place.start(node, catalogue()).await.expect("starts");
+    let calls = vec![Dial { key: "a".to_owned(), number: HELD.to_owned() }];
+    node.ctx("caller").ask(Queue { calls }).await.expect("queued");
+    place.clock.advance(Duration::from_secs(1));
+    board.written(1).await;
+    let (began, mut look_again) = (claims(&node).await, tokio::time::interval(LOOK));
+    while claims(&node).await == began {
+        look_again.tick().await;
+    }
+    board.open("told 1");
+    board.written(2).await;
+    let db = place.store().await.db("caller").await.expect("the database");
+    let mut write = db.begin_plain(Lane::Background).await.expect("begins");
+    let free = "SELECT attempts FROM flow_effect FOR UPDATE SKIP LOCKED";
+    let free: Vec<(i64,)> = write.all(free, ()).await.expect("looks");
+    assert_eq!(free, [], "no renewal comes between");
+    write.rollback().await.expect("nothing was done");
+    board.open("told 2");
+    while node.ctx("caller").query(Told {}).await.expect("told").is_empty() {
+        look_again.tick().await;
+    }
+    assert_eq!(board.told.borrow().len(), 2);
+    node.stop().await;
 }
 
 /// What a node that is gone had claimed is called by another one when the lease is over.

@@ -128,11 +128,11 @@ impl Desk {
 
     /// Keeps a delivery as it was read, for the end of its attempt. Where several channels are under way each of them changes it.
     pub(super) fn keep(&self, stored: Stored) {
-        if stored.plan.legs.iter().filter(|leg| leg.started).count() > 1 {
-            return;
-        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < KEPT {
+        // What another attempt has left is older.
+        kept.remove(&stored.id);
+        let alone = stored.plan.legs.iter().filter(|leg| leg.started).count() <= 1;
+        if alone && kept.len() < KEPT {
             kept.insert(stored.id, stored);
         }
     }

@@ -91,6 +91,12 @@ pub async fn late(harness: DbHarness) {
         .await
         .expect("there is nothing to do");
     db.begin_late(Lane::Interactive, CancellationToken::new()).rollback().await.expect("nothing was done");
+    let mut late = db.begin_late(Lane::Background, CancellationToken::new());
+    assert!(!late.waited_in_vain());
+    let given_up = late.exec(INSERT, (6i64,)).now_or_never();
+    assert!(given_up.is_none() && late.waited_in_vain(), "it is not its turn");
+    let abandoned = late.commit().await.expect_err("a statement was given up");
+    assert!(matches!(abandoned, StoreError::Latched { .. }), "{abandoned}");
     let mut late = db.begin_late(Lane::Background, before.clone());
     let dropped = async { late.exec(INSERT, (6i64,)).await }.boxed();
     drop(dropped);
